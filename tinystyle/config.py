@@ -1,0 +1,122 @@
+"""What a run is made of: pydantic models, one per concern. Imports no torch, so that `--help` stays instant.
+
+A run is one `RunConfig`. Its `recipe` (network, loss, data, optimiser, seed, precision) decides the result; `execution` says where and how
+often things happen and may differ between an interrupted run and its continuation.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from tinystyle import nets, perceptual
+
+__all__ = [
+    "DataConfig",
+    "ExecutionConfig",
+    "LossConfig",
+    "NetworkConfig",
+    "OptimizerConfig",
+    "RunConfig",
+]
+
+Architecture = Annotated[str, AfterValidator(nets.check_architecture)]
+PerceptualName = Annotated[str, AfterValidator(perceptual.check_perceptual)]
+Precision = Literal["auto", "32", "bf16"]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+
+
+class NetworkConfig(_Config):
+    """A style network, up to its weights."""
+
+    architecture: Architecture = "small"
+    """A name from `tinystyle.nets.ARCHITECTURES`."""
+    alpha: float = Field(default=0.3, gt=0, le=4)
+    """Width multiplier: a layer of the paper's width b has int(alpha * b) filters."""
+
+
+class LossConfig(_Config):
+    """What the network is trained to minimise (`tinystyle.perceptual.losses`)."""
+
+    perceptual: PerceptualName = "vgg16"
+    """A name from `tinystyle.perceptual.PERCEPTUAL_NETWORKS`."""
+    perceptual_weights: str | None = None
+    """Path or URI of the perceptual network's weights (.pth or .safetensors); None means the official file."""
+    style_size: int = Field(default=512, ge=32, le=4096)
+    """Short side, in pixels, at which the style image is seen."""
+    content_weight: float = Field(default=1.0, ge=0)
+    style_weight: float = Field(default=5.0, ge=0)
+    """Both losses are 1 or less for trivial outputs (losses.py), so one value serves every style."""
+    tv_weight: float = Field(default=0.0, ge=0)
+    """Weight of total variation: mean squared difference of neighbouring pixels, in units of the range 0..1."""
+    saturation_weight: float = Field(default=0.0, ge=0)
+    """Weight of the penalty on pre-activations that the output tanh has saturated."""
+
+
+class DataConfig(_Config):
+    """Which photographs, and how they are cut."""
+
+    size: int = Field(default=256, ge=32, le=2048)
+    """Side, in pixels, of the square training crops."""
+    batch_size: int = Field(default=4, ge=1, le=1024)
+    """Photographs per step, over all processes together."""
+
+
+class OptimizerConfig(_Config):
+    """Adam with a linear warm-up and a cosine decay."""
+
+    steps: int = Field(default=4000, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    """The highest rate, reached after the warm-up."""
+    warmup_steps: int = Field(default=50, ge=0)
+    final_rate: float = Field(default=0.02, gt=0, le=1)
+    """The rate at the last step, as a fraction of the highest."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """The gradient is scaled down to this norm where it is larger."""
+
+
+class ExecutionConfig(_Config):
+    """Where and how a run executes: nothing here changes the weights it arrives at (on a CPU, one process)."""
+
+    devices: int = Field(default=1, ge=1, le=64)
+    """GPUs where there are any, else CPU processes, on each machine."""
+    nodes: int = Field(default=1, ge=1, le=1024)
+    rdzv_endpoint: str | None = None
+    """HOST:PORT of the first machine, where `nodes` is over 1."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of each process; None shares the cores among the processes."""
+    checkpoint_every: int = Field(default=200, ge=1)
+    checkpoints: str | None = None
+    """Folder or URI for the checkpoints; None means the run's own folder."""
+    preview_every: int = Field(default=200, ge=1)
+    on_collapse: Literal["stop", "rollback"] = "stop"
+    track: bool = True
+    """Log to MLflow."""
+
+    @model_validator(mode="after")
+    def _several_nodes_need_an_endpoint(self) -> ExecutionConfig:
+        if self.nodes > 1 and not self.rdzv_endpoint:
+            raise ValueError("--nodes over 1 needs --rdzv-endpoint HOST:PORT, the address of the first machine")
+        return self
+
+
+class RunConfig(_Config):
+    """One training run: everything `tinystyle train` was asked for."""
+
+    style: str
+    """Path or URI of the style image, or `builtin:NAME`."""
+    photos: str
+    """A shard dataset (folder or URI with a manifest.json)."""
+    network: NetworkConfig = NetworkConfig()
+    loss: LossConfig = LossConfig()
+    data: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    precision: Precision = "auto"
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    init_from: str | None = None
+    """Model (.safetensors or .ckpt) whose weights the network starts from."""

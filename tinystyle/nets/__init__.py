@@ -1,0 +1,39 @@
+"""The style networks. A new one is a file in this folder and a line in `ARCHITECTURES`.
+
+Importing this module does not import torch; building a network does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tinystyle.config import NetworkConfig
+    from tinystyle.nets.blocks import StyleNetwork
+
+__all__ = ["ARCHITECTURES", "build_network", "check_architecture"]
+
+ARCHITECTURES = {
+    "johnson": "tinystyle.nets.johnson:johnson",
+    "small": "tinystyle.nets.small:small",
+}
+"""Architecture name -> `module:function`, where the function takes alpha and returns a `StyleNetwork`."""
+
+
+def check_architecture(name: str) -> str:
+    """Return `name`, or raise ValueError that lists the known architectures."""
+    if name not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {name!r}; choose one of {', '.join(sorted(ARCHITECTURES))}")
+    return name
+
+
+def build_network(config: NetworkConfig) -> StyleNetwork:
+    """Build the network that `config` names, with freshly initialised weights.
+
+    Raises:
+        ValueError: the architecture is unknown, or alpha leaves a layer without filters.
+    """
+    module, function = ARCHITECTURES[check_architecture(config.architecture)].split(":")
+    network: StyleNetwork = getattr(import_module(module), function)(config.alpha)
+    return network

@@ -1,0 +1,99 @@
+"""The pieces that the style networks are built of, and the frame around them. Knows nothing of losses or training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["ConvNorm", "ResidualBlock", "StyleNetwork", "UpsampleConvNorm", "filters"]
+
+MIN_SIDE = 16
+"""Pixels: the smallest side the layers see; a smaller image is padded up to it."""
+
+
+def filters(alpha: float, base: int) -> int:
+    """Number of filters of a layer whose width at alpha 1 is `base`: int(alpha * base), at least 1."""
+    width = int(alpha * base)
+    if width < 1:
+        raise ValueError(f"alpha {alpha} leaves a layer of base width {base} without filters; use at least {1 / base:.4g}")
+    return width
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution (zero padding, no bias) followed by affine instance norm (Ulyanov et al., arXiv:1607.08022)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
+        self.norm = nn.InstanceNorm2d(out_channels, affine=True)
+
+
+class UpsampleConvNorm(nn.Sequential):
+    """Nearest-neighbour upsampling by 2, then `ConvNorm`: no checkerboard (Odena et al., 2016)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__()
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+        self.block = ConvNorm(in_channels, out_channels, kernel)
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(conv(relu(norm(conv(x))))), both convolutions 3x3 (Johnson et al., arXiv:1603.08155, supplement)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvNorm(channels, channels, 3)
+        self.second = ConvNorm(channels, channels, 3)
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        return x_bchw + self.second(F.relu(self.first(x_bchw)))
+
+
+class StyleNetwork(nn.Module):
+    """The image transformation network of Johnson et al. (arXiv:1603.08155) with instance norm.
+
+    9x9 convolution, two stride-2 convolutions, residual blocks, two upsampling convolutions, 9x9 convolution, tanh.
+    Scaling in and out is part of the network: it takes and returns RGB images in 0..255.
+
+    Args:
+        widths: filters after the first, second and third convolution.
+        residual_blocks: number of residual blocks, at the third width.
+    """
+
+    stride = 4
+
+    def __init__(self, widths: tuple[int, int, int], residual_blocks: int) -> None:
+        super().__init__()
+        first, second, third = widths
+        self.down = nn.ModuleList([ConvNorm(3, first, 9), ConvNorm(first, second, 3, 2), ConvNorm(second, third, 3, 2)])
+        self.residual = nn.Sequential(*(ResidualBlock(third) for _ in range(residual_blocks)))
+        self.up = nn.ModuleList([UpsampleConvNorm(third, second, 3), UpsampleConvNorm(second, first, 3)])
+        self.out = ConvNorm(first, 3, 9)
+
+    def forward(self, photo_b3hw: Tensor) -> Tensor:
+        """Stylise RGB photos in 0..255, float, of any size; the output has the same shape and range."""
+        return self.forward_with_preactivation(photo_b3hw)[0]
+
+    def forward_with_preactivation(self, photo_b3hw: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, and beside the image the input of the output tanh, of the same shape."""
+        height, width = photo_b3hw.shape[-2:]
+        # Scaled first: the variance of 0..255 overflows float16 inside instance norm.
+        x_bchw = _pad_to_stride(photo_b3hw / 255.0, self.stride)
+        for layer in self.down:
+            x_bchw = F.relu(layer(x_bchw))
+        x_bchw = self.residual(x_bchw)
+        for layer in self.up:
+            x_bchw = F.relu(layer(x_bchw))
+        z_b3hw = self.out(x_bchw)[..., :height, :width]
+        return (torch.tanh(z_b3hw) + 1.0) * 127.5, z_b3hw
+
+
+def _pad_to_stride(x_bchw: Tensor, stride: int) -> Tensor:
+    """Pad right and bottom to a multiple of `stride`, and to at least MIN_SIDE: by reflection, or replication if too small."""
+    height, width = x_bchw.shape[-2:]
+    bottom, right = (max(MIN_SIDE, -(-side // stride) * stride) - side for side in (height, width))
+    if not (bottom or right):
+        return x_bchw
+    mode = "reflect" if bottom < height and right < width else "replicate"
+    return F.pad(x_bchw, (0, right, 0, bottom), mode=mode)

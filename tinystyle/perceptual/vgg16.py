@@ -1,0 +1,87 @@
+"""VGG16 (Simonyan & Zisserman, arXiv:1409.1556), its convolutions up to relu4_3: the loss network of Johnson et al."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tinystyle.perceptual.features import PerceptualNetwork
+from tinystyle.perceptual.weights import OfficialWeights, load_weights
+
+__all__ = ["VGG16", "load"]
+
+OFFICIAL = OfficialWeights(
+    # VGG16_Weights.IMAGENET1K_FEATURES of torchvision, 57 MB; the last characters of the name begin its SHA-256.
+    url="https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth",
+    sha256_prefix="88682ab5",
+)
+MEAN_RGB = (123.68, 116.779, 103.939)
+# Blocks of 3x3 convolutions with ReLU, each block but the first preceded by a 2x2 max pooling.
+BLOCKS = (("relu1_1", "relu1_2"), ("relu2_1", "relu2_2"), ("relu3_1", "relu3_2", "relu3_3"), ("relu4_1", "relu4_2", "relu4_3"))
+WIDTHS = (64, 128, 256, 512)
+
+
+class VGG16(PerceptualNetwork):
+    """The layers relu1_1 to relu4_3; input RGB 0..255 minus the ImageNet mean, no standard deviation."""
+
+    name = "vgg16"
+    content_layer = "relu3_3"
+    style_layers = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean_3: Tensor
+        self.register_buffer("mean_3", torch.tensor(MEAN_RGB), persistent=False)
+        self.features = nn.ModuleDict()
+        channels = 3
+        for names, width in zip(BLOCKS, WIDTHS, strict=True):
+            for name in names:
+                self.features[name] = nn.Conv2d(channels, width, 3, padding=1)
+                channels = width
+
+    def preprocess(self, image_b3hw: Tensor) -> Tensor:
+        return image_b3hw - self.mean_3.view(1, 3, 1, 1)
+
+    def forward(self, image_b3hw: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+        x_bchw = self.preprocess(image_b3hw)
+        features: dict[str, Tensor] = {}
+        for names in BLOCKS:
+            for name in names:
+                if name == names[0] and names is not BLOCKS[0]:
+                    x_bchw = F.max_pool2d(x_bchw, 2)
+                x_bchw = F.relu(self.features[name](x_bchw))
+                if name in layers:
+                    features[name] = x_bchw
+                if len(features) == len(layers):
+                    return features
+        raise ValueError(f"vgg16 has no layers {sorted(set(layers) - set(features))}")
+
+
+def load(weights: str | None = None) -> VGG16:
+    """VGG16 with the official weights, or those at `weights` (keys `features.N.weight` as torchvision has them)."""
+    state = load_weights("vgg16", weights, OFFICIAL)
+    network = VGG16()
+    # torchvision's index within `features` counts convolution, ReLU and pooling.
+    index = 0
+    with torch.no_grad():
+        for names in BLOCKS:
+            for name in names:
+                convolution = network.features[name]
+                assert isinstance(convolution, nn.Conv2d)
+                for kind, parameter in (("weight", convolution.weight), ("bias", convolution.bias)):
+                    key = f"features.{index}.{kind}" if f"features.{index}.{kind}" in state else f"{index}.{kind}"
+                    tensor = state.get(key)
+                    assert parameter is not None
+                    if tensor is None or tensor.shape != parameter.shape:
+                        raise ValueError(
+                            f"{weights or OFFICIAL.url} does not hold VGG16: features.{index}.{kind} of shape "
+                            f"{tuple(parameter.shape)} is missing"
+                        )
+                    parameter.copy_(tensor)
+                index += 2
+            index += 1
+    network.freeze()
+    return network
