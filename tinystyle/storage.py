@@ -174,7 +174,7 @@ def _retrying(function: Any, *args: Any) -> Any:
     try:
         for attempt in Retrying(
             stop=stop_after_attempt(4),
-            wait=wait_exponential_jitter(initial=0.2, max=5),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5),
             retry=retry_if_not_exception_type(_FINAL),
             reraise=True,
         ):

@@ -47,7 +47,8 @@ class ResidualBlock(nn.Module):
         self.second = ConvNorm(channels, channels, 3)
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        return x_bchw + self.second(F.relu(self.first(x_bchw)))
+        residual_bchw: Tensor = self.second(F.relu(self.first(x_bchw)))
+        return x_bchw + residual_bchw
 
 
 class StyleNetwork(nn.Module):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection
+from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["PerceptualNetwork"]
@@ -19,14 +21,19 @@ class PerceptualNetwork(nn.Module):
     """The layer whose features the content loss compares."""
     style_layers: tuple[str, ...]
     """The layers whose Gram matrices the style loss compares."""
+    weights_sha256 = ""
+    """Of the file the weights came from."""
+    dtype = torch.float32
+    """What the convolutions compute in."""
 
-    def freeze(self) -> PerceptualNetwork:
-        """Evaluation mode, no gradients of weights."""
-        return self.eval().requires_grad_(False)
-
-    @abstractmethod
-    def preprocess(self, image_b3hw: Tensor) -> Tensor:
-        """RGB 0..255 to what the classifier was trained on."""
+    def prepare(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Frozen, in evaluation mode, channels-last on `device`; convolutions in `dtype`, the input's scaling in float32."""
+        self.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(dtype)
+        self.dtype = dtype
+        return self
 
     @abstractmethod
     def forward(self, image_b3hw: Tensor, layers: Collection[str]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """The losses: content, style, total variation, saturation. Every one is per photo, then averaged over the batch.
 
-That makes the mean over processes the mean over the global batch. Content and style are relative, so weights mean the same for every
-style: an untouched photo has content loss 0 and style loss 1, and an output that has nothing of the photo has content loss near 1.
+That makes the mean over processes the mean over the global batch. Content and style are relative, so weights mean the same for
+every style: an untouched photo has content loss 0 and style loss 1, an output with nothing of the photo content loss near 1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from tinystyle.perceptual.features import PerceptualNetwork
 
-__all__ = ["Losses", "StyleTarget", "content_loss", "gram_matrix", "saturation_loss", "style_loss", "total_variation_loss"]
+__all__ = [
+    "Losses",
+    "StyleTarget",
+    "content_loss",
+    "gram_matrix",
+    "saturation_loss",
+    "style_loss",
+    "total_variation_loss",
+]
 
 SATURATION_LIMIT = 2.0
 """Pre-activations within +-2 are free: tanh(2) is grey level 250.4 or 4.6 of 0..255."""
@@ -30,7 +38,7 @@ def gram_matrix(features_bchw: Tensor) -> Tensor:
 
 
 class _Gram(torch.autograd.Function):
-    """F F^T / CHW. By hand because autograd would differentiate the left and the right F separately, in float32: thrice the time."""
+    """F F^T / CHW. By hand: autograd would differentiate the left and the right F separately, in float32, in thrice the time."""
 
     @staticmethod
     def forward(ctx: Any, features_bchw: Tensor) -> Tensor:
@@ -39,7 +47,8 @@ class _Gram(torch.autograd.Function):
         ctx.save_for_backward(x_bnc)
         ctx.shape = features_bchw.shape
         wide_bnc = x_bnc.float()
-        return wide_bnc.mT @ wide_bnc / features_bchw[0].numel()
+        gram_bcc: Tensor = wide_bnc.mT @ wide_bnc / features_bchw[0].numel()
+        return gram_bcc
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
@@ -74,12 +83,14 @@ class StyleTarget:
                 sums[name] += float((gram_matrix(features)[0] - grams[name]).square().mean())
         scales = {name: total / len(photos) for name, total in sums.items()}
         if not all(scale > 0 for scale in scales.values()):
-            raise ValueError("the style image cannot be told from the photos: their Gram matrices are equal; choose another style")
+            raise ValueError(
+                "the style image cannot be told from the photos: their Gram matrices are equal; choose another style"
+            )
         return cls(grams, scales)
 
 
 def content_loss(output_bchw: Tensor, photo_bchw: Tensor) -> Tensor:
-    """Per photo (batch,): MSE of the content layer's features over the mean square of the photo's (Johnson et al., eq. 2, made relative)."""
+    """Per photo (batch,): MSE of the features over the mean square of the photo's (Johnson et al., eq. 2, made relative)."""
     photo = photo_bchw.float()
     dims = (1, 2, 3)
     return (output_bchw.float() - photo).square().mean(dims) / photo.square().mean(dims).clamp_min(1e-12)

@@ -20,7 +20,12 @@ OFFICIAL = OfficialWeights(
 )
 MEAN_RGB = (123.68, 116.779, 103.939)
 # Blocks of 3x3 convolutions with ReLU, each block but the first preceded by a 2x2 max pooling.
-BLOCKS = (("relu1_1", "relu1_2"), ("relu2_1", "relu2_2"), ("relu3_1", "relu3_2", "relu3_3"), ("relu4_1", "relu4_2", "relu4_3"))
+BLOCKS = (
+    ("relu1_1", "relu1_2"),
+    ("relu2_1", "relu2_2"),
+    ("relu3_1", "relu3_2", "relu3_3"),
+    ("relu4_1", "relu4_2", "relu4_3"),
+)
 WIDTHS = (64, 128, 256, 512)
 
 
@@ -42,11 +47,8 @@ class VGG16(PerceptualNetwork):
                 self.features[name] = nn.Conv2d(channels, width, 3, padding=1)
                 channels = width
 
-    def preprocess(self, image_b3hw: Tensor) -> Tensor:
-        return image_b3hw - self.mean_3.view(1, 3, 1, 1)
-
     def forward(self, image_b3hw: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
-        x_bchw = self.preprocess(image_b3hw)
+        x_bchw = (image_b3hw.float() - self.mean_3.view(1, 3, 1, 1)).to(self.dtype)
         features: dict[str, Tensor] = {}
         for names in BLOCKS:
             for name in names:
@@ -62,8 +64,9 @@ class VGG16(PerceptualNetwork):
 
 def load(weights: str | None = None) -> VGG16:
     """VGG16 with the official weights, or those at `weights` (keys `features.N.weight` as torchvision has them)."""
-    state = load_weights("vgg16", weights, OFFICIAL)
+    state, digest = load_weights("vgg16", weights or OFFICIAL)
     network = VGG16()
+    network.weights_sha256 = digest
     # torchvision's index within `features` counts convolution, ReLU and pooling.
     index = 0
     with torch.no_grad():
@@ -83,5 +86,4 @@ def load(weights: str | None = None) -> VGG16:
                     parameter.copy_(tensor)
                 index += 2
             index += 1
-    network.freeze()
     return network

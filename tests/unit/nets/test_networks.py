@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from tinystyle.config import NetworkConfig
+from tinystyle.nets import build_network
+
+SIZES = [(16 + 3 * i, 16 + (7 * i) % 41) for i in range(28)] + [(1, 1), (5, 300)]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "alpha", "weights"),
+    [("johnson", 1.0, 1_677_638), ("johnson", 0.5, 424_102), ("small", 0.3, 11_868)],
+)
+def test_number_of_weights(architecture: str, alpha: float, weights: int) -> None:
+    network = build_network(NetworkConfig(architecture=architecture, alpha=alpha))
+    assert sum(parameter.numel() for parameter in network.parameters()) == weights
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 31), *SIZES])
+@pytest.mark.parametrize("architecture", ["johnson", "small"])
+def test_output_has_the_size_and_range_of_the_input(architecture: str, height: int, width: int) -> None:
+    network = build_network(NetworkConfig(architecture=architecture, alpha=0.1))
+    with torch.inference_mode():
+        stylized = network(torch.rand(2, 3, height, width) * 255)
+    assert stylized.shape == (2, 3, height, width)
+    assert 0 <= stylized.min() <= stylized.max() <= 255
+    assert stylized.std() > 0 or height * width == 1
+
+
+def test_padding_leaves_a_size_that_fits_alone() -> None:
+    network = build_network(NetworkConfig())
+    photo = torch.rand(1, 3, 34, 45) * 255
+    by_hand = torch.nn.functional.pad(photo, (0, 3, 0, 2), mode="reflect")
+    with torch.inference_mode():
+        torch.testing.assert_close(network(photo), network(by_hand)[..., :34, :45])
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"architecture": "huge"}, "unknown architecture 'huge'; choose one of johnson, small"),
+        ({"alpha": 0.0}, "greater than 0"),
+        ({"alpha": float("nan")}, "alpha"),
+    ],
+)
+def test_impossible_networks_are_refused(settings: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        NetworkConfig.model_validate(settings)
+
+
+def test_alpha_without_filters_names_the_least() -> None:
+    with pytest.raises(ValueError, match=r"use at least 0\.03125"):
+        build_network(NetworkConfig(alpha=0.01))

@@ -1,0 +1,136 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from tinystyle.config import NetworkConfig
+from tinystyle.model_file import load_model, save_model
+from tinystyle.nets import build_network
+
+CONFIG = NetworkConfig(alpha=0.1)
+LINEAGE = {"style": "5" * 64, "photos": "night sky, été"}
+
+
+def checkpoint(path: Path, **changes: Any) -> Path:
+    weights = {f"network.{name}": tensor for name, tensor in build_network(CONFIG).state_dict().items()}
+    content = {"state_dict": weights, "network_config": CONFIG.model_dump_json(), "global_step": 7}
+    torch.save(content | changes, path)
+    return path
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    network = build_network(CONFIG)
+    save_model(network.to(memory_format=torch.channels_last), tmp_path / "m.safetensors", CONFIG, LINEAGE)
+    loaded = load_model(tmp_path / "m.safetensors")
+    assert (loaded.config, loaded.lineage) == (CONFIG, LINEAGE)
+    assert not loaded.network.training
+    assert loaded.network.state_dict().keys() == network.state_dict().keys()
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in loaded.network.state_dict().items())
+
+
+def test_bfloat16_weights_are_saved_as_float32(tmp_path: Path) -> None:
+    network = build_network(CONFIG).bfloat16()
+    save_model(network, tmp_path / "m.safetensors", CONFIG, {})
+    weight = load_model(tmp_path / "m.safetensors").network.out.conv.weight
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, network.out.conv.weight.float())
+
+
+def test_equal_models_are_equal_bytes(tmp_path: Path) -> None:
+    network = build_network(CONFIG)
+    save_model(network, tmp_path / "a.safetensors", CONFIG, {"a": "1", "b": "2"})
+    save_model(network, tmp_path / "b.safetensors", CONFIG, {"b": "2", "a": "1"})
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_object_storage() -> None:
+    network = build_network(CONFIG)
+    save_model(network, "memory://models/m.safetensors", CONFIG, LINEAGE)
+    assert torch.equal(load_model("memory://models/m.safetensors").network.out.conv.weight, network.out.conv.weight)
+
+
+def test_checkpoint(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "last.ckpt", lineage=json.dumps(LINEAGE))
+    loaded = load_model(path)
+    stored = torch.load(path, weights_only=True)["state_dict"]["network.out.conv.weight"]
+    assert torch.equal(loaded.network.out.conv.weight, stored)
+    assert (loaded.config, loaded.lineage) == (CONFIG, LINEAGE)
+    assert load_model(checkpoint(tmp_path / "bare.ckpt")).lineage == {}
+
+
+class Malice:
+    """Unpickled, it would leave a file behind."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.trace,))
+
+
+def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "evil.ckpt", extra=Malice(tmp_path / "executed"))
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        load_model(tmp_path / "evil.ckpt")
+    assert not (tmp_path / "executed").exists()
+
+
+def saved(path: Path, metadata: dict[str, str] | None, **changes: torch.Tensor | None) -> None:
+    weights = build_network(CONFIG).state_dict() | changes
+    path.write_bytes(safetensors.torch.save({k: v for k, v in weights.items() if v is not None}, metadata))
+
+
+OURS = {"tinystyle": json.dumps({"lineage": {}, "network": CONFIG.model_dump(mode="json")})}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "changes", "sentence"),
+    [
+        (None, {}, "not a model that tinystyle saved"),
+        ({"format": "pt"}, {}, "not a model that tinystyle saved"),
+        ({"tinystyle": "[]"}, {}, "not a model that tinystyle saved"),
+        ({"tinystyle": '{"network": {"architecture": "x"}, "lineage": {}}'}, {}, "unknown architecture 'x'"),
+        ({"tinystyle": '{"network": {"depth": 3}, "lineage": {}}'}, {}, "cannot be built"),
+        ({"tinystyle": '{"network": {"alpha": 0.001}, "lineage": {}}'}, {}, "without filters"),
+        (OURS, {"out.conv.weight": torch.zeros(3, 4, 9, 9)}, r"out\.conv\.weight does not have shape \(3, 3, 9, 9\)"),
+        (OURS, {"out.conv.weight": None}, r"out\.conv\.weight is missing"),
+        (OURS, {"head.weight": torch.zeros(1)}, r"head\.weight has no place"),
+        (OURS, {"out.norm.bias": torch.full((3,), torch.nan)}, "not finite"),
+    ],
+)
+def test_foreign_safetensors_are_refused(
+    tmp_path: Path, metadata: dict[str, str] | None, changes: dict[str, torch.Tensor | None], sentence: str
+) -> None:
+    saved(tmp_path / "m.safetensors", metadata, **changes)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        load_model(tmp_path / "m.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.ckpt"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100, b"PK\x03\x04 not a zip"])
+def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match="that tinystyle saved"):
+        load_model(tmp_path / name)
+
+
+def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        load_model(tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match=r"down\.0\.conv\.weight is missing"):
+        load_model(checkpoint(tmp_path / "empty.ckpt", state_dict={}))
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such file"):
+        load_model(tmp_path / "absent.safetensors")
+    with pytest.raises(ValueError, match="no such file"):
+        load_model("memory://absent/m.ckpt")
+    with pytest.raises(ValueError, match=r"cannot be read \(Is a directory\)"):
+        load_model(tmp_path)

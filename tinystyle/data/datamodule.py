@@ -1,0 +1,141 @@
+"""Training crops and held-out photos of a shard dataset.
+
+The crop at a global sample index is a function of (seed, index) alone: not of history, nor of the number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from tinystyle.data.shards import ShardDataset
+from tinystyle.processes import die_with_parent
+
+__all__ = ["CropDataset", "GlobalBatches", "PhotoDataModule", "evenly_spaced", "photo_tensor"]
+
+# Keys that keep the generators of the order and of the augmentation apart.
+ORDER, AUGMENTATION = 0, 1
+
+
+def photo_tensor(pixels_hw3: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..255, channels-last."""
+    return (
+        torch.from_numpy(np.array(pixels_hw3))
+        .permute(2, 0, 1)[None]
+        .float()
+        .contiguous(memory_format=torch.channels_last)
+    )
+
+
+def evenly_spaced(indices: list[int], count: int) -> list[int]:
+    """At most `count` of `indices`, the first included, spread evenly."""
+    return [indices[i * len(indices) // count] for i in range(count)] if len(indices) > count else indices
+
+
+class CropDataset(Dataset[Tensor]):
+    """Square training crops (3, size, size) uint8 by global sample index, without end.
+
+    Sample i is photo `permutation(seed, i // n)[i % n]` of the n training photos: a random square at least `size` wide, resized
+    to `size`, mirrored in half of the cases.
+    """
+
+    def __init__(self, shards: ShardDataset, size: int, seed: int) -> None:
+        self.shards = shards
+        self.size = size
+        self.seed = seed
+        # A small folder may have no photo but held-out ones; training on these beats refusing.
+        self.indices = shards.training or shards.held_out
+        self._order: tuple[int, np.ndarray] | None = None
+
+    def __getitem__(self, sample: int) -> Tensor:
+        photo = self.shards.read(self._photo_of(sample))
+        random = np.random.default_rng((self.seed, AUGMENTATION, sample))
+        height, width = photo.shape[:2]
+        short = min(height, width)
+        side = int(random.integers(min(self.size, short), short, endpoint=True))
+        left, top = (int(random.integers(0, length - side, endpoint=True)) for length in (width, height))
+        box = (left, top, left + side, top + side)
+        crop = Image.fromarray(photo).resize(
+            (self.size, self.size), Image.Resampling.BILINEAR, box=box, reducing_gap=None
+        )
+        pixels = np.asarray(crop)
+        if random.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+    def _photo_of(self, sample: int) -> int:
+        epoch, position = divmod(sample, len(self.indices))
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng((self.seed, ORDER, epoch)).permutation(len(self.indices))
+        return self.indices[int(self._order[1][position])]
+
+
+class GlobalBatches(Sampler[list[int]]):
+    """This process's share of every global batch, from a step on, without end: Lightning then sees one endless epoch."""
+
+    def __init__(self, first_step: int, batch_size: int, rank: int, world_size: int) -> None:
+        if batch_size % world_size:
+            raise ValueError(f"the batch size {batch_size} must be a multiple of the {world_size} processes")
+        self.first_step, self.batch_size = first_step, batch_size
+        share = batch_size // world_size
+        self.share = range(rank * share, (rank + 1) * share)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        step = self.first_step
+        while True:
+            yield [step * self.batch_size + i for i in self.share]
+            step += 1
+
+
+class PhotoDataModule(L.LightningDataModule):
+    """The training batches of a shard dataset: (batch / processes, 3, size, size) uint8.
+
+    Args:
+        path: a local shard dataset.
+        size: side of the crops; the dataset's photos are at least that.
+        batch_size: over all processes.
+        seed: of order and augmentation.
+        workers: decoding processes; 0 decodes in the training process.
+    """
+
+    def __init__(self, path: Path, size: int, batch_size: int, seed: int, workers: int = 0) -> None:
+        super().__init__()
+        self.shards = ShardDataset(path)
+        self.crops = CropDataset(self.shards, size, seed)
+        self.batch_size = batch_size
+        self.workers = workers
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        assert self.trainer is not None
+        sampler = GlobalBatches(
+            self.trainer.global_step, self.batch_size, self.trainer.global_rank, self.trainer.world_size
+        )
+        return DataLoader(
+            self.crops,
+            batch_sampler=sampler,
+            num_workers=self.workers,
+            pin_memory=self.workers > 0 and torch.cuda.is_available(),
+            worker_init_fn=_in_decoding_process if self.workers else None,
+        )
+
+    def held_out(self, count: int) -> list[Tensor]:
+        """Up to `count` whole held-out photos, each (1, 3, H, W) float32; training photos where the dataset holds none out."""
+        return self._read(self.shards.held_out or self.shards.training, count)
+
+    def references(self, count: int) -> list[Tensor]:
+        """Up to `count` whole training photos, each (1, 3, H, W) float32."""
+        return self._read(self.crops.indices, count)
+
+    def _read(self, indices: list[int], count: int) -> list[Tensor]:
+        return [photo_tensor(self.shards.read(index)) for index in evenly_spaced(indices, count)]
+
+
+def _in_decoding_process(_: int) -> None:
+    die_with_parent()

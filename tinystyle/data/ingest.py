@@ -1,0 +1,209 @@
+"""Photographs to a shard dataset: threads read, processes decode, this process writes in the order of the names.
+
+The result depends on the photos alone: not on the number of workers, nor on where an earlier run was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from tinystyle import storage
+from tinystyle.data.decode import PreparedPhoto, Unusable
+from tinystyle.data.decode_pool import DecodePool, available_cores
+from tinystyle.data.manifest import MANIFEST, Manifest
+from tinystyle.data.shard_writer import ShardWriter, exclusive
+from tinystyle.data.shards import sync
+from tinystyle.data.sources import Source, open_source
+
+__all__ = ["Progress", "dataset_for_training", "ingest"]
+
+Progress = Callable[[int, int, int], None]
+"""Called with photos done, photos in all, and how many of those done are quarantined."""
+
+_UNREADABLE = "unreadable"
+# So many unreadable photos in a row mean that a remote source is gone, not that the photos are.
+_GONE = 64
+
+
+def ingest(
+    source: str,
+    destination: str,
+    *,
+    size: int = 256,
+    held_out: Collection[str] | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    photos_per_shard: int = 512,
+) -> Manifest:
+    """Make a shard dataset of the photos at `source`, or continue or extend the one at `destination`.
+
+    Nothing that stands is rewritten: new photos go to further shards. Photos that could not be read are tried again.
+
+    Args:
+        source: folder, zip file, object store prefix or https address of a zip file.
+        destination: folder or URI.
+        size: short side of the photos in pixels; smaller photos are enlarged, those under half of it quarantined.
+        held_out: names of the photos never to train on; None takes one in twenty, by the hash of the pixels.
+        workers: decoding processes; None means one for each core.
+        progress: called after each photo.
+        photos_per_shard: candidates, usable or not, that one shard covers.
+
+    Returns:
+        The manifest, as it stands at the destination.
+
+    Raises:
+        ValueError: the source holds nothing usable, or the destination something else.
+        OSError: the destination cannot be written, or a remote source stops answering. The same call continues later.
+    """
+    if min(size, photos_per_shard, 1 if workers is None else workers) < 1:
+        raise ValueError("size, workers and photos per shard must be at least 1")
+    opened = open_source(source)
+    destination = destination.removeprefix("file://")
+    if not storage.is_remote(destination):
+        destination = str(Path(destination).expanduser().resolve())
+        if Path(destination).is_relative_to(opened.uri):
+            raise ValueError(f"{destination} lies inside the source {opened.uri}; give a destination elsewhere")
+    if unknown := set(held_out or ()) - set(opened.names()):
+        raise ValueError(f"{source} holds no photo {min(unknown)!r} to hold out")
+    with exclusive(destination, wait=False):
+        return _ingest(opened, destination, size, held_out, workers, progress, photos_per_shard)
+
+
+def dataset_for_training(photos: str, size: int, progress: Progress | None = None) -> Path:
+    """The local path of a shard dataset whose photos have a short side of at least `size` pixels.
+
+    Args:
+        photos: a shard dataset (folder or URI; a remote one is brought into the cache), or anything that `ingest`
+            takes, which is ingested into the cache once for each state of its listing.
+        size: in pixels.
+        progress: called after each photo that is ingested.
+
+    Raises:
+        ValueError: there is nothing usable, or the dataset's photos are smaller.
+        OSError: it cannot be read, or the cache not be written.
+    """
+    if not photos.startswith(("http://", "https://")) and storage.exists(storage.join(photos, MANIFEST)):
+        manifest = Manifest.read(photos)
+        if manifest.size < size:
+            raise ValueError(
+                f"{photos} holds photos of size {manifest.size}, training wants {size}; ingest with `--size {size}`"
+            )
+        return sync(photos)
+    source = open_source(photos)
+    key = hashlib.sha256(f"{source.uri}\0{size}\0{source.fingerprint()}".encode()).hexdigest()
+    folder = storage.cache_dir("ingested") / f"{source.uri.rsplit('/', 1)[-1]}-{key[:16]}"
+    with exclusive(str(folder), wait=True):
+        if not (folder / MANIFEST).exists():
+            _ingest(source, str(folder), size, None, None, progress, 512)
+        elif Manifest.read(folder).count == 0:
+            raise ValueError(_nothing_usable(source, Manifest.read(folder)))
+    return folder
+
+
+def _ingest(
+    source: Source,
+    destination: str,
+    size: int,
+    held_out: Collection[str] | None,
+    workers: int | None,
+    progress: Progress | None,
+    photos_per_shard: int,
+) -> Manifest:
+    writer = ShardWriter(destination, size, source.uri, held_out)
+    names = source.names()
+    standing = set(writer.names_by_hash.values())
+    new = [name for name in names if name not in standing and name not in writer.quarantined]
+    # After the new ones, so that shards are cut where an uninterrupted run cuts them.
+    again = [name for name in names if writer.quarantined.get(name, "").startswith(_UNREADABLE)]
+    groups = [*_cut(new, photos_per_shard), *_cut(again, photos_per_shard)]
+    if groups:
+        tally = _Tally(progress, total=len(names) + len(source.problems))
+        tally.done = tally.total - len(new) - len(again)
+        tally.quarantined = len(source.problems) + sum(name in writer.quarantined for name in names) - len(again)
+        _write_groups(source, writer, groups, workers or available_cores(), tally)
+    manifest = writer.finish(source.problems)
+    if manifest.count == 0:
+        raise ValueError(_nothing_usable(source, manifest))
+    return manifest
+
+
+def _write_groups(
+    source: Source, writer: ShardWriter, groups: Sequence[Sequence[str]], workers: int, tally: _Tally
+) -> None:
+    with DecodePool(workers) as pool:
+
+        def prepare(name: str) -> PreparedPhoto | str:
+            try:
+                return pool.prepare(source.read(name), writer.size)
+            except Unusable as reason:
+                return str(reason)
+
+        outcomes = _map_in_order(prepare, itertools.chain(*groups), threads=source.parallel_reads + 2 * workers)
+        seen = dict(writer.names_by_hash)
+        in_a_row = 0
+        for group in groups:
+            photos: list[tuple[str, PreparedPhoto]] = []
+            quarantined: list[tuple[str, str]] = []
+            for name, outcome in zip(group, outcomes, strict=False):
+                if isinstance(outcome, PreparedPhoto) and outcome.sha256 not in seen:
+                    seen[outcome.sha256] = name
+                    photos.append((name, outcome))
+                    in_a_row = 0
+                else:
+                    reason = outcome if isinstance(outcome, str) else f"duplicate of {seen[outcome.sha256]}"
+                    in_a_row = in_a_row + 1 if reason.startswith(_UNREADABLE) else 0
+                    if source.remote and in_a_row >= _GONE:
+                        raise OSError(f"{source.uri} stopped answering ({reason}); the same command continues later")
+                    quarantined.append((name, reason))
+                tally.count(isinstance(outcome, str) or seen[outcome.sha256] != name)
+            # What is unreadable still, an earlier shard says already.
+            quarantined = [
+                (name, reason)
+                for name, reason in quarantined
+                if not (reason.startswith(_UNREADABLE) and name in writer.quarantined)
+            ]
+            if photos or quarantined:
+                writer.append(photos, quarantined)
+
+
+class _Tally:
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total = progress, total
+        self.done = self.quarantined = 0
+
+    def count(self, quarantined: bool) -> None:
+        self.done += 1
+        self.quarantined += quarantined
+        if self.progress:
+            self.progress(self.done, self.total, self.quarantined)
+
+
+def _map_in_order(
+    function: Callable[[str], PreparedPhoto | str], names: Iterable[str], threads: int
+) -> Iterator[PreparedPhoto | str]:
+    """Results in the order of `names`; a bounded number is under way or waits."""
+    executor = ThreadPoolExecutor(threads)
+    pending: deque[Future[PreparedPhoto | str]] = deque()
+    try:
+        for name in names:
+            pending.append(executor.submit(function, name))
+            if len(pending) == 4 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _cut(names: Sequence[str], length: int) -> list[Sequence[str]]:
+    return [names[start : start + length] for start in range(0, len(names), length)]
+
+
+def _nothing_usable(source: Source, manifest: Manifest) -> str:
+    reasons = Counter(entry.reason.split(":")[0] for entry in manifest.quarantined).most_common(3)
+    return f"{source.uri} holds no usable photo: " + ", ".join(f"{count} {reason}" for reason, count in reasons)

@@ -1,0 +1,239 @@
+"""Shards: Arrow IPC files of JPEG photos. Reads a dataset of them at random, and brings a remote one here.
+
+A shard never changes once it stands; a dataset grows by further shards and a new manifest.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import simplejpeg
+from numpy.typing import NDArray
+
+from tinystyle import storage
+from tinystyle.data.decode import PreparedPhoto
+from tinystyle.data.manifest import FORMAT, MANIFEST, Manifest, Quarantined, ShardInfo
+
+__all__ = [
+    "Manifest",
+    "ShardDataset",
+    "ShardIndex",
+    "ShardRow",
+    "encode_shard",
+    "holds_out",
+    "read_index",
+    "sync",
+]
+
+_METADATA = b"tinystyle"
+_PARALLEL_FETCHES = 8
+_SCHEMA = pa.schema(
+    [
+        ("name", pa.string()),
+        ("jpeg", pa.large_binary()),  # plain binary ends at 2 GiB a shard
+        ("sha256", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("held_out", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRow:
+    """A photo about to be written."""
+
+    name: str
+    photo: PreparedPhoto
+    held_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShardIndex:
+    """What a shard says, its photos left aside."""
+
+    size: int
+    source: str
+    names: list[str]
+    sha256: list[str]
+    held_out: list[bool]
+    quarantined: list[Quarantined]
+
+
+def holds_out(sha256: str) -> bool:
+    """Whether a photo of this hash is never trained on: one in twenty, for ever the same ones."""
+    return int(sha256, 16) % 20 == 0
+
+
+def encode_shard(rows: Sequence[ShardRow], quarantined: Sequence[Quarantined], size: int, source: str) -> bytes:
+    """The bytes of a shard file: the same ones for the same content."""
+    about = {
+        "format": FORMAT,
+        "size": size,
+        "source": source,
+        "quarantined": [entry.model_dump() for entry in quarantined],
+    }
+    schema = _SCHEMA.with_metadata({_METADATA: json.dumps(about, sort_keys=True).encode()})
+    columns = [
+        [row.name for row in rows],
+        [row.photo.jpeg for row in rows],
+        [row.photo.sha256 for row in rows],
+        [row.photo.width for row in rows],
+        [row.photo.height for row in rows],
+        [row.held_out for row in rows],
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch(arrays, schema=schema))
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def read_index(file: Any) -> ShardIndex:
+    """The index of a shard, from an Arrow or Python file; the photos' bytes are not read.
+
+    Raises:
+        ValueError: it is damaged, or no shard.
+    """
+    columns = [_SCHEMA.get_field_index(name) for name in ("name", "sha256", "held_out")]
+    reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=columns))
+    about = json.loads((reader.schema.metadata or {})[_METADATA])
+    batch = reader.get_batch(0)
+    return ShardIndex(
+        size=about["size"],
+        source=about["source"],
+        names=batch.column("name").to_pylist(),
+        sha256=batch.column("sha256").to_pylist(),
+        held_out=batch.column("held_out").to_pylist(),
+        quarantined=[Quarantined(**entry) for entry in about["quarantined"]],
+    )
+
+
+class ShardDataset:
+    """A local shard dataset, memory-mapped. Photos have indices 0..len-1, in the shards' order.
+
+    Pickles as its path, so a worker process opens its own.
+
+    Args:
+        path: folder with manifest.json and the shards.
+
+    Raises:
+        ValueError: it is no dataset, or one that is incomplete or damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.manifest = Manifest.read(self.path)
+        self._starts = list(itertools.accumulate((shard.count for shard in self.manifest.shards), initial=0))
+        self._batches = [self._open(shard) for shard in self.manifest.shards]
+        flags = [flag for batch in self._batches for flag in batch.column("held_out").to_pylist()]
+        self.held_out = [index for index, held in enumerate(flags) if held]
+        """Indices of the photos that are never trained on."""
+        self.training = [index for index, held in enumerate(flags) if not held]
+        """Indices of all others."""
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """The photo's RGB pixels, (H, W, 3) uint8, min(H, W) == manifest.size."""
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            np.frombuffer(self._value("jpeg", index).as_buffer(), np.uint8), "RGB", fastdct=False, fastupsample=False
+        )
+        return pixels
+
+    def jpeg(self, index: int) -> bytes:
+        """The photo as a JPEG file."""
+        data: bytes = self._value("jpeg", index).as_py()
+        return data
+
+    def name(self, index: int) -> str:
+        """The photo's name in the source."""
+        name: str = self._value("name", index).as_py()
+        return name
+
+    def verify(self) -> None:
+        """Compare every shard with its checksum.
+
+        Raises:
+            ValueError: one differs.
+        """
+        for shard in self.manifest.shards:
+            if storage.sha256(self.path / shard.file) != shard.sha256:
+                raise ValueError(_damaged(self.path / shard.file))
+
+    def __reduce__(self) -> tuple[type[ShardDataset], tuple[Path]]:
+        return type(self), (self.path,)
+
+    def _open(self, shard: ShardInfo) -> Any:
+        path = self.path / shard.file
+        if not path.is_file():
+            raise ValueError(f"{self.path} is incomplete: {shard.file} is missing; fetch or ingest the dataset again")
+        if path.stat().st_size != shard.bytes:
+            raise ValueError(_damaged(path))
+        try:
+            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+            batch.validate()
+        except pa.ArrowInvalid as error:
+            raise ValueError(_damaged(path)) from error
+        if batch.num_rows != shard.count or not batch.schema.equals(_SCHEMA):
+            raise ValueError(_damaged(path))
+        return batch
+
+    def _value(self, column: str, index: int) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(f"photo {index} of {len(self)}")
+        # Shards without photos share their start with the next one, which bisect_right passes over.
+        shard = bisect.bisect_right(self._starts, index) - 1
+        return self._batches[shard].column(column)[index - self._starts[shard]]
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged; remove the dataset and fetch or ingest it again"
+
+
+def sync(dataset: str) -> Path:
+    """A local path of a dataset: itself where it is local, else a copy in the cache, fetched as far as it differs.
+
+    Every shard is compared with its checksum. May be interrupted, and run by several processes at once.
+
+    Raises:
+        ValueError: there is no dataset.
+        OSError: it cannot be fetched, or what came differs from its checksum.
+    """
+    if not storage.is_remote(dataset):
+        return Path(dataset.removeprefix("file://")).expanduser()
+    manifest = Manifest.read(dataset)
+    name, key = dataset.rstrip("/").rsplit("/", 1)[-1], hashlib.sha256(dataset.rstrip("/").encode()).hexdigest()
+    folder = storage.cache_dir("datasets") / f"{name}-{key[:16]}"
+
+    def bring(shard: ShardInfo) -> None:
+        path = folder / shard.file
+        if path.is_file() and path.stat().st_size == shard.bytes and storage.sha256(path) == shard.sha256:
+            return
+        with storage.atomic_path(path) as temporary:
+            storage.copy(storage.join(dataset, shard.file), temporary)
+            if storage.sha256(temporary) != shard.sha256:
+                raise OSError(
+                    f"{storage.join(dataset, shard.file)} differs from its checksum; ingest the dataset again"
+                )
+
+    with ThreadPoolExecutor(_PARALLEL_FETCHES) as threads:
+        try:
+            list(threads.map(bring, manifest.shards))
+        finally:
+            threads.shutdown(cancel_futures=True)
+    if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != manifest.to_json():
+        storage.write_bytes(folder / MANIFEST, manifest.to_json())
+    return folder

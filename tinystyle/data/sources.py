@@ -1,0 +1,289 @@
+"""Where photographs lie: a local folder, an object store's prefix, or a zip file (local, remote, over https). Lists and
+reads; knows nothing of what is done with the bytes.
+
+A member of a remote zip is one byte range: members are read in any order, many at a time, and none is fetched twice.
+"""
+
+from __future__ import annotations
+
+import bisect
+import errno
+import hashlib
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+from tinystyle import storage
+from tinystyle.data.decode import MAX_BYTES, Unusable
+
+__all__ = ["Source", "open_source"]
+
+_LOCAL_READS, _REMOTE_READS = 4, 32
+_IMAGE_SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+_ANNOTATIONS = "annotations"
+_FOLDER = "a folder, not a file"
+_NOT_REGULAR = "not a regular file"
+_ZIP_HEADER = struct.Struct("<26xHH")  # of a member; ends with the lengths of its name and of its extra field
+_ZIP_HEADER_MOST = 30 + 2 * 0xFFFF
+
+Read = Callable[[], bytes]
+Fetch = Callable[[int, int], bytes]
+
+
+class _Entry(NamedTuple):
+    state: str  # changes when the file does, as far as a listing can tell
+    read: Read
+
+
+class Source:
+    """Files by name. Every regular file counts, whatever it is called: what is no image shows when it is decoded."""
+
+    def __init__(
+        self, uri: str, entries: dict[str, _Entry], problems: Iterable[tuple[str, str]], *, remote: bool
+    ) -> None:
+        ignored = _annotation_folders(entries)
+        self.uri = uri
+        """Absolute path, or URI without credentials."""
+        self.remote = remote
+        self.parallel_reads = _REMOTE_READS if remote else _LOCAL_READS
+        """How many reads at a time are worthwhile."""
+        self.problems = sorted((name, reason) for name, reason in problems if not name.startswith(ignored))
+        """(name, reason) of what was listed and is no file that could be read."""
+        self._entries = {name: entry for name, entry in entries.items() if not name.startswith(ignored)}
+        if not self._entries and not self.problems:
+            raise ValueError(f"{uri} holds no files")
+
+    def names(self) -> list[str]:
+        """Every file, relative to the source, with "/" between folders, sorted."""
+        return sorted(self._entries)
+
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of the listing: names, sizes, and times or checksums."""
+        listing = "\0".join(f"{name}\0{self._entries[name].state}" for name in self.names())
+        return hashlib.sha256(listing.encode()).hexdigest()
+
+    def read(self, name: str) -> bytes:
+        """The file's bytes. Safe to call from several threads.
+
+        Raises:
+            Unusable: it cannot be read; the reason begins with "unreadable" where another time it might.
+        """
+        try:
+            return self._entries[name].read()
+        except OSError as error:
+            raise Unusable(f"unreadable: {_why(error)}") from error
+
+
+def open_source(uri: str) -> Source:
+    """List a local folder, a local or remote zip file, or an object store's prefix.
+
+    Raises:
+        ValueError: there is nothing, or nothing that can be listed.
+    """
+    try:
+        if not storage.is_remote(uri):
+            return _open_local(uri)
+        if uri.startswith(("http://", "https://")) or urlsplit(uri).path.lower().endswith(".zip"):
+            return _open_remote_zip(uri)
+        return _open_prefix(uri)
+    except FileNotFoundError as error:
+        raise ValueError(f"{_public(uri)}: no such file or folder") from error
+    except OSError as error:
+        raise ValueError(f"{_public(uri)} cannot be read: {_why(error)}") from error
+
+
+def _open_local(uri: str) -> Source:
+    path = Path(uri.removeprefix("file://")).expanduser().resolve(strict=True)
+    if path.is_dir():
+        entries, problems = _scan(path)
+        return Source(str(path), entries, problems, remote=False)
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        raise ValueError(f"{uri} is neither a folder nor a zip file")
+
+    def fetch(start: int, end: int) -> bytes:
+        with path.open("rb") as file:
+            return os.pread(file.fileno(), end - start, start)
+
+    with path.open("rb") as file:
+        entries, problems = _list_zip(str(path), file, fetch)
+    return Source(str(path), entries, problems, remote=False)
+
+
+def _scan(root: Path) -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
+    entries: dict[str, _Entry] = {}
+    problems: list[tuple[str, str]] = []
+    next(root.iterdir(), None)  # the root itself must be readable
+    folders = [(root, "", frozenset([_identity(root.stat())]))]
+    while folders:
+        folder, prefix, ancestors = folders.pop()
+        try:
+            found = list(os.scandir(folder))
+        except OSError as error:
+            problems.append((prefix, f"unreadable: {_why(error)}"))
+            continue
+        for item in found:
+            # A name need not be UTF-8 on disk, in a shard it must.
+            name = prefix + os.fsencode(item.name).decode("utf-8", "backslashreplace")
+            try:
+                status = item.stat()
+            except OSError as error:
+                problems.append((name, _why_no_stat(error)))
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                if _identity(status) in ancestors:
+                    problems.append((name, "link loop"))
+                    continue
+                if _named_like_an_image(name):
+                    problems.append((name, _FOLDER))
+                folders.append((Path(item.path), f"{name}/", ancestors | {_identity(status)}))
+            elif stat.S_ISREG(status.st_mode):
+                entries[name] = _Entry(f"{status.st_size} {status.st_mtime_ns}", partial(_read_local, item.path))
+            else:  # never opened: a FIFO would wait for a writer for ever
+                problems.append((name, _NOT_REGULAR))
+    return entries, problems
+
+
+def _read_local(path: str) -> bytes:
+    _refuse_large(Path(path).stat().st_size)
+    return Path(path).read_bytes()
+
+
+def _open_prefix(uri: str) -> Source:
+    filesystem, path = storage._remote(uri)
+    filesystem.invalidate_cache()
+    listing: dict[str, dict[str, Any]] = storage._retrying(partial(filesystem.find, path, detail=True))
+    root = path.rstrip("/") + "/"
+
+    def read(key: str, size: int) -> bytes:
+        _refuse_large(size)
+        data: bytes = storage._retrying(filesystem.cat_file, key)
+        return data
+
+    entries = {}
+    for key, info in listing.items():
+        # Stores have no folders, but some consoles leave an empty object named like one.
+        if key.startswith(root) and not info["name"].endswith("/") and info["type"] == "file":
+            size = int(info.get("size") or 0)
+            state = f"{size} {info.get('ETag') or info.get('LastModified') or info.get('created')}"
+            entries[key[len(root) :]] = _Entry(state, partial(read, key, size))
+    return Source(_public(uri), entries, [], remote=True)
+
+
+def _open_remote_zip(uri: str) -> Source:
+    filesystem, path = storage._remote(uri)
+    info = storage._retrying(filesystem.info, path)
+    no_ranges = f"{_public(uri)}: the server does not serve parts of a file; download the zip and ingest the local copy"
+    if info.get("size") is None or info.get("partial") is False:
+        raise ValueError(no_ranges)
+
+    def fetch(start: int, end: int) -> bytes:
+        data: bytes = filesystem.cat_file(path, start=start, end=end)
+        if len(data) != end - start:
+            raise ConnectionError(f"{len(data)} of {end - start} bytes came")
+        return data
+
+    def listing() -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
+        with filesystem.open(path, "rb", block_size=2**20, cache_type="readahead", size=info["size"]) as file:
+            return _list_zip(_public(uri), file, partial(storage._retrying, fetch))
+
+    try:
+        entries, problems = storage._retrying(listing)
+    except _NotAZipError:
+        raise
+    except ValueError as error:  # of the file, asked for a range that it does not get
+        raise ValueError(no_ranges) from error
+    return Source(_public(uri), entries, problems, remote=True)
+
+
+class _NotAZipError(ValueError):
+    pass
+
+
+def _list_zip(uri: str, file: IO[bytes], fetch: Fetch) -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise _NotAZipError(f"{uri} is not a readable zip file") from error
+    members = archive.infolist()
+    ends = [*sorted({member.header_offset for member in members}), archive.start_dir]
+    entries: dict[str, _Entry] = {}
+    problems: list[tuple[str, str]] = []
+    for member in members:
+        name = member.filename.rstrip("/")
+        if member.is_dir():
+            if _named_like_an_image(name):
+                problems.append((name, _FOLDER))
+        elif stat.S_ISLNK(member.external_attr >> 16):
+            problems.append((name, _NOT_REGULAR))
+        else:
+            end = ends[bisect.bisect_right(ends, member.header_offset, hi=len(ends) - 1)]
+            end = min(end, member.header_offset + _ZIP_HEADER_MOST + member.compress_size)
+            state = f"{member.file_size} {member.CRC}"
+            entries[name] = _Entry(state, partial(_read_member, fetch, member, end))
+    return entries, problems
+
+
+def _read_member(fetch: Fetch, member: zipfile.ZipInfo, end: int) -> bytes:
+    _refuse_large(max(member.file_size, member.compress_size))
+    if member.flag_bits & 1:
+        raise Unusable("encrypted")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Unusable("unsupported zip compression")
+    raw = fetch(member.header_offset, end)
+    try:
+        start = 30 + sum(_ZIP_HEADER.unpack_from(raw))
+        data = raw[start : start + member.compress_size]
+        if member.compress_type == zipfile.ZIP_DEFLATED:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.file_size + 1)
+    except (struct.error, zlib.error) as error:
+        raise Unusable("corrupt: zip entry") from error
+    if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
+        raise Unusable("corrupt: zip checksum")
+    return data
+
+
+def _annotation_folders(names: Iterable[str]) -> tuple[str, ...]:
+    """COCO's layout: `annotations/` beside folders of images."""
+    children: dict[str, set[str]] = {}
+    for name in names:
+        parts = name.split("/")
+        for depth in range(len(parts) - 1):
+            children.setdefault("/".join(parts[:depth]), set()).add(parts[depth])
+    holders = (parent for parent, folders in children.items() if _ANNOTATIONS in folders and len(folders) > 1)
+    return tuple(f"{parent}/{_ANNOTATIONS}/".removeprefix("/") for parent in holders)
+
+
+def _public(uri: str) -> str:
+    """A URI fit to be recorded: without user, password and query (a signed address carries its secret there)."""
+    parts = urlsplit(uri)
+    return urlunsplit((parts.scheme, parts.netloc.rsplit("@", 1)[-1], parts.path.rstrip("/"), "", ""))
+
+
+def _refuse_large(size: int) -> None:
+    if size > MAX_BYTES:
+        raise Unusable(f"too large: {size} bytes")
+
+
+def _named_like_an_image(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _why_no_stat(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "dangling link"
+    return "link loop" if error.errno == errno.ELOOP else f"unreadable: {_why(error)}"
+
+
+def _why(error: OSError) -> str:
+    return " ".join((error.strerror or str(error) or type(error).__name__).split()).lower()[:120]

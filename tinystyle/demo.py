@@ -1,0 +1,116 @@
+"""`tinystyle demo`: from photographs that ship in packages to a Core ML file and a gallery, with no download and no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from tinystyle import storage, styles
+from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
+
+__all__ = ["HELD_OUT", "demo_config", "run_demo"]
+
+STYLE = "builtin:starry-sky"
+HELD_OUT = ("chelsea.png", "china.png")
+TRAINING = ("astronaut.png", "coffee.png", "flower.png", "motorcycle.png", "rocket.png")
+SIZE = "640x480"
+
+
+def demo_config(photos: Path) -> RunConfig:
+    """The demo's run on the dataset `photos`: `small` at alpha 0.3, EfficientNet-Lite0 as the loss network."""
+    return RunConfig(
+        style=STYLE,
+        photos=str(photos),
+        network=NetworkConfig(architecture="small", alpha=0.3),
+        loss=LossConfig(perceptual="efficientnet-lite0", style_size=384),
+        data=DataConfig(size=192),
+        optimizer=OptimizerConfig(steps=500),
+        execution=ExecutionConfig(checkpoint_every=100, preview_every=100),
+    )
+
+
+def run_demo(out: Path, screen: Console) -> None:
+    """Write photos, dataset, run, Core ML file and gallery.png below `out`, and print what came of it.
+
+    Raises:
+        ValueError: the packages of `tinystyle[demo]` are not installed, or training failed.
+    """
+    began = monotonic()
+    photos = _write_photos(out / "photos")
+    screen.print(f"{len(photos)} photographs in {out / 'photos'}; {' and '.join(HELD_OUT)} are held out of training", soft_wrap=True)
+
+    from tinystyle.data.ingest import ingest
+    from tinystyle.training.launch import launch, prepare
+
+    ingest(str(out / "photos"), str(out / "dataset"), size=256, held_out=HELD_OUT)
+    run = out / "run"
+    record = prepare(demo_config(out / "dataset"), run, resume=True)
+    if record.state != "completed":
+        record = launch(record, run, say=screen.print)
+    if record.state != "completed":
+        raise ValueError(f"the demo's training {record.message}")
+    _finish(out, photos, screen)
+    screen.print(f"All of it took {monotonic() - began:.0f} s.")
+
+
+def _finish(out: Path, photos: dict[str, Path], screen: Console) -> None:
+    """Export, evaluate, draw the gallery, print the table and the paths."""
+    from tinystyle.coreml.convert import export_model
+    from tinystyle.model_file import load_model
+    from tinystyle.report import GalleryRow, gallery
+    from tinystyle.stylize import stylize_photos
+    from tinystyle.training.objective import held_out_rows
+
+    model_file = out / "run" / "model.safetensors"
+    model = load_model(model_file)
+    width, height = map(int, SIZE.split("x"))
+    exported = export_model(model, format="mlmodel", bits=8, size=(width, height), out=out / "starry-sky.mlmodel")
+    stylised = stylize_photos(model, list(photos.values()), out / "stylized")
+
+    table = Table("held-out photos", title="Losses of three answers (an untouched photo has style loss 1 on average)")
+    for column in ("content", "style", "total", "bad blocks"):
+        table.add_column(column, justify="right")
+    for row in held_out_rows(out / "run", model_file):
+        table.add_row(row.name, f"{row.content:.3f}", f"{row.style:.3f}", f"{row.total:.3f}", f"{row.bad_blocks:.2%}")
+    screen.print(table)
+
+    rows = [
+        GalleryRow(Image.open(photo).convert("RGB"), Image.open(result), name + (", held out" if photo.name in HELD_OUT else ""))
+        for (name, photo), result in zip(photos.items(), stylised, strict=True)
+    ]
+    sheet = gallery(rows, Image.fromarray(styles.load_style(STYLE, 512)), f"{exported.bytes:,} bytes of Core ML")
+    with storage.atomic_path(out / "gallery.png") as temporary:
+        sheet.save(temporary, format="PNG")
+    for what, path in (("Core ML, 8 bits", exported.path), ("model", model_file), ("gallery", out / "gallery.png")):
+        size = path.stat().st_size
+        screen.print(f"{what}: {path} ({size:,} bytes)", soft_wrap=True)
+
+
+def _write_photos(folder: Path) -> dict[str, Path]:
+    """The seven photographs as PNG files; name -> path, the held-out ones first."""
+    try:
+        from skimage import data
+        from sklearn.datasets import load_sample_image
+    except ImportError as error:
+        raise ValueError("the demo's photographs come with packages: pip install 'tinystyle[demo]'") from error
+    pixels: dict[str, np.ndarray] = {
+        "astronaut.png": data.astronaut(),
+        "chelsea.png": data.chelsea(),
+        "coffee.png": data.coffee(),
+        "rocket.png": data.rocket(),
+        "motorcycle.png": data.stereo_motorcycle()[0],
+        "china.png": load_sample_image("china.jpg"),
+        "flower.png": load_sample_image("flower.jpg"),
+    }
+    paths = {}
+    for name in (*HELD_OUT, *TRAINING):
+        path = folder / name
+        with storage.atomic_path(path) as temporary:
+            Image.fromarray(pixels[name]).save(temporary, format="PNG")
+        paths[path.stem] = path
+    return paths

@@ -1,0 +1,97 @@
+"""Reading any image file as upright 8-bit RGB. Knows nothing of where files lie or what they are for."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+__all__ = ["FORMATS", "open_rgb", "to_rgb", "upright_transpose"]
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read, in Pillow's names (JPEG includes MPO). Others of its formats start programs (EPS) or are mere stubs."""
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_KINDS = "JPEG, PNG, WebP or TIFF"
+
+
+def open_rgb(data: bytes, what: str) -> Image.Image:
+    """Decode an image file: RGB, 8 bits, turned upright by its EXIF orientation; of an animation, the first frame.
+
+    Args:
+        data: the file's content, in one of `FORMATS`.
+        what: names the image in errors, e.g. "style paintings/a.jpg".
+
+    Raises:
+        ValueError: it is empty, not an image, damaged, or too large to decode; one sentence that begins with `what`.
+    """
+    if not data:
+        raise ValueError(f"{what} is an empty file; give a {_KINDS} image")
+    # Pillow warns of odd metadata in files that it reads well, and of large images before the size that it refuses.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image.load()
+            if image.format == "PNG":  # decoding alone lets some bit rot pass
+                Image.open(io.BytesIO(data), formats=("PNG",)).verify()
+            rgb = to_rgb(image)
+            turn = upright_transpose(image)
+        except UnidentifiedImageError as error:
+            raise ValueError(f"{what} is not an image that can be read; give a {_KINDS} file") from error
+        except Image.DecompressionBombError as error:
+            limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+            raise ValueError(f"{what} has more than {limit} million pixels; scale it down first") from error
+        except Exception as error:  # damage makes decoders raise nearly anything, from OSError to struct.error
+            reason = " ".join(str(error).split())[:100] or type(error).__name__
+            raise ValueError(f"{what} is truncated or damaged ({reason}); give a whole file") from error
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A loaded image of any mode as 8-bit RGB, transparency laid on white.
+
+    16-bit greyscale is divided by 257. Greyscale of 32 bits or floats is a container for any range: white is the lowest
+    of 1 (floats only), 255 and 65535 that no value exceeds; where there is none, or values below 0, the values' own
+    span is stretched to 0..255.
+    """
+    if image.mode.startswith("I;16"):
+        image = _narrow(np.asarray(image), whites=(65535,))
+    elif image.mode == "I":
+        image = _narrow(np.asarray(image), whites=(255, 65535))
+    elif image.mode == "F":
+        image = _narrow(np.asarray(image), whites=(1, 255, 65535))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba)
+    return image.convert("RGB")
+
+
+def upright_transpose(image: Image.Image) -> Image.Transpose | None:
+    """What turns a loaded image upright, None if it is. Ask after loading: some formats turn themselves then."""
+    try:
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # broken metadata, in any of many ways, is no reason to refuse a good picture
+        return None
+
+
+def _narrow(values: NDArray[np.generic], whites: tuple[int, ...]) -> Image.Image:
+    """Greyscale of over 8 bits as mode L. Pillow's own conversion would clip at 255."""
+    grey = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(grey.min()), float(grey.max())
+    white = float(next((white for white in whites if high <= white), 0))
+    if low < 0 or not white:
+        grey, white = grey - low, max(high - low, 1e-30)
+    return Image.fromarray(np.rint(grey * (255 / white)).astype(np.uint8))

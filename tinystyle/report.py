@@ -1,0 +1,155 @@
+"""Pictures of results: galleries and preview strips. Pillow only; knows nothing of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["GalleryRow", "gallery", "preview_strip"]
+
+_WIDTH = 1600
+_MARGIN = 48
+_SPACING = 28
+_SEAM = 4
+_STYLE_HEIGHT = 240
+_CAPTION_LINE = 23
+# A line of pairs is stretched to the full width, but no more than this.
+_MAX_STRETCH = 1.4
+
+_PAPER = (250, 249, 246)
+_TEXT = (34, 34, 38)
+_MUTED = (116, 114, 110)
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@dataclass(frozen=True, kw_only=True)
+class GalleryRow:
+    """A photo and what a network made of it."""
+
+    photo: Image.Image
+    stylised: Image.Image
+    caption: str = ""
+    """Shown under the pair; each of its lines is cut to the pair's width."""
+
+    @property
+    def aspect(self) -> float:
+        """Width of the pair over its height; both halves take the photo's shape."""
+        return 2 * self.photo.width / self.photo.height
+
+
+def gallery(rows: Sequence[GalleryRow], style: Image.Image | None, title: str) -> Image.Image:
+    """A contact sheet: the title and the style image, then each photo beside its stylisation, in lines of one width.
+
+    Returns:
+        RGB, 1600 px wide; its height grows with the number of rows.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    if not rows:
+        raise ValueError("a gallery needs at least one photo")
+    inner = _WIDTH - 2 * _MARGIN
+    lines = _lines(rows, inner, height=320 if len(rows) <= 4 else 240 if len(rows) <= 16 else 190)
+    header = _STYLE_HEIGHT if style else 84
+    captions = 11 + _CAPTION_LINE * max(row.caption.count("\n") + 1 for row in rows)
+    total = 2 * _MARGIN + header + sum(_SPACING + int(height) + captions for _, height in lines)
+    sheet = Image.new("RGB", (_WIDTH, total), _PAPER)
+    _draw_header(sheet, style, title, len(rows))
+    top = _MARGIN + header + _SPACING
+    for line, height in lines:
+        left = _MARGIN
+        for row in line:
+            width = _half_width(row, height, inner)
+            _paste_pair(sheet, row, (left, top), (width, int(height)))
+            for index, text in enumerate(row.caption.split("\n")):
+                below = top + int(height) + 7 + index * _CAPTION_LINE
+                _write(sheet, text, (left, below), _font(17), _MUTED, 2 * width + _SEAM)
+            left += 2 * width + _SEAM + _SPACING
+        top += int(height) + captions + _SPACING
+    return sheet
+
+
+def preview_strip(photos: Sequence[Image.Image], outputs: Sequence[Image.Image], height: int = 192) -> Image.Image:
+    """Pairs of photo and output, `height` px high, four to a line.
+
+    Raises:
+        ValueError: there are none, or not as many outputs as photos.
+    """
+    if not photos or len(photos) != len(outputs):
+        raise ValueError(f"a preview needs one output for each photo, not {len(outputs)} for {len(photos)}")
+    gap = max(2, height // 16)
+    rows = [GalleryRow(photo=photo, stylised=output) for photo, output in zip(photos, outputs, strict=True)]
+    lines = [rows[start : start + 4] for start in range(0, len(rows), 4)]
+    pairs = [[2 * _half_width(row, height) + _SEAM for row in line] for line in lines]
+    width = max(sum(line) + gap * (len(line) + 1) for line in pairs)
+    strip = Image.new("RGB", (width, len(lines) * (height + gap) + gap), _PAPER)
+    for index, line in enumerate(lines):
+        left = gap
+        for row, pair in zip(line, pairs[index], strict=True):
+            _paste_pair(strip, row, (left, gap + index * (height + gap)), ((pair - _SEAM) // 2, height))
+            left += pair + gap
+    return strip
+
+
+def _lines(rows: Sequence[GalleryRow], width: int, height: int) -> list[tuple[list[GalleryRow], float]]:
+    """Break `rows` into lines, each with the height, near `height`, at which it fills `width`."""
+    lines: list[tuple[list[GalleryRow], float]] = []
+    line: list[GalleryRow] = []
+    for row in rows:
+        longer = [*line, row]
+        if line and abs(_fit(longer, width) - height) > abs(_fit(line, width) - height):
+            lines.append((line, _fit(line, width)))
+            line = [row]
+        else:
+            line = longer
+    return [*lines, (line, min(_fit(line, width), height * _MAX_STRETCH))]
+
+
+def _fit(line: Sequence[GalleryRow], width: int) -> float:
+    """The height at which `line` is `width` wide."""
+    free = width - _SPACING * (len(line) - 1) - _SEAM * len(line)
+    return max(16.0, free / sum(row.aspect for row in line))
+
+
+def _half_width(row: GalleryRow, height: float, limit: int = 4096) -> int:
+    return max(1, min(round(row.aspect * height / 2), (limit - _SEAM) // 2))
+
+
+def _paste_pair(sheet: Image.Image, row: GalleryRow, corner: tuple[int, int], size: tuple[int, int]) -> None:
+    left, top = corner
+    for image, x in ((row.photo, left), (row.stylised, left + size[0] + _SEAM)):
+        sheet.paste(image.convert("RGB").resize(size, Image.Resampling.LANCZOS), (x, top))
+
+
+def _draw_header(sheet: Image.Image, style: Image.Image | None, title: str, count: int) -> None:
+    left, middle = _MARGIN, _MARGIN + 42
+    if style:
+        thumbnail = style.convert("RGB")
+        thumbnail.thumbnail((3 * _STYLE_HEIGHT, _STYLE_HEIGHT), Image.Resampling.LANCZOS)
+        sheet.paste(thumbnail, (_MARGIN, _MARGIN))
+        left, middle = _MARGIN + thumbnail.width + _SPACING + 8, _MARGIN + _STYLE_HEIGHT // 2
+    room = _WIDTH - _MARGIN - left
+    _write(sheet, title, (left, middle - 42), _font(42), _TEXT, room)
+    key = "photo | stylised" if count == 1 else f"{count} photos: photo | stylised"
+    _write(
+        sheet, f"{'the style at the left; below, ' if style else ''}{key}", (left, middle + 16), _font(20), _MUTED, room
+    )
+
+
+def _font(size: int) -> _Font:
+    return ImageFont.load_default(size)
+
+
+def _write(
+    sheet: Image.Image, text: str, corner: tuple[int, int], font: _Font, colour: tuple[int, int, int], room: int
+) -> None:
+    """One line of text, cut with an ellipsis where it is wider than `room` px."""
+    text = " ".join(text.split())
+    if font.getlength(text) > room:
+        while text and font.getlength(text + "...") > room:
+            text = text[:-1]
+        text = text.rstrip() + "..." if text else ""
+    ImageDraw.Draw(sheet).text(corner, text, fill=colour, font=font)

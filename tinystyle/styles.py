@@ -1,0 +1,80 @@
+"""Style images: from a path, a URI or the built-in catalogue to pixels. Knows nothing of training."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tinystyle import storage
+from tinystyle.builtin_styles import BUILTIN_STYLES, draw_style
+from tinystyle.images import open_rgb
+
+__all__ = ["BUILTIN_STYLES", "draw_style", "load_style", "style_sha256"]
+
+_BUILTIN = "builtin:"
+_MAX_ENLARGEMENT = 2
+_MAX_ASPECT = 4
+_MIN_DEVIATION = 2.0
+
+
+def load_style(uri: str, size: int) -> NDArray[np.uint8]:
+    """The style image with its short side at `size` px: RGB, (H, W, 3), 0..255.
+
+    Args:
+        uri: local path, any URI that `tinystyle.storage` reads, or `builtin:NAME` with a name from `BUILTIN_STYLES`.
+        size: short side in pixels.
+
+    Raises:
+        ValueError: the image cannot be read or decoded, would be enlarged more than 2 times, has an aspect over 4, or
+            is of one colour; one sentence that names it.
+    """
+    if uri.startswith(_BUILTIN):
+        return np.array(draw_style(uri.removeprefix(_BUILTIN), size))
+    image = _open(uri)
+    width, height = image.size
+    short, long = sorted(image.size)
+    if long > _MAX_ASPECT * short:
+        raise ValueError(
+            f"style {uri} is {width}x{height}, an aspect over {_MAX_ASPECT}; crop the part that shows the style best"
+        )
+    if size > _MAX_ENLARGEMENT * short:
+        raise ValueError(
+            f"style {uri} is only {width}x{height}, too small for a style size of {size}; give a larger image or "
+            f"a style size of at most {_MAX_ENLARGEMENT * short}"
+        )
+    target = (round(width * size / short), round(height * size / short))
+    pixels = np.array(image.resize(target, Image.Resampling.LANCZOS))
+    deviation = float(pixels.std(axis=(0, 1)).max())
+    if deviation < _MIN_DEVIATION:
+        raise ValueError(
+            f"style {uri} is one flat colour (deviation {deviation:.1f} of 255); give an image that has texture"
+        )
+    return pixels
+
+
+def style_sha256(uri: str) -> str:
+    """Hexadecimal SHA-256 of the style image's size and pixels, whatever its name and file format.
+
+    A built-in style is hashed as drawn at its default size.
+
+    Raises:
+        ValueError: the image cannot be read or decoded.
+    """
+    image = draw_style(uri.removeprefix(_BUILTIN)) if uri.startswith(_BUILTIN) else _open(uri)
+    return hashlib.sha256(f"{image.width}x{image.height} RGB\n".encode() + image.tobytes()).hexdigest()
+
+
+def _open(uri: str) -> Image.Image:
+    try:
+        data = storage.read_bytes(uri)
+    except OSError as error:
+        # Backends word a missing file in many ways, some with the path alone.
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
+        raise ValueError(
+            f"style {uri} cannot be read ({reason}); give an image file or URI, or one of "
+            f"{', '.join(_BUILTIN + name for name in sorted(BUILTIN_STYLES))}"
+        ) from error
+    return open_rgb(data, f"style {uri}")

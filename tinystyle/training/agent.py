@@ -1,0 +1,36 @@
+"""torchrun, tied to the command that starts it: `python -m tinystyle.training.agent PARENT_PID TORCHRUN_ARGUMENT...`.
+
+Says nothing of its own: what happened stands in the run record, and the command puts it in a sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from tinystyle.processes import die_with_parent
+from tinystyle.training.worker import AGENT_VARIABLE
+
+
+def main() -> int:
+    """Run `torch.distributed.run` with the given arguments; 0 where every worker ended well."""
+    die_with_parent(int(sys.argv[1]))
+    os.environ[AGENT_VARIABLE] = str(os.getpid())
+
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    try:
+        run(parse_args(sys.argv[2:]))  # type: ignore[no-untyped-call]
+    except SignalException as error:
+        return 128 + error.sigval
+    except ChildFailedError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""What happens around training steps: report, check, save, show. Every decision is the same on every process."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tinystyle import storage
+from tinystyle.evaluation import collapse, loss_row
+from tinystyle.report import preview_strip
+from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
+
+__all__ = ["Checkpoints", "CollapsedError", "Previews", "StepReport", "to_image"]
+
+COLLAPSE_GRACE_STEPS = 100
+"""A network this young may still be black or flat anywhere."""
+METRICS_FILE = "metrics.jsonl"
+Report = Callable[[int, dict[str, float]], None]
+
+
+class CollapsedError(ArithmeticError):
+    """The network's outputs are worthless; the last checkpoint is from before."""
+
+
+def to_image(output_13hw: Tensor) -> Image.Image:
+    """A (1, 3, H, W) tensor in 0..255 as an RGB image."""
+    return Image.fromarray(output_13hw[0].round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
+
+
+class StepReport(L.Callback):
+    """Reads the losses, averaged over processes; writes them to metrics.jsonl; notices a request to stop.
+
+    Attributes:
+        stopping: every process was told, at the same step, that this step is the last.
+    """
+
+    def __init__(self, folder: Path, reports: Sequence[Report]) -> None:
+        self.file = folder / METRICS_FILE
+        self.reports = reports
+        self.stopping = False
+        self.images_per_second = math.nan
+        self._requested = False
+        self._clock: tuple[float, int] = (0.0, 0)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        # Here, because Lightning installs handlers of its own just before.
+        signal.signal(signal.SIGTERM, self._request)
+        signal.signal(signal.SIGINT, self._request)
+        if trainer.is_global_zero:
+            _keep_up_to(self.file, trainer.global_step)
+        self._clock = (monotonic(), trainer.global_step)
+
+    def _request(self, _signal: int, _frame: FrameType | None) -> None:
+        self._requested = True
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, StyleTransferModule)
+        step = trainer.global_step
+        last = step >= pl_module.config.optimizer.steps
+        if step % pl_module.sync_every and not last:
+            return
+        mine = torch.cat([pl_module.step_losses, pl_module.step_losses.new_tensor([float(self._requested)])])
+        *losses, requested = trainer.strategy.reduce(mine, reduce_op="mean").tolist()
+        self.stopping = requested > 0
+        if not trainer.is_global_zero:
+            return
+        now, (then, done) = monotonic(), self._clock
+        if now - then > 1 or math.isnan(self.images_per_second):
+            self.images_per_second = (step - done) * pl_module.config.data.batch_size / max(now - then, 1e-9)
+            self._clock = (now, step)
+        values = dict(zip(LOSS_NAMES, losses, strict=True))
+        values["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        values["images_per_second"] = self.images_per_second
+        with self.file.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for report in self.reports:
+            report(step, values)
+
+
+class Checkpoints(L.Callback):
+    """Every N steps: evaluates held-out photos, stops a collapsed run, saves `last.ckpt`, and `best.ckpt` where it is the best.
+
+    Args:
+        location: folder or URI for the checkpoints.
+        every: steps.
+        photos: held-out photos, each (1, 3, H, W).
+        steps: the `StepReport` of this run.
+        reports: called with the held-out losses.
+    """
+
+    def __init__(
+        self, location: str, every: int, photos: list[Tensor], steps: StepReport, reports: Sequence[Report]
+    ) -> None:
+        self.location = location
+        self.every = every
+        self.photos = photos
+        self.steps = steps
+        self.reports = reports
+        self.best = math.inf
+        self.results: dict[str, float] = {}
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, StyleTransferModule)
+        step = trainer.global_step
+        if step % self.every and step < pl_module.config.optimizer.steps and not self.steps.stopping:
+            return
+        # One process looks, all act on what it saw.
+        reason, results = trainer.strategy.broadcast(
+            self._evaluate(pl_module) if trainer.is_global_zero else (None, {})
+        )
+        if reason and step > COLLAPSE_GRACE_STEPS:
+            raise CollapsedError(f"the network has collapsed by step {step}: {reason}")
+        is_best = bool(results) and results["held_out_total"] < self.best
+        if is_best:
+            self.best = results["held_out_total"]
+        self.results = results or self.results
+        self._save(trainer, is_best)
+        if trainer.is_global_zero and results:
+            for report in self.reports:
+                report(step, results)
+        if self.steps.stopping:
+            trainer.should_stop = True
+
+    @torch.no_grad()
+    def _evaluate(self, module: StyleTransferModule) -> tuple[str | None, dict[str, float]]:
+        photos = [photo.to(module.device) for photo in self.photos]
+        reason = collapse([module.network(photo) for photo in photos], photos)
+        if self.steps.stopping:
+            return reason, {}  # the process that asked waits only so long
+        weights = module.config.loss
+        row = loss_row("run", module.network, photos, module.losses, weights.content_weight, weights.style_weight)
+        return reason, {f"held_out_{name}": value for name, value in row.as_dict().items() if isinstance(value, float)}
+
+    def _save(self, trainer: L.Trainer, is_best: bool) -> None:
+        with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
+            path = Path(folder) / "last.ckpt"
+            trainer.save_checkpoint(path, weights_only=False)
+            if trainer.is_global_zero:
+                storage.copy(path, storage.join(self.location, "last.ckpt"))
+                if is_best:
+                    storage.copy(path, storage.join(self.location, "best.ckpt"))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "results": self.results}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.results = state_dict["best"], state_dict["results"]
+
+
+class Previews(L.Callback):
+    """Every N steps: a strip of held-out photos beside their stylisations, previews/step-NNNNNN.png."""
+
+    def __init__(self, folder: Path, every: int, photos: list[Tensor], report: Callable[[Path], None]) -> None:
+        self.folder = folder
+        self.every = every
+        self.photos = photos
+        self.report = report
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, StyleTransferModule)
+        step = trainer.global_step
+        due = step % self.every == 0 or step == pl_module.config.optimizer.steps
+        if not (due and trainer.is_global_zero):
+            return
+        outputs = [to_image(pl_module.network(photo.to(pl_module.device))) for photo in self.photos]
+        path = self.folder / f"step-{step:06d}.png"
+        with storage.atomic_path(path) as temporary:
+            preview_strip([to_image(photo) for photo in self.photos], outputs).save(temporary, format="PNG")
+        self.report(path)
+
+
+def _keep_up_to(file: Path, step: int) -> None:
+    """Drop the lines of steps after `step`, which are about to be trained again."""
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    storage.write_bytes(file, "".join(kept).encode())

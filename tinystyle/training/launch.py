@@ -1,0 +1,203 @@
+"""Runs a training job in child processes through torchrun, and says how it ended. Nothing of the run outlives the command.
+
+Everything that can be known to be wrong is found out here, before a process is started.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from tinystyle import storage, styles
+from tinystyle.config import RunConfig
+from tinystyle.data.ingest import dataset_for_training
+from tinystyle.data.shards import ShardDataset
+from tinystyle.training.lineage import lineage_of
+from tinystyle.training.record import RUN_FILE, RunRecord
+
+__all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "launch", "prepare"]
+
+MAX_ROLLBACKS = 3
+ROLLBACK_RATE = 0.5
+CHECKPOINTS = ("last.ckpt", "best.ckpt")
+OUTPUTS = ("model.safetensors", "metrics.jsonl")
+
+
+def prepare(config: RunConfig, folder: Path, *, resume: bool) -> RunRecord:
+    """Check everything a run needs and write its record.
+
+    Args:
+        config: the run; precision "auto" is resolved here.
+        folder: where it goes; made if absent.
+        resume: go on with the run that `folder` holds, if it is this one; else begin anew.
+
+    Raises:
+        ValueError, OSError: something is missing or wrong, in one sentence.
+    """
+    config = _resolve(config)
+    styles.load_style(config.style, config.loss.style_size)
+    dataset = dataset_for_training(config.photos, config.data.size)
+    lineage = lineage_of(
+        config,
+        ShardDataset(dataset).manifest.sha256(),
+        styles.style_sha256(config.style),
+        _perceptual_sha256(config),
+        storage.sha256(_initial_weights(config)) if config.init_from else None,
+    )
+    record = RunRecord(config=config, lineage=lineage, dataset=str(dataset))
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / RUN_FILE).exists() and resume:
+        before = RunRecord.read(folder)
+        if before.lineage["key"] != lineage["key"]:
+            raise ValueError(
+                f"{folder} holds another run ({_difference(before, record)}); choose another --out, "
+                "or replace it with --resume never"
+            )
+        record = before.model_copy(update={"config": config, "dataset": str(dataset)})
+        if record.state != "completed" or not (folder / OUTPUTS[0]).exists():
+            record.state, record.message = "running", ""
+    else:
+        _clear(config, folder)
+    record.write(folder)
+    return record
+
+
+def launch(record: RunRecord, folder: Path, *, say: Callable[[str], None]) -> RunRecord:
+    """Train a prepared run in child processes; returns its record as they left it.
+
+    Args:
+        record: from `prepare`.
+        folder: of the run.
+        say: told, in a sentence, of every rollback.
+    """
+    rollbacks = 0
+    while True:
+        code, asked_to_stop = _torchrun(record.config, folder)
+        record = RunRecord.read(folder)
+        if record.state == "running" and asked_to_stop:
+            record.update(folder, state="stopped", message=f"stopped at step {record.step}, before training began")
+        elif record.state == "running":
+            death = (
+                "a training process was killed or crashed"
+                if code
+                else "this machine's part ended; the first machine holds the result"
+            )
+            record.update(
+                folder, state="failed", message=f"{death}; the last checkpoint stands, run the command again to go on"
+            )
+        rolls_back = record.state == "collapsed" and record.config.execution.on_collapse == "rollback"
+        if not rolls_back or rollbacks == MAX_ROLLBACKS:
+            return record
+        rollbacks += 1
+        rate = record.rate_scale * ROLLBACK_RATE
+        say(f"{record.message}; back to the last checkpoint at {rate:g} of the learning rate")
+        record.update(folder, state="running", rate_scale=rate)
+
+
+def _torchrun(config: RunConfig, folder: Path) -> tuple[int, bool]:
+    """Run to the end; (exit code, whether SIGTERM or SIGINT asked this process to stop)."""
+    execution = config.execution
+    arguments = [f"--nproc-per-node={execution.devices}", "--max-restarts=0"]
+    if execution.nodes > 1:
+        arguments += [
+            f"--nnodes={execution.nodes}",
+            "--rdzv-backend=c10d",
+            f"--rdzv-endpoint={execution.rdzv_endpoint}",
+        ]
+        arguments += ["--rdzv-id=tinystyle"]
+    else:
+        arguments += ["--standalone", "--local-addr=127.0.0.1"]
+    agent = [sys.executable, "-m", "tinystyle.training.agent", str(os.getpid())]
+    worker = ["-m", "tinystyle.training.worker", str(folder)]
+    # A session of its own: Ctrl-C in a terminal reaches this process alone, which then asks for an orderly stop.
+    child = subprocess.Popen([*agent, *arguments, *worker], start_new_session=True, stdin=subprocess.DEVNULL)
+    with _forwarding(child) as asked:
+        code = child.wait()
+    return code, bool(asked)
+
+
+@contextmanager
+def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Pass SIGTERM and SIGINT on to `child` as SIGTERM; yields the list of those that came. A third one kills."""
+    asked: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        if len(asked) == 1:
+            child.terminate()
+        elif len(asked) > 2:
+            child.kill()
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _resolve(config: RunConfig) -> RunConfig:
+    """Settle what "auto" means on this machine, and check what it has."""
+    import torch
+
+    execution = config.execution
+    if config.data.batch_size % (execution.devices * execution.nodes):
+        raise ValueError(
+            f"--batch-size {config.data.batch_size} must be a multiple of the {execution.devices * execution.nodes} processes"
+        )
+    cuda = torch.cuda.is_available()
+    if cuda and execution.devices > torch.cuda.device_count():
+        raise ValueError(f"--devices {execution.devices}: this machine has {torch.cuda.device_count()} GPUs")
+    if config.precision != "auto":
+        return config
+    # Emulated bfloat16 is slower than float32: only where the hardware computes in it.
+    bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else torch.cpu._is_avx512_bf16_supported()
+    return config.model_copy(update={"precision": "bf16" if bf16 else "32"})
+
+
+def _perceptual_sha256(config: RunConfig) -> str:
+    from tinystyle.perceptual import load_perceptual_network
+
+    return load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).weights_sha256
+
+
+def _initial_weights(config: RunConfig) -> Path:
+    from tinystyle.training.runner import initial_network
+
+    initial_network(config)
+    return storage.fetch(str(config.init_from), "models")
+
+
+def _difference(before: RunRecord, now: RunRecord) -> str:
+    """The first thing in which two runs differ, in words."""
+    from tinystyle.tracking import flatten
+
+    ignored = {"style", "photos", "init_from", "execution"}
+    old, new = (flatten(record.config.model_dump(mode="json", exclude=ignored)) for record in (before, now))
+    for name, value in new.items():
+        if old.get(name) != value and name != "loss.perceptual_weights":
+            return f"{name} was {old.get(name)}, now {value}"
+    changed = [
+        fact
+        for fact in now.lineage
+        if fact not in ("key", "commit", "version") and before.lineage.get(fact) != now.lineage[fact]
+    ]
+    return f"its {', '.join(changed)} differs"
+
+
+def _clear(config: RunConfig, folder: Path) -> None:
+    """Remove what an earlier run left where this one will write."""
+    from tinystyle.training.runner import checkpoint_location
+
+    for name in CHECKPOINTS:
+        storage.remove(storage.join(checkpoint_location(config, folder), name))
+    for name in OUTPUTS:
+        storage.remove(folder / name)
+    for preview in (folder / "previews").glob("step-*.png"):
+        preview.unlink()

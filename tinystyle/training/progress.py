@@ -1,0 +1,106 @@
+"""Shows a run to its watchers: progress on the terminal, metrics and previews in MLflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from tinystyle.tracking import Tracker, flatten
+from tinystyle.training.record import RUN_FILE, RunRecord
+
+__all__ = ["Progress"]
+
+LINE_SECONDS = 15.0
+"""Between lines where there is no terminal to draw a bar on."""
+TRACK_EVERY = 10
+"""Steps between metrics sent to MLflow; metrics.jsonl has every step."""
+TRACKING_STATUS = {"completed": "FINISHED", "stopped": "KILLED", "collapsed": "FAILED"}
+
+
+class Progress:
+    """The reports of one run; silent on all processes but the first.
+
+    Args:
+        record: the run.
+        folder: its folder.
+        active: whether this process reports at all.
+        visible: whether it draws on the terminal.
+    """
+
+    def __init__(self, record: RunRecord, folder: Path, *, active: bool, visible: bool) -> None:
+        self.record = record
+        self.folder = folder
+        self.total = record.config.optimizer.steps
+        self.console = Console(stderr=True, quiet=not (active and visible))
+        columns: list[ProgressColumn] = [
+            SpinnerColumn(),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+        ]
+        self.bar = RichProgress(
+            *columns, console=self.console, disable=not (active and visible and self.console.is_terminal)
+        )
+        self.task = self.bar.add_task("", total=self.total, completed=record.step)
+        self.tracker = self._tracker() if active and record.config.execution.track else None
+        self._last_line = -LINE_SECONDS
+
+    def _tracker(self) -> Tracker:
+        config, key = self.record.config, self.record.lineage["key"]
+        style = Path(config.style.removeprefix("builtin:")).stem
+        name = f"{style} {config.network.architecture} {config.network.alpha:g}"
+        tags = {f"lineage.{fact}": value for fact, value in self.record.lineage.items()}
+        parameters = flatten(config.model_dump(mode="json"))
+        tracker = Tracker(style, f"{name} {key[:6]}", self.record.tracking_run, parameters, tags)
+        if tracker.run_id != self.record.tracking_run:
+            self.record.update(self.folder, tracking_run=tracker.run_id)
+        return tracker
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        if kind is not None and self.tracker:
+            self.tracker.finish("FAILED")
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Losses of a step."""
+        losses = "  ".join(f"{name} {values[name]:.3f}" for name in ("content", "style", "total"))
+        text = f"{losses}  {values['images_per_second']:.1f} images/s"
+        self.bar.update(self.task, completed=step, description=text)
+        if self.bar.disable and (monotonic() - self._last_line >= LINE_SECONDS or step == self.total):
+            self._last_line = monotonic()
+            self.console.print(f"step {step}/{self.total}  {text}", highlight=False)
+        if self.tracker and (step % TRACK_EVERY == 0 or step == self.total):
+            self.tracker.metrics(step, values)
+
+    def held_out(self, step: int, values: dict[str, float]) -> None:
+        """Losses on held-out photos."""
+        self.record.update(self.folder, step=step, results=values)
+        if self.tracker:
+            self.tracker.metrics(step, values)
+
+    def preview(self, path: Path) -> None:
+        """A new preview strip."""
+        if self.tracker:
+            self.tracker.artifact(path, "previews")
+
+    def finish(self) -> None:
+        """The run has ended as its record says."""
+        if not self.tracker:
+            return
+        if self.record.state == "completed":
+            for name in ("model.safetensors", RUN_FILE):
+                self.tracker.artifact(self.folder / name, "model")
+        self.tracker.finish(TRACKING_STATUS[self.record.state])

@@ -1,0 +1,66 @@
+"""The record of a run, DIR/run.json: what was asked for, where it comes from, how far it is. Imports no torch.
+
+The command writes it before it starts the training processes, which then keep it up to date; so it is also how they report back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tinystyle import storage
+from tinystyle.config import RunConfig
+
+__all__ = ["RUN_FILE", "RunRecord", "State"]
+
+RUN_FILE = "run.json"
+State = Literal["running", "stopped", "completed", "collapsed", "failed"]
+
+
+class RunRecord(BaseModel):
+    """One run, in one folder."""
+
+    model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
+
+    config: RunConfig
+    lineage: dict[str, str]
+    """See `tinystyle.training.lineage`; `lineage["key"]` names the run."""
+    dataset: str
+    """Local path of the shard dataset."""
+    state: State = "running"
+    step: int = 0
+    """Steps done."""
+    message: str = ""
+    """Why the run stands where it does, in one sentence, where it is not completed."""
+    rate_scale: float = 1.0
+    """Factor on the learning rate: halved by every rollback."""
+    results: dict[str, float] = {}
+    """Losses on held-out photos at the last checkpoint, and images/s."""
+    tracking_run: str | None = None
+    """Id of the MLflow run."""
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read DIR/run.json.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is no run record.
+        """
+        path = folder / RUN_FILE
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise ValueError(f"{path} is not the record of a run; choose another --out") from error
+
+    def write(self, folder: Path) -> None:
+        """Write DIR/run.json, whole."""
+        storage.write_bytes(folder / RUN_FILE, (self.model_dump_json(indent=2) + "\n").encode())
+
+    def update(self, folder: Path, **changes: Any) -> None:
+        """Set fields, and write."""
+        for name, value in changes.items():
+            setattr(self, name, value)
+        self.write(folder)

@@ -1,0 +1,149 @@
+"""Fits one run in this process, which may be one of several that torchrun started. Knows nothing of command lines."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+
+from tinystyle import storage
+from tinystyle.config import RunConfig
+from tinystyle.data.datamodule import PhotoDataModule
+from tinystyle.model_file import load_model, save_model
+from tinystyle.nets import build_network
+from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.processes import cpu_count
+from tinystyle.training.callbacks import Checkpoints, CollapsedError, Previews, StepReport
+from tinystyle.training.module import NotFiniteError, StyleTransferModule
+from tinystyle.training.objective import build_losses
+from tinystyle.training.progress import Progress
+from tinystyle.training.record import RunRecord
+
+__all__ = ["MODEL_FILE", "checkpoint_location", "fit", "initial_network"]
+
+MODEL_FILE = "model.safetensors"
+EVALUATION_PHOTOS = 16
+PREVIEW_PHOTOS = 4
+
+
+def checkpoint_location(config: RunConfig, folder: Path) -> str:
+    """Folder or URI of a run's checkpoints."""
+    return config.execution.checkpoints or str(folder)
+
+
+def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
+    """Train the run recorded in `folder` from its last checkpoint, if any, to its end, or until asked to stop.
+
+    Writes checkpoints, previews/, metrics.jsonl and, at the end, model.safetensors; the record says how it ended.
+
+    Raises:
+        ValueError: something the run is asked to use is missing or wrong.
+        OSError: a file cannot be written.
+    """
+    record = RunRecord.read(folder)
+    config = record.config
+    execution = config.execution
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    primary = os.environ.get("RANK", "0") == "0"
+    device = _device()
+    torch.set_num_threads(execution.threads or max(1, cpu_count() // execution.devices))
+    torch.set_float32_matmul_precision("high")
+
+    photos = PhotoDataModule(
+        Path(record.dataset),
+        config.data.size,
+        config.data.batch_size,
+        config.seed,
+        workers=_decoding_processes(device, execution.devices),
+    )
+    losses = build_losses(config, photos, device)
+    network = initial_network(config)
+    module = StyleTransferModule(config, network, losses, bf16=config.precision == "bf16", rate_scale=record.rate_scale)
+
+    with Progress(record, folder, active=primary, visible=show_progress) as progress:
+        held_out = photos.held_out(EVALUATION_PHOTOS)
+        steps = StepReport(folder, [progress.step])
+        location = checkpoint_location(config, folder)
+        checkpoints = Checkpoints(location, execution.checkpoint_every, held_out, steps, [progress.held_out])
+        previews = Previews(folder / "previews", execution.preview_every, held_out[:PREVIEW_PHOTOS], progress.preview)
+        trainer = L.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=execution.devices,
+            num_nodes=execution.nodes,
+            strategy=DDPStrategy(process_group_backend="nccl" if device.type == "cuda" else "gloo")
+            if world_size > 1
+            else "auto",
+            # The network alone computes in bf16, by the module's own hand: losses and evaluation stay in float32.
+            precision="32-true",
+            max_steps=config.optimizer.steps,
+            max_epochs=-1,
+            callbacks=[steps, checkpoints, previews],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            limit_val_batches=0,
+        )
+        state, message = "completed", ""
+        try:
+            _fit_from_last_checkpoint(trainer, module, photos, location)
+        except (CollapsedError, NotFiniteError) as error:
+            state, message = "collapsed", str(error)
+        if state == "completed" and trainer.global_step < config.optimizer.steps:
+            state, message = "stopped", f"stopped at step {trainer.global_step} of {config.optimizer.steps}"
+        if primary:
+            if state == "completed":
+                save_model(network, folder / MODEL_FILE, config.network, record.lineage)
+            results = {**checkpoints.results, "images_per_second": steps.images_per_second}
+            record.update(folder, state=state, message=message, step=trainer.global_step, results=results)
+            progress.finish()
+    return record
+
+
+def _fit_from_last_checkpoint(
+    trainer: L.Trainer, module: StyleTransferModule, photos: PhotoDataModule, location: str
+) -> None:
+    last = storage.join(location, "last.ckpt")
+    if not storage.exists(last):
+        trainer.fit(module, datamodule=photos)
+        return
+    with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
+        local = Path(folder) / "last.ckpt"
+        storage.copy(last, local)
+        trainer.fit(module, datamodule=photos, ckpt_path=local, weights_only=True)
+
+
+def _device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def _decoding_processes(device: torch.device, devices: int) -> int:
+    """On a CPU, decoding takes a hundredth of a step and is done in place."""
+    return min(8, max(1, cpu_count() // devices - 1)) if device.type == "cuda" else 0
+
+
+def initial_network(config: RunConfig) -> StyleNetwork:
+    """The network of step 0: seeded, or from `init_from`.
+
+    Raises:
+        ValueError: `init_from` is no model, or one of another architecture or alpha.
+    """
+    torch.manual_seed(config.seed)
+    if config.init_from:
+        model = load_model(config.init_from)
+        if model.config != config.network:
+            raise ValueError(
+                f"{config.init_from} is {model.config.architecture} at alpha {model.config.alpha}, this run is "
+                f"{config.network.architecture} at alpha {config.network.alpha}; they must agree for --init-from"
+            )
+        network = model.network
+    else:
+        network = build_network(config.network)
+    return network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

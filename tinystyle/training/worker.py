@@ -1,0 +1,39 @@
+"""The program that torchrun starts, once per process: `python -m tinystyle.training.worker DIR`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+from tinystyle.processes import die_with_parent
+from tinystyle.training.record import RunRecord
+
+AGENT_VARIABLE = "TINYSTYLE_AGENT"
+"""Process id of torchrun, for its workers."""
+
+
+def main() -> int:
+    """Fit; report a user's mistake through the run record, as one sentence."""
+    folder = Path(sys.argv[1])
+    agent = os.environ.get(AGENT_VARIABLE)
+    die_with_parent(int(agent) if agent else None)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+    try:
+        from tinystyle.training.runner import fit
+
+        for name in ("lightning.pytorch", "lightning.fabric", "mlflow"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        fit(folder)
+    except (ValueError, OSError) as error:
+        message = str(error).replace("\n", " ")
+        if os.environ.get("RANK", "0") == "0":
+            RunRecord.read(folder).update(folder, state="failed", message=message)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
