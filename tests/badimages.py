@@ -137,7 +137,16 @@ def _put_odd_names(put: Callable[[str, bytes, str | None], None]) -> None:
     put("odd/a first.png", original, None)
     put("odd/b same bytes.png", original, "duplicate of odd/a first.png")
     put("odd/c same pixels.bmp", encoded(photograph(30), "BMP"), "duplicate of odd/a first.png")
-    names = ("-rf", "UPPER.JPG", "new\nline.jpg", "quo'te\".jpg", "ünï 写真.jpg", "no extension", " spaces .jpg", "%s {0}.jpg")
+    names = (
+        "-rf",
+        "UPPER.JPG",
+        "new\nline.jpg",
+        "quo'te\".jpg",
+        "ünï 写真.jpg",
+        "no extension",
+        " spaces .jpg",
+        "%s {0}.jpg",
+    )
     for seed, name in enumerate(names, 31):
         put(f"odd/{name}", encoded(photograph(seed), "JPEG"), None)
 

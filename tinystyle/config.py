@@ -67,12 +67,12 @@ class DataConfig(_Config):
 
 
 class OptimizerConfig(_Config):
-    """Adam with a linear warm-up and a cosine decay."""
+    """Adam with a quadratic warm-up and a cosine decay."""
 
     steps: int = Field(default=4000, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=1)
     """The highest rate, reached after the warm-up."""
-    warmup_steps: int = Field(default=50, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
     final_rate: float = Field(default=0.02, gt=0, le=1)
     """The rate at the last step, as a fraction of the highest."""
     clip_norm: float = Field(default=1.0, gt=0)

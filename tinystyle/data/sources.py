@@ -27,6 +27,7 @@ __all__ = ["Source", "open_source"]
 
 _LOCAL_READS, _REMOTE_READS = 4, 32
 _IMAGE_SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+_HTTP = ("http://", "https://")
 _ANNOTATIONS = "annotations"
 _FOLDER = "a folder, not a file"
 _NOT_REGULAR = "not a regular file"
@@ -90,10 +91,14 @@ def open_source(uri: str) -> Source:
     try:
         if not storage.is_remote(uri):
             return _open_local(uri)
-        if uri.startswith(("http://", "https://")) or urlsplit(uri).path.lower().endswith(".zip"):
+        if uri.startswith(_HTTP) or urlsplit(uri).path.lower().endswith(".zip"):
             return _open_remote_zip(uri)
         return _open_prefix(uri)
     except FileNotFoundError as error:
+        # Over https every failure comes as this one; what it was stands behind it.
+        cause = error.__cause__ if uri.startswith(_HTTP) else None
+        if cause is not None and getattr(cause, "status", None) != 404:
+            raise ValueError(f"{_public(uri)} cannot be read: {cause}") from error
         raise ValueError(f"{_public(uri)}: no such file or folder") from error
     except OSError as error:
         raise ValueError(f"{_public(uri)} cannot be read: {_why(error)}") from error

@@ -26,7 +26,7 @@ INGEST = "import sys; from tinystyle.data.ingest import ingest; ingest(*sys.argv
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
+    folder = tmp_path_factory.mktemp("ingest") / "photos"
     save_photographs(folder, 50)
     (folder / "photo-0011.jpg").write_bytes(b"")
     (folder / "photo-0030.jpg").write_bytes((folder / "photo-0002.jpg").read_bytes())
@@ -141,7 +141,7 @@ def test_named_photos_are_held_out(tmp_path: Path) -> None:
     assert ShardDataset(tmp_path / "out").held_out == [1, 2]
     with pytest.raises(ValueError, match="holds out other photos"):
         ingest(str(tmp_path / "photos"), str(tmp_path / "out"), size=64)
-    with pytest.raises(ValueError, match="holds no photo 'nobody.jpg' to hold out"):
+    with pytest.raises(ValueError, match=r"holds no photo 'nobody\.jpg' to hold out"):
         ingest(str(tmp_path / "photos"), str(tmp_path / "new"), size=64, held_out=["nobody.jpg"])
 
 

@@ -17,7 +17,7 @@ from tinystyle.data.shards import ShardDataset, holds_out, sync
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
+    folder = tmp_path_factory.mktemp("shards") / "photos"
     save_photographs(folder, 40)
     return folder
 

@@ -1,0 +1,149 @@
+"""Runs as the command starts them, through torchrun: killed, stopped, spread over processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from tests.conftest import micro_config
+from tinystyle.model_file import load_model
+from tinystyle.training.launch import prepare
+from tinystyle.training.record import RunRecord
+from tinystyle.training.runner import fit
+
+STEPS = 160
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+def command(dataset: Path, out: Path, *options: str, steps: int = STEPS, precision: str = "32") -> list[str]:
+    """The command line of `micro_config`'s run."""
+    return [
+        *(sys.executable, "-m", "tinystyle.cli", "train", "--style", "builtin:mosaic", "--photos", str(dataset), "--out", str(out)),
+        *("--alpha", "0.1", "--size", "48", "--steps", str(steps), "--seed", "3", "--perceptual", "efficientnet-lite0"),
+        *("--style-size", "96", "--style-weight", "2", "--tv-weight", "1", "--saturation-weight", "1", "--precision", precision),
+        *("--checkpoint-every", "10", "--threads", "1", "--no-track", *options),
+    ]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def steps_done(out: Path) -> int:
+    metrics = out / "metrics.jsonl"
+    return metrics.read_text().count("\n") if metrics.exists() else 0
+
+
+def wait_for_step(process: subprocess.Popen[str], out: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while steps_done(out) < step:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def family(process: subprocess.Popen[str]) -> dict[str, psutil.Process]:
+    """The command, torchrun, and its first worker."""
+    torchrun = psutil.Process(process.pid).children()[0]
+    return {"command": psutil.Process(process.pid), "torchrun": torchrun, "worker": torchrun.children()[0]}
+
+
+def assert_all_gone(members: Iterator[psutil.Process] | list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(list(members), timeout=10)
+    alive = [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not alive
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path: Path, precision: str) -> None:
+    reference = tmp_path / "uninterrupted"
+    prepare(micro_config(dataset, steps=STEPS, precision=precision), reference, resume=True)
+    fit(reference, show_progress=False)
+
+    out = tmp_path / "killed"
+    where = random.Random(precision)
+    for round_, victim in enumerate(("worker", "torchrun", "command")):
+        process = start(command(dataset, out, precision=precision))
+        done = steps_done(out)
+        # A random step of the next third; the lines of a killed run's last steps are dropped when it resumes.
+        wait_for_step(process, out, max(done + 1, round_ * STEPS // 4 + where.randint(2, STEPS // 4)))
+        members = family(process)
+        everyone = [members["command"], *members["command"].children(recursive=True)]
+        members[victim].send_signal(signal.SIGKILL)
+        assert_all_gone(everyone)
+        process.communicate()
+        assert process.returncode == (-signal.SIGKILL if victim == "command" else 1)
+        assert steps_done(out) < STEPS
+    finished = subprocess.run(
+        command(dataset, out, "--resume", "auto", precision=precision), capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    expected = load_model(reference / "model.safetensors").network.state_dict()
+    for name, tensor in load_model(out / "model.safetensors").network.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    first, second = ((folder / "metrics.jsonl").read_text().splitlines() for folder in (reference, out))
+    assert [json.loads(line)["total"] for line in first] == [json.loads(line)["total"] for line in second]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_saves_and_names_the_way_on(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "run"
+    process = start(command(dataset, out, "--checkpoint-every", "1000", steps=100000))
+    wait_for_step(process, out, 5)
+    everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    asked = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert time.monotonic() - asked < 20
+    assert process.returncode == 75
+    assert_all_gone(everyone)
+    record = RunRecord.read(out)
+    assert record.state == "stopped"
+    assert record.step == steps_done(out) >= 5
+    saved = torch.load(out / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == record.step
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith(f"stopped at step {record.step} of 100000; resume with: tinystyle train --style builtin:mosaic")
+    assert last.endswith("--resume auto")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("32", 1e-4), ("bf16", 2e-2)])
+def test_two_processes_do_the_same_as_one(dataset: Path, tmp_path: Path, precision: str, tolerance: float) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    prepare(micro_config(dataset, steps=20, precision=precision), one, resume=True)
+    fit(one, show_progress=False)
+    arguments = command(dataset, two, "--devices", "2", steps=20, precision=precision)
+    finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    totals = [
+        [json.loads(line)["total"] for line in (folder / "metrics.jsonl").read_text().splitlines()] for folder in (one, two)
+    ]
+    assert len(totals[1]) == 20
+    assert totals[1] == pytest.approx(totals[0], rel=tolerance)
+
+
+def test_two_machines_meet_at_an_endpoint(dataset: Path, tmp_path: Path, free_port: int) -> None:
+    """Two commands with an agent each, on one machine, as two machines with a shared folder would."""
+    out = tmp_path / "run"
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    options = ("--nodes", "2", "--rdzv-endpoint", f"127.0.0.1:{free_port}")
+    nodes = [
+        subprocess.Popen(command(dataset, out, *options, steps=6), stderr=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    results = [(node.communicate(timeout=120)[1], node.returncode) for node in nodes]
+    assert [code for _, code in results] == [0, 0], results
+    assert steps_done(out) == 6
+    assert load_model(out / "model.safetensors").config.alpha == 0.1
