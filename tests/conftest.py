@@ -34,7 +34,9 @@ def shared_data() -> Path:
 def synthetic_photo(seed: int, width: int = 96, height: int = 72) -> Image.Image:
     """A smooth random colour field with some noise: no photograph, but none of its blocks is flat."""
     random = np.random.default_rng(seed)
-    coarse = Image.fromarray(random.integers(0, 256, (5, 7, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(random.integers(0, 256, (5, 7, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     noise = random.normal(0, 12, (height, width, 3))
     return Image.fromarray(np.clip(np.asarray(coarse) + noise, 0, 255).astype(np.uint8))
 
@@ -69,7 +71,9 @@ def micro_config(dataset: Path, *, steps: int = 12, precision: str = "32", **exe
         ),
         data=DataConfig(size=48),
         optimizer=OptimizerConfig(steps=steps),
-        execution=ExecutionConfig(**{"checkpoint_every": 4, "preview_every": 6, "threads": 1, "track": False, **execution}),
+        execution=ExecutionConfig(
+            **{"checkpoint_every": 4, "preview_every": 6, "threads": 1, "track": False, **execution}
+        ),
         precision=precision,
         seed=3,
     )

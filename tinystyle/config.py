@@ -49,11 +49,11 @@ class LossConfig(_Config):
     style_size: int = Field(default=512, ge=32, le=4096)
     """Short side, in pixels, at which the style image is seen."""
     content_weight: float = Field(default=1.0, ge=0)
-    style_weight: float = Field(default=5.0, ge=0)
+    style_weight: float = Field(default=2.0, ge=0)
     """Both losses are 1 or less for trivial outputs (losses.py), so one value serves every style."""
     tv_weight: float = Field(default=0.0, ge=0)
     """Weight of total variation: mean squared difference of neighbouring pixels, in units of the range 0..1."""
-    saturation_weight: float = Field(default=0.0, ge=0)
+    saturation_weight: float = Field(default=1.0, ge=0)
     """Weight of the penalty on pre-activations that the output tanh has saturated."""
 
 

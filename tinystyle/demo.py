@@ -42,7 +42,10 @@ def run_demo(out: Path, screen: Console) -> None:
     """
     began = monotonic()
     photos = _write_photos(out / "photos")
-    screen.print(f"{len(photos)} photographs in {out / 'photos'}; {' and '.join(HELD_OUT)} are held out of training", soft_wrap=True)
+    screen.print(
+        f"{len(photos)} photographs in {out / 'photos'}; {' and '.join(HELD_OUT)} are held out of training",
+        soft_wrap=True,
+    )
 
     from tinystyle.data.ingest import ingest
     from tinystyle.training.launch import launch, prepare
@@ -80,7 +83,11 @@ def _finish(out: Path, photos: dict[str, Path], screen: Console) -> None:
     screen.print(table)
 
     rows = [
-        GalleryRow(Image.open(photo).convert("RGB"), Image.open(result), name + (", held out" if photo.name in HELD_OUT else ""))
+        GalleryRow(
+            Image.open(photo).convert("RGB"),
+            Image.open(result),
+            name + (", held out" if photo.name in HELD_OUT else ""),
+        )
         for (name, photo), result in zip(photos.items(), stylised, strict=True)
     ]
     sheet = gallery(rows, Image.fromarray(styles.load_style(STYLE, 512)), f"{exported.bytes:,} bytes of Core ML")

@@ -94,7 +94,9 @@ class LossRow:
     style: float
     total: float
     bad_blocks: float
-    """Share in 0..1."""
+    """Share in 0..1, mean over the photos."""
+    worst_photo: float
+    """The largest share of bad blocks of a photo."""
 
     def as_dict(self) -> dict[str, float | str]:
         return asdict(self)
@@ -120,4 +122,4 @@ def loss_row(
     count = len(photos)
     mean_content, mean_style = sum(content) / count, sum(style) / count
     total = content_weight * mean_content + style_weight * mean_style
-    return LossRow(name, mean_content, mean_style, total, sum(bad) / count)
+    return LossRow(name, mean_content, mean_style, total, sum(bad) / count, max(bad))

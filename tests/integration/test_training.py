@@ -85,7 +85,11 @@ def test_init_from_starts_at_those_weights(dataset: Path, micro_run: Path, tmp_p
     config = micro_config(dataset, steps=1).model_copy(update={"init_from": str(micro_run / "model.safetensors")})
     train(config, tmp_path / "run")
     # The first loss of the continued training lies near the last of the other, far from a fresh network's.
-    first, end, fresh = losses_of(tmp_path / "run")[0]["total"], losses_of(micro_run)[-1]["total"], losses_of(micro_run)[0]["total"]
+    first, end, fresh = (
+        losses_of(tmp_path / "run")[0]["total"],
+        losses_of(micro_run)[-1]["total"],
+        losses_of(micro_run)[0]["total"],
+    )
     assert abs(first - end) < abs(first - fresh)
     wrong = config.model_copy(update={"network": config.network.model_copy(update={"alpha": 0.2})})
     with pytest.raises(ValueError, match="must agree for --init-from"):

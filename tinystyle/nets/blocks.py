@@ -16,7 +16,9 @@ def filters(alpha: float, base: int) -> int:
     """Number of filters of a layer whose width at alpha 1 is `base`: int(alpha * base), at least 1."""
     width = int(alpha * base)
     if width < 1:
-        raise ValueError(f"alpha {alpha} leaves a layer of base width {base} without filters; use at least {1 / base:.4g}")
+        raise ValueError(
+            f"alpha {alpha} leaves a layer of base width {base} without filters; use at least {1 / base:.4g}"
+        )
     return width
 
 

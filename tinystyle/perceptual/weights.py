@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,9 @@ def _read(path: Path, source: str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state: object = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # about pickle protocols other than its own
+                warnings.simplefilter("ignore", UserWarning)
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except (
         SafetensorError,
         pickle.UnpicklingError,
@@ -68,9 +71,8 @@ def _read(path: Path, source: str) -> dict[str, Tensor]:
         KeyError,
         struct.error,
     ) as error:
-        raise ValueError(
-            f"{source} is not a .safetensors or .pth file of plain tensors: {str(error).splitlines()[0]}"
-        ) from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{source} is not a .safetensors or .pth file of plain tensors: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{source} does not hold a dictionary of tensors")
     return state

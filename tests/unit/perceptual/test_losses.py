@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.conftest import synthetic_photo
+from tinystyle.data.datamodule import photo_tensor
+from tinystyle.perceptual import load_perceptual_network
+from tinystyle.perceptual.features import PerceptualNetwork
+from tinystyle.perceptual.losses import (
+    Losses,
+    StyleTarget,
+    content_loss,
+    gram_matrix,
+    saturation_loss,
+    total_variation_loss,
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> PerceptualNetwork:
+    return load_perceptual_network("efficientnet-lite0").prepare(torch.device("cpu"), torch.float32)
+
+
+def photo(seed: int) -> Tensor:
+    import numpy as np
+
+    return photo_tensor(np.asarray(synthetic_photo(seed, 64, 64)))
+
+
+def test_gram_matrix_of_hand_computed_features() -> None:
+    features = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # two channels of 1x2 pixels
+    assert gram_matrix(features).tolist() == [[[5 / 4, 11 / 4], [11 / 4, 25 / 4]]]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_gram_gradient_is_that_of_autograd(channels_last: bool) -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, 4, 5)
+    if channels_last:
+        features = features.contiguous(memory_format=torch.channels_last)
+    weights = torch.randn(2, 3, 3)
+    by_hand, by_autograd = features.clone().requires_grad_(), features.clone().requires_grad_()
+    (gram_matrix(by_hand) * weights).sum().backward()
+    flat = by_autograd.flatten(2)
+    (flat @ flat.mT / 60 * weights).sum().backward()
+    torch.testing.assert_close(by_hand.grad, by_autograd.grad)
+
+
+def test_gram_of_bfloat16_features_is_summed_in_float32() -> None:
+    features = torch.ones(1, 1, 1, 1000, dtype=torch.bfloat16)
+    assert gram_matrix(features).dtype == torch.float32
+    assert gram_matrix(features).item() == 1.0  # a bfloat16 sum of ones stops at 256
+
+
+def test_an_untouched_photo_has_style_loss_one_and_content_loss_zero(network: PerceptualNetwork) -> None:
+    photos = [photo(seed) for seed in range(8)]
+    losses = Losses(network, StyleTarget.measure(network, photo(99), photos))
+    with torch.no_grad():
+        content, style = zip(*(losses(p, p) for p in photos), strict=True)
+    assert torch.stack(content).abs().max() == 0
+    assert torch.stack(style).mean().item() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_the_style_itself_has_style_loss_zero(network: PerceptualNetwork) -> None:
+    losses = Losses(network, StyleTarget.measure(network, photo(99), [photo(1)]))
+    with torch.no_grad():
+        content, style = losses(photo(99), photo(1))
+    assert style.item() == pytest.approx(0.0, abs=1e-6)
+    assert content.item() > 0.1
+
+
+def test_losses_are_per_photo(network: PerceptualNetwork) -> None:
+    losses = Losses(network, StyleTarget.measure(network, photo(99), [photo(1)]))
+    outputs, photos = torch.cat([photo(2), photo(3)]), torch.cat([photo(4), photo(5)])
+    together = losses(outputs, photos)
+    apart = [losses(outputs[i : i + 1], photos[i : i + 1]) for i in range(2)]
+    for which in range(2):
+        torch.testing.assert_close(together[which], torch.cat([pair[which] for pair in apart]), rtol=1e-4, atol=1e-6)
+
+
+def test_content_loss_is_relative_to_the_photo() -> None:
+    features = torch.full((1, 2, 3, 3), 2.0)
+    assert content_loss(torch.zeros_like(features), features).tolist() == [1.0]
+    assert content_loss(features * 10, features * 10).tolist() == [0.0]
+    assert content_loss(features, torch.zeros_like(features)).isfinite().all()
+
+
+def test_total_variation_of_hand_computed_images() -> None:
+    flat = torch.full((1, 3, 4, 4), 77.0)
+    assert total_variation_loss(flat).tolist() == [0.0]
+    stripes = torch.zeros(1, 3, 4, 4)
+    stripes[..., ::2] = 255.0
+    assert total_variation_loss(stripes).tolist() == [1.0]  # every horizontal neighbour differs by all of the range
+
+
+def test_saturation_begins_at_two() -> None:
+    assert saturation_loss(torch.tensor([[[[-2.0, 0.0, 2.0]]]])).tolist() == [0.0]
+    assert saturation_loss(torch.tensor([[[[-5.0, 0.0, 2.0]]]])).tolist() == [3.0]
+
+
+def test_a_style_equal_to_the_photos_is_refused(network: PerceptualNetwork) -> None:
+    with pytest.raises(ValueError, match="choose another style"):
+        StyleTarget.measure(network, photo(1), [photo(1)])

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.conftest import synthetic_photo
+from tinystyle.data.datamodule import photo_tensor
+from tinystyle.evaluation import bad_blocks, collapse, colour_match
+
+
+def photo(seed: int) -> Tensor:
+    return photo_tensor(np.asarray(synthetic_photo(seed, 160, 160)))  # 100 blocks
+
+
+def with_hole(image: Tensor, blocks: int, value: float) -> Tensor:
+    image = image.clone()
+    image[..., :16, : 16 * blocks] = value
+    return image
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, 250.0, 255.0, 128.0])
+def test_black_white_and_flat_blocks_are_bad(value: float) -> None:
+    assert bad_blocks(with_hole(photo(0), 3, value), photo(0)).tolist() == pytest.approx([0.03])
+
+
+def test_a_block_that_the_photo_has_empty_too_is_not_bad() -> None:
+    night = with_hole(photo(0), 10, 2.0)
+    assert bad_blocks(with_hole(photo(1), 10, 0.0), night).tolist() == [0.0]
+
+
+def test_a_block_is_bad_from_nine_tenths_black() -> None:
+    image = photo(0)
+    block = torch.zeros(256)
+    random = torch.rand(256)
+    for black, expected in ((229, 0.0), (231, 0.01)):
+        block[:] = 3.0
+        block[black:] = 100 + 100 * random[black:]
+        image[..., :16, :16] = block.view(16, 16)
+        assert bad_blocks(image, photo(0)).tolist() == pytest.approx([expected])
+
+
+def test_images_under_a_block_have_none() -> None:
+    assert bad_blocks(torch.zeros(2, 3, 8, 40), torch.rand(2, 3, 8, 40) * 255).tolist() == [0.0, 0.0]
+
+
+def test_photos_and_recoloured_photos_pass() -> None:
+    photos = [photo(seed) for seed in range(6)]
+    assert collapse(photos, photos) is None
+    recolour = colour_match(photo(99))
+    assert collapse([recolour(p) for p in photos], photos) is None
+
+
+def test_over_one_percent_black_holes_fails() -> None:
+    photos = [photo(seed) for seed in range(4)]
+    assert collapse([with_hole(p, 1, 0.0) for p in photos], photos) is None
+    reason = collapse([with_hole(p, 2, 0.0) for p in photos], photos)
+    assert reason is not None
+    assert reason.startswith("2.0% of the blocks")
+
+
+def test_flat_grey_fails() -> None:
+    photos = [photo(seed) for seed in range(2)]
+    outputs = [torch.full_like(p, 120 + 10 * i) for i, p in enumerate(photos)]
+    assert str(collapse(outputs, photos)).startswith("100.0% of the blocks")
+
+
+def test_the_same_output_for_two_photos_fails_but_not_for_a_duplicate() -> None:
+    photos = [photo(0), photo(1)]
+    assert collapse([photo(5), photo(5)], photos) == "two different photos came out the same"
+    assert collapse([photo(5), photo(5)], [photo(0), photo(0)]) is None
+
+
+def test_nan_fails() -> None:
+    broken = photo(1)
+    broken[0, 0, 0, 0] = float("nan")
+    assert collapse([broken], [photo(1)]) == "an output holds NaN or infinity"
+
+
+def test_colour_match_has_the_styles_mean_and_deviation() -> None:
+    style, matched = photo(99), colour_match(photo(99))(photo(1) * 0.5 + 60)
+    for measure in (torch.mean, torch.std):
+        torch.testing.assert_close(measure(matched, dim=(2, 3)), measure(style, dim=(2, 3)), rtol=0.05, atol=2.0)
