@@ -97,9 +97,11 @@ def print_table(results: Path) -> None:
     for line in map(json.loads, results.read_text().splitlines()):
         totals = {row["name"]: row["total"] for row in line["rows"]}
         for row in line["rows"]:
+            losses = " | ".join(f"{row[name]:.3f}" for name in ("content", "style", "total"))
+            ratio = totals["colour match"] / row["total"]
+            bad = f"{row['bad_blocks']:.2%} | {row['worst_photo']:.2%}"
             screen.print(
-                f"| {line['run']} | {line['state']} at {line['step']} | {row['name']} | {row['content']:.3f} | {row['style']:.3f} | "
-                f"{row['total']:.3f} | {totals['colour match'] / row['total']:.2f} | {row['bad_blocks']:.2%} | {row['worst_photo']:.2%} |"
+                f"| {line['run']} | {line['state']} at {line['step']} | {row['name']} | {losses} | {ratio:.2f} | {bad} |"
             )
 
 

@@ -1,7 +1,7 @@
 """What a run is made of: pydantic models, one per concern. Imports no torch, so that `--help` stays instant.
 
-A run is one `RunConfig`. All of it but `execution` decides the result; `execution` says where and how often things happen, and may
-differ between an interrupted run and its continuation.
+A run is one `RunConfig`. All of it but `execution` decides the result; `execution` says where and how often things happen,
+and may differ between an interrupted run and its continuation.
 """
 
 from __future__ import annotations

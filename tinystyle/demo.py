@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -105,12 +106,13 @@ def _write_photos(folder: Path) -> dict[str, Path]:
         from sklearn.datasets import load_sample_image
     except ImportError as error:
         raise ValueError("the demo's photographs come with packages: pip install 'tinystyle[demo]'") from error
+    scikit_image: Any = data  # not typed
     pixels: dict[str, np.ndarray] = {
-        "astronaut.png": data.astronaut(),
-        "chelsea.png": data.chelsea(),
-        "coffee.png": data.coffee(),
-        "rocket.png": data.rocket(),
-        "motorcycle.png": data.stereo_motorcycle()[0],
+        "astronaut.png": scikit_image.astronaut(),
+        "chelsea.png": scikit_image.chelsea(),
+        "coffee.png": scikit_image.coffee(),
+        "rocket.png": scikit_image.rocket(),
+        "motorcycle.png": scikit_image.stereo_motorcycle()[0],
         "china.png": load_sample_image("china.jpg"),
         "flower.png": load_sample_image("flower.jpg"),
     }

@@ -63,7 +63,7 @@ def test_training_lowers_the_loss(micro_run: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["seed", "style_weight", "data"])
-def test_what_decides_the_result_decides_the_key(dataset: Path, micro_run: Path, change: str) -> None:
+def test_what_decides_the_result_decides_the_key(micro_run: Path, change: str) -> None:
     config = RunRecord.read(micro_run).config
     changed = {
         "seed": {"seed": 4},

@@ -117,7 +117,7 @@ def test_the_official_file_is_checked_by_its_hash(vgg_file: Path, tmp_path: Path
 def test_what_is_no_file_of_tensors_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="is not a .safetensors or .pth file of plain tensors"):
+    with pytest.raises(ValueError, match=r"is not a \.safetensors or \.pth file of plain tensors"):
         load_perceptual_network("vgg16", str(path))
 
 
