@@ -76,7 +76,7 @@ def _finish(out: Path, photos: dict[str, Path], screen: Console) -> None:
     exported = export_model(model, format="mlmodel", bits=8, size=(width, height), out=out / "starry-sky.mlmodel")
     stylised = stylize_photos(model, list(photos.values()), out / "stylized")
 
-    table = Table("held-out photos", title="Losses of three answers (an untouched photo has style loss 1 on average)")
+    table = Table("", title="Held-out photos: losses")
     for column in ("content", "style", "total", "bad blocks"):
         table.add_column(column, justify="right")
     for row in held_out_rows(out / "run", model_file):
@@ -85,13 +85,13 @@ def _finish(out: Path, photos: dict[str, Path], screen: Console) -> None:
 
     rows = [
         GalleryRow(
-            Image.open(photo).convert("RGB"),
-            Image.open(result),
-            name + (", held out" if photo.name in HELD_OUT else ""),
+            photo=Image.open(photo).convert("RGB"),
+            stylised=Image.open(result),
+            caption=name + (" (held out)" if photo.name in HELD_OUT else ""),
         )
         for (name, photo), result in zip(photos.items(), stylised, strict=True)
     ]
-    sheet = gallery(rows, Image.fromarray(styles.load_style(STYLE, 512)), f"{exported.bytes:,} bytes of Core ML")
+    sheet = gallery(rows, Image.fromarray(styles.load_style(STYLE, 512)), f"{exported.bytes:,} bytes: {model.config.architecture} {model.config.alpha:g} as Core ML at 8 bits")
     with storage.atomic_path(out / "gallery.png") as temporary:
         sheet.save(temporary, format="PNG")
     for what, path in (("Core ML, 8 bits", exported.path), ("model", model_file), ("gallery", out / "gallery.png")):

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 from tests.conftest import synthetic_photo
 from tinystyle.data.datamodule import photo_tensor
 from tinystyle.evaluation import bad_blocks, collapse, colour_match
+
+ASSETS = Path(__file__).parents[1] / "assets" / "collapse"
 
 
 def photo(seed: int) -> Tensor:
@@ -82,3 +88,22 @@ def test_colour_match_has_the_styles_mean_and_deviation() -> None:
     style, matched = photo(99), colour_match(photo(99))(photo(1) * 0.5 + 60)
     for measure in (torch.mean, torch.std):
         torch.testing.assert_close(measure(matched, dim=(2, 3)), measure(style, dim=(2, 3)), rtol=0.05, atol=2.0)
+
+
+def saved(name: str) -> tuple[Tensor, Tensor]:
+    """An output saved from a real network, `KIND-PHOTO.png`, and its photo, which ships in a package."""
+    with Image.open(ASSETS / f"{name}.png") as image:
+        output = np.asarray(image.convert("RGB"))
+    photo = Image.fromarray(load_sample_image(name.split("-")[1] + ".jpg"))
+    return photo_tensor(output), photo_tensor(np.asarray(photo.resize(output.shape[1::-1], Image.Resampling.BICUBIC)))
+
+
+def test_black_holes_of_a_real_network_fail() -> None:
+    """`small` trained without the saturation penalty: two holes in the dark of the flower's leaves."""
+    output, photo = saved("holes-flower")
+    assert "came out black, white or flat" in str(collapse([output], [photo]))
+
+
+def test_stylisations_of_a_real_network_pass() -> None:
+    outputs, photos = zip(*(saved(f"good-{name}") for name in ("flower", "china")), strict=True)
+    assert collapse(outputs, photos) is None

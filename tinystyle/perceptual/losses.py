@@ -7,7 +7,7 @@ every style: an untouched photo has content loss 0 and style loss 1, an output w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,7 @@ def gram_matrix(features_bchw: Tensor) -> Tensor:
 
     Computed in float32 whatever the features' type; the gradient comes in the features' type.
     """
-    gram_bcc: Tensor = _Gram.apply(features_bchw)  # type: ignore[no-untyped-call]
-    return gram_bcc
+    return cast(Tensor, _Gram.apply(features_bchw))  # type: ignore[no-untyped-call]
 
 
 class _Gram(torch.autograd.Function):
@@ -55,7 +54,7 @@ class _Gram(torch.autograd.Function):
         (x_bnc,) = ctx.saved_tensors
         batch, channels, height, width = ctx.shape
         symmetric_bcc = (grads[0] + grads[0].mT) / (channels * height * width)
-        grad_bnc = x_bnc @ symmetric_bcc.to(x_bnc.dtype)
+        grad_bnc: Tensor = x_bnc @ symmetric_bcc.to(x_bnc.dtype)
         return grad_bnc.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
