@@ -21,21 +21,23 @@ from tinystyle.training.launch import launch, prepare
 from tinystyle.training.objective import held_out_rows
 
 HERE = Path(__file__).parent
-PAINTINGS = ("composition_vii", "great_wave", "poppy_field", "shipwreck", "starry_night")
+PAINTINGS = ("poppy_field", "starry_night", "great_wave", "shipwreck", "composition_vii")
 
 
 def style_weight() -> Iterator[tuple[str, dict[str, object]]]:
     """`johnson` on five paintings: how far is a mere colour match from a stylisation?"""
     for painting in PAINTINGS:
-        yield painting, {"style": painting, "architecture": "johnson", "alpha": 1.0, "steps": 300, "size": 128}
+        yield painting, {"style": painting, "architecture": "johnson", "alpha": 1.0, "steps": 150, "size": 128}
 
 
 def black_holes() -> Iterator[tuple[str, dict[str, object]]]:
     """Both networks with and without the penalty on saturated pre-activations."""
-    for architecture, alpha in (("small", 0.3), ("johnson", 1.0)):
-        for penalty in (0.0, 1.0):
-            run = {"style": "starry_night", "architecture": architecture, "alpha": alpha, "steps": 600, "size": 128}
-            yield f"{architecture} {alpha:g}, penalty {penalty:g}", {**run, "saturation_weight": penalty}
+    small = {"style": "starry_night", "architecture": "small", "alpha": 0.3, "steps": 300, "size": 128}
+    johnson = {"style": "poppy_field", "architecture": "johnson", "alpha": 1.0, "steps": 150, "size": 128}
+    for run in (small, johnson):
+        for penalty in (0.0, 10.0):
+            name = f"{run['architecture']} {run['alpha']:g} {run['style']}, penalty {penalty:g}"
+            yield name, {**run, "saturation_weight": penalty}
 
 
 GRIDS = {"style_weight": style_weight, "black_holes": black_holes}

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from tinystyle import __version__
 from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
+from tinystyle.user_errors import errors, one_sentence, refuse_empty, resumable
 
 __all__ = ["app", "main"]
 
-USAGE_ERROR, FAILED, STOPPED = 2, 1, 75  # 75 is EX_TEMPFAIL of sysexits.h: run it again
+FAILED, STOPPED = 1, 75  # 75 is EX_TEMPFAIL of sysexits.h: run it again
 app = typer.Typer(
     name="tinystyle",
     no_args_is_help=True,
@@ -30,41 +30,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Trains style-transfer networks small enough for an iOS app to carry dozens.",
 )
-screen = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+screen = Console(highlight=False, markup=False)  # paths may hold brackets
 
-_NETWORK, _LOSS, _DATA, _OPTIMIZER, _EXECUTION = (
-    NetworkConfig(),
-    LossConfig(),
-    DataConfig(),
-    OptimizerConfig(),
-    ExecutionConfig(),
-)
+_NETWORK, _LOSS, _DATA = NetworkConfig(), LossConfig(), DataConfig()
+_OPTIMIZER, _EXECUTION = OptimizerConfig(), ExecutionConfig()
 
 
 def main() -> None:
     """The console script: a user's mistake is one sentence and exit code 2, never a traceback."""
-    try:
+    with one_sentence():
+        refuse_empty(sys.argv[1:])
         app()
-    except ValidationError as error:
-        _exit(_sentence(error))
-    except (ValueError, OSError) as error:
-        _exit(str(error))
-
-
-def _exit(message: str) -> None:
-    errors.print(f"Error: {message}".replace("\n", " "), soft_wrap=True, markup=False)
-    sys.exit(USAGE_ERROR)
-
-
-def _sentence(error: ValidationError) -> str:
-    """Pydantic's first complaint, in terms of the command line."""
-    first = error.errors()[0]
-    text = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return text
-    option = "--" + str(first["loc"][-1]).replace("_", "-")
-    return f"{option} {first['input']}: {text[0].lower()}{text[1:]}"
 
 
 @app.callback(invoke_without_command=True)
@@ -86,12 +62,13 @@ def ingest(
     """
     from tinystyle.data.ingest import ingest as run
 
-    with _photo_progress() as progress:
+    with resumable(), _photo_progress() as progress:
         manifest = run(source, destination, size=size, progress=progress)
     screen.print(
         f"{manifest.count} photos in {len(manifest.shards)} shards at {destination}: {len(manifest.held_out)} held out, "
         f"{len(manifest.quarantined)} could not be used"
-        + (" (manifest.json names each with its reason)" if manifest.quarantined else "")
+        + (" (manifest.json names each with its reason)" if manifest.quarantined else ""),
+        soft_wrap=True,
     )
 
 
@@ -126,8 +103,8 @@ def train(
     style_size: Annotated[
         int, typer.Option(help="Short side at which the style is seen, in pixels.")
     ] = _LOSS.style_size,
-    content_weight: Annotated[float, typer.Option()] = _LOSS.content_weight,
-    style_weight: Annotated[float, typer.Option()] = _LOSS.style_weight,
+    content_weight: Annotated[float, typer.Option(help="Of the photo's content.")] = _LOSS.content_weight,
+    style_weight: Annotated[float, typer.Option(help="Of the style.")] = _LOSS.style_weight,
     tv_weight: Annotated[float, typer.Option(help="Of total variation: smoother.")] = _LOSS.tv_weight,
     saturation_weight: Annotated[float, typer.Option(help="Against black holes.")] = _LOSS.saturation_weight,
     learning_rate: Annotated[float, typer.Option(help="The highest, after the warm-up.")] = _OPTIMIZER.learning_rate,
@@ -138,9 +115,9 @@ def train(
         Literal["auto", "32", "bf16"], typer.Option(help="auto: bf16 where the hardware has it.")
     ] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads per process. [default: cores / devices]")] = None,
-    checkpoint_every: Annotated[int, typer.Option(help="Steps.")] = _EXECUTION.checkpoint_every,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = _EXECUTION.checkpoint_every,
     checkpoints: Annotated[str | None, typer.Option(help="Folder or URI for checkpoints. [default: --out]")] = None,
-    preview_every: Annotated[int, typer.Option(help="Steps.")] = _EXECUTION.preview_every,
+    preview_every: Annotated[int, typer.Option(help="Steps between preview strips.")] = _EXECUTION.preview_every,
     resume: Annotated[Literal["auto", "never"], typer.Option(help="auto: go on from the last checkpoint.")] = "auto",
     init_from: Annotated[str | None, typer.Option(help="Model whose weights to start from.")] = None,
     on_collapse: Annotated[
@@ -186,19 +163,20 @@ def train(
     )
     from tinystyle.training.launch import launch, prepare
 
-    record = prepare(config, out, resume=resume == "auto")
+    with resumable(), _photo_progress() as progress:
+        record = prepare(config, out, resume=resume == "auto", progress=progress)
     if record.state == "completed":
         screen.print(f"{out} holds this run already, completed; train it anew with --resume never", soft_wrap=True)
         return
     record = launch(record, out, say=lambda sentence: errors.print(sentence, soft_wrap=True))
     if record.state == "stopped":
-        errors.print(f"{record.message}; resume with: {_resume_command()}", soft_wrap=True, markup=False)
+        errors.print(f"{record.message}; resume with: {_resume_command()}", soft_wrap=True)
         raise typer.Exit(STOPPED)
     if record.state != "completed":
-        errors.print(f"Error: {record.message}", soft_wrap=True, markup=False)
+        errors.print(f"Error: {record.message}", soft_wrap=True)
         raise typer.Exit(FAILED)
-    results = ", ".join(f"{name.removeprefix('held_out_')} {value:.3f}" for name, value in record.results.items())
-    screen.print(f"{out / 'model.safetensors'}: {record.step} steps; held-out {results}", soft_wrap=True)
+    losses = ", ".join(f"{name} {record.results[f'held_out_{name}']:.3f}" for name in ("content", "style", "total"))
+    screen.print(f"{out / 'model.safetensors'}: {record.step} steps; on held-out photos {losses}", soft_wrap=True)
 
 
 def _resume_command() -> str:
@@ -228,7 +206,9 @@ def export(
         raise ValueError(f"--size {size}: give WIDTHxHEIGHT in pixels, such as 640x480")
     from tinystyle.coreml.convert import export_model
     from tinystyle.model_file import load_model
+    from tinystyle.storage import check_writable
 
+    check_writable(out.parent)
     result = export_model(load_model(model), format=format, bits=bits, size=(int(match[1]), int(match[2])), out=out)
     screen.print(f"{result.path}: {result.bytes:,} bytes", soft_wrap=True)
 
@@ -241,10 +221,12 @@ def stylize(
 ) -> None:
     """Stylise photographs at their own size."""
     from tinystyle.model_file import load_model
+    from tinystyle.storage import check_writable
     from tinystyle.stylize import stylize_photos
 
+    check_writable(out)
     for path in stylize_photos(load_model(model), photos, out):
-        screen.print(str(path), soft_wrap=True, markup=False)
+        screen.print(str(path), soft_wrap=True)
 
 
 @app.command()
@@ -258,9 +240,8 @@ def networks(
     from tinystyle import nets
 
     names = [nets.check_architecture(architecture)] if architecture else list(nets.ARCHITECTURES)
-    configs = [
-        NetworkConfig(architecture=name, alpha=a) for name in names for a in ([alpha] if alpha else (1.0, 0.5, 0.3))
-    ]
+    alphas = (1.0, 0.5, 0.3) if alpha is None else (alpha,)
+    configs = [NetworkConfig(architecture=name, alpha=value) for name in names for value in alphas]
     from dataclasses import asdict
 
     from tinystyle.nets.cost import network_cost
@@ -292,7 +273,9 @@ def networks(
 def demo(out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("demo")) -> None:
     """Train, export and show a style in under five minutes on two cores, with nothing but installed packages."""
     from tinystyle.demo import run_demo
+    from tinystyle.storage import check_writable
 
+    check_writable(out)
     run_demo(out, screen)
 
 

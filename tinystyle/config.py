@@ -53,7 +53,7 @@ class LossConfig(_Config):
     """Both losses are 1 or less for trivial outputs (losses.py), so one value serves every style."""
     tv_weight: float = Field(default=0.0, ge=0)
     """Weight of total variation: mean squared difference of neighbouring pixels, in units of the range 0..1."""
-    saturation_weight: float = Field(default=1.0, ge=0)
+    saturation_weight: float = Field(default=10.0, ge=0)
     """Weight of the penalty on pre-activations that the output tanh has saturated."""
 
 

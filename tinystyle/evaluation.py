@@ -14,13 +14,14 @@ from torch.nn import functional as F
 
 from tinystyle.perceptual.losses import Losses
 
-__all__ = ["LossRow", "bad_blocks", "collapse", "colour_match", "identity", "loss_row"]
+__all__ = ["NOT_FINITE", "LossRow", "bad_blocks", "collapse", "colour_match", "identity", "loss_row"]
 
 BLOCK = 16
 BLACK, WHITE = 5.0, 250.0
 FILLED = 0.9
 FLAT_LUMA_DEVIATION = 2.0
 COLLAPSED_SHARE = 0.01
+NOT_FINITE = "an output holds NaN or infinity"
 LUMA_3 = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -57,7 +58,7 @@ def collapse(outputs: Sequence[Tensor], photos: Sequence[Tensor]) -> str | None:
     Collapsed is: not finite, over 1% bad blocks over all photos, or the same output for two different photos.
     """
     if not all(bool(torch.isfinite(output).all()) for output in outputs):
-        return "an output holds NaN or infinity"
+        return NOT_FINITE
     share = torch.cat([bad_blocks(o, p) for o, p in zip(outputs, photos, strict=True)]).mean().item()
     if share > COLLAPSED_SHARE:
         return f"{share:.1%} of the blocks of held-out photos came out black, white or flat (at most {COLLAPSED_SHARE:.0%} may)"

@@ -5,22 +5,25 @@ What is written appears under its final name whole or not at all.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import fsspec
 import platformdirs
-from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 __all__ = [
     "atomic_path",
     "cache_dir",
+    "check_writable",
     "copy",
     "exists",
     "fetch",
@@ -34,6 +37,13 @@ __all__ = [
 
 # What will not be different a second later.
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, ImportError)
+# A backend's own words for what a user can put right, by the name of its exception.
+_SAYINGS = {  # none of them passes, either
+    "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "NotImplementedError": "this kind of address can be read only",
+}
+# The first contact is a read, and is to fail in seconds; a write may have hours of work behind it.
+_READ_ATTEMPTS, _WRITE_ATTEMPTS = 4, 8
 
 
 def cache_dir(subfolder: str = "") -> Path:
@@ -51,15 +61,16 @@ def is_remote(uri: str | Path) -> bool:
 
 def join(uri: str | Path, *names: str) -> str:
     """`uri` with `names` below it."""
-    return "/".join([str(uri).rstrip("/") or "/", *names])
+    head = str(uri)
+    stripped = head.rstrip("/")
+    return (head if stripped[-1:] in ("", ":") else stripped + "/") + "/".join(names)
 
 
 def exists(uri: str | Path) -> bool:
     """Whether a file or folder stands at `uri`."""
     if not is_remote(uri):
         return _local(uri).exists()
-    filesystem, path = _remote(uri)
-    return bool(_retrying(filesystem.exists, path))
+    return bool(_call(uri, "exists"))
 
 
 def read_bytes(uri: str | Path) -> bytes:
@@ -70,8 +81,7 @@ def read_bytes(uri: str | Path) -> bytes:
     """
     if not is_remote(uri):
         return _local(uri).read_bytes()
-    filesystem, path = _remote(uri)
-    data: bytes = _retrying(filesystem.cat_file, path)
+    data: bytes = _call(uri, "cat_file")
     return data
 
 
@@ -81,20 +91,17 @@ def write_bytes(uri: str | Path, data: bytes) -> None:
         with atomic_path(_local(uri)) as temporary:
             temporary.write_bytes(data)
         return
-    filesystem, path = _remote(uri)
-    _retrying(filesystem.pipe_file, path, data)
+    _call(uri, "pipe_file", data, attempts=_WRITE_ATTEMPTS)
 
 
 def copy(source: str | Path, destination: str | Path) -> None:
     """Copy a local file to a path or URI, or a remote one to a local path; the destination appears whole or not at all."""
     if is_remote(destination):
-        filesystem, path = _remote(destination)
-        _retrying(filesystem.put_file, str(_local(source)), path)
+        _call(destination, "put_file", before=str(_local(source)), attempts=_WRITE_ATTEMPTS)
         return
     with atomic_path(_local(destination)) as temporary:
         if is_remote(source):
-            filesystem, path = _remote(source)
-            _retrying(filesystem.get_file, path, str(temporary))
+            _call(source, "get_file", str(temporary))
         else:
             shutil.copyfile(_local(source), temporary)
 
@@ -104,13 +111,14 @@ def remove(uri: str | Path) -> None:
     if not is_remote(uri):
         _local(uri).unlink(missing_ok=True)
         return
-    filesystem, path = _remote(uri)
     with suppress(FileNotFoundError):
-        filesystem.rm_file(path)
+        _call(uri, "rm_file")
 
 
 def fetch(uri: str | Path, subfolder: str) -> Path:
     """A local path with the content of `uri`: itself where it is local, else a copy in the cache, fetched once.
+
+    For files that never change under their name: one that is replaced in its place is not fetched again.
 
     Raises:
         OSError: it is missing or cannot be read.
@@ -120,10 +128,14 @@ def fetch(uri: str | Path, subfolder: str) -> Path:
         if not path.is_file():
             raise FileNotFoundError("no such file")
         return path
-    name = hashlib.sha256(str(uri).encode()).hexdigest()[:16] + "-" + str(uri).rsplit("/", 1)[-1]
-    cached = cache_dir(subfolder) / name
+    # Of a signed address only the path names the file.
+    name = PurePosixPath(urlsplit(str(uri)).path).name[-80:]
+    cached = cache_dir(subfolder) / f"{hashlib.sha256(str(uri).encode()).hexdigest()[:16]}-{name}"
     if not cached.exists():
-        copy(uri, cached)
+        try:
+            copy(uri, cached)
+        except OSError as error:
+            raise type(error)(error.strerror or str(error)) from error
     return cached
 
 
@@ -136,14 +148,14 @@ def sha256(path: Path) -> str:
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; renamed to `path` when the block ends well, removed when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+    except OSError as error:  # of the file that was asked for, not of one that nobody knows
+        raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         yield temporary
-        # mkstemp makes files private; give it what an ordinary new file would have.
-        temporary.chmod(0o666 & ~_umask())
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -151,36 +163,70 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def check_writable(folder: Path) -> None:
+    """Make a local folder if absent, and find out now whether files can be written there.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    probe = folder / f".write-test-{secrets.token_hex(4)}"
+    try:
+        write_bytes(probe, b"")
+        remove(probe)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written to ({error.strerror}); give another folder") from error
 
 
 def _local(uri: str | Path) -> Path:
-    return Path(str(uri).removeprefix("file://")).expanduser()
+    path = Path(str(uri).removeprefix("file://"))
+    try:
+        return path.expanduser()
+    except RuntimeError:  # "~nobody": then it is a name like any other
+        return path
 
 
 def _remote(uri: str | Path) -> tuple[Any, str]:
+    options: dict[str, Any] = {}
+    if str(uri).startswith(("s3://", "s3a://")) and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
+        # One layer retries, `_retrying`: botocore's own, multiplied with it, takes most of a minute to say "unreachable".
+        options["config_kwargs"] = {"connect_timeout": 5, "retries": {"max_attempts": 0}}
     try:
-        filesystem, path = fsspec.core.url_to_fs(str(uri))
+        filesystem, path = fsspec.core.url_to_fs(str(uri), **options)
     except (ValueError, ImportError) as error:
         raise ValueError(f"{uri}: {error}") from error
     return filesystem, path
 
 
-def _retrying(function: Any, *args: Any) -> Any:
-    """Call, and on a fault that may pass call again: four attempts over some seconds."""
+def _call(uri: str | Path, method: str, *args: Any, before: str | None = None, attempts: int = _READ_ATTEMPTS) -> Any:
+    """Call a method of the file system of `uri` with its path (and `before` ahead of it); errors name `uri`."""
+    filesystem, path = _remote(uri)
+    try:
+        return _retrying(
+            getattr(filesystem, method), *([before] if before is not None else []), path, *args, attempts=attempts
+        )
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(uri)) from error
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(uri)) from error
+
+
+def _retrying(function: Any, *args: Any, attempts: int = _READ_ATTEMPTS) -> Any:
+    """Call, and on a fault that may pass call again, over some seconds (four attempts) to half a minute (eight)."""
     try:
         for attempt in Retrying(
-            stop=stop_after_attempt(4),
+            stop=stop_after_attempt(attempts),
             wait=wait_exponential_jitter(multiplier=0.2, max=5),
-            retry=retry_if_not_exception_type(_FINAL),
+            retry=retry_if_exception(_may_pass),
             reraise=True,
         ):
             with attempt:
                 return function(*args)
-    except (OSError, *_FINAL):
+    except (OSError, ValueError, ImportError):
         raise
     except Exception as error:  # a backend's own family (aiohttp, botocore), as the one that callers know
-        raise OSError(f"{type(error).__name__}: {error}") from error
+        name = type(error).__name__
+        raise OSError(_SAYINGS.get(name) or f"{name}: {error}") from error
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, Exception) and not isinstance(error, _FINAL) and type(error).__name__ not in _SAYINGS

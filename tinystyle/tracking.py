@@ -1,4 +1,4 @@
-"""MLflow: one run per training run, resumed with it. Tracking never stops a training run: at the first fault it falls silent.
+"""MLflow: one run per training run, resumed with it. Tracking never stops a training run: after a fault it pauses.
 
 Where it logs to is MLflow's own business: MLFLOW_TRACKING_URI, by default a SQLite file in the current folder.
 """
@@ -9,9 +9,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic, time
 from typing import Any
 
 __all__ = ["Tracker", "flatten"]
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+FIRST_PAUSE_SECONDS = 60.0
+"""After a fault; doubled by every further one, so that a server that hangs costs a run of hours no more than minutes."""
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -23,30 +28,82 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class Tracker:
-    """One MLflow run.
+    """One MLflow run. What is logged during a pause is lost.
 
     Args:
         experiment: name of the experiment; made if absent.
         run_name: what the UI calls the run.
-        run_id: an earlier run to go on with; None starts one.
+        run_id: an earlier run to go on with; None, or one that the server does not know, starts one.
         parameters: logged once.
         tags: logged once.
+        started: called with the id of a run that was started.
     """
 
     def __init__(
-        self, experiment: str, run_name: str, run_id: str | None, parameters: dict[str, Any], tags: dict[str, str]
+        self,
+        experiment: str,
+        run_name: str,
+        run_id: str | None,
+        parameters: dict[str, Any],
+        tags: dict[str, str],
+        started: Callable[[str], None],
     ) -> None:
         # A server that does not answer must not hold up a GPU for minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        self.run_id: str | None = None
+        self.run_id = run_id
+        self._experiment, self._run_name, self._parameters, self._tags = experiment, run_name, parameters, tags
+        self._started = started
         self._client: Any = None
-        self._quietly(lambda: self._start(experiment, run_name, run_id, parameters, tags))
+        self._pause = FIRST_PAUSE_SECONDS
+        self._silent_until = 0.0
+        self._do(lambda _client, _run_id: None)
 
-    def _start(
-        self, experiment: str, run_name: str, run_id: str | None, parameters: dict[str, Any], tags: dict[str, str]
-    ) -> None:
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """Log values of a step."""
+
+        def log(client: Any, run_id: str) -> None:
+            from mlflow.entities import Metric
+
+            now = int(time() * 1000)
+            client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
+
+        self._do(log)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Upload a file."""
+        self._do(lambda client, run_id: client.log_artifact(run_id, str(path), folder))
+
+    def finish(self, status: str, artifacts: tuple[Path, ...] = (), folder: str | None = None) -> None:
+        """Close the run and upload files, also in a pause: FINISHED, FAILED or KILLED (stopped, to be resumed)."""
+        self._silent_until = 0.0
+
+        def close(client: Any, run_id: str) -> None:
+            client.set_terminated(run_id, status)  # first: files may have a store of their own, with faults of its own
+            for path in artifacts:
+                client.log_artifact(run_id, str(path), folder)
+
+        self._do(close)
+
+    def _do(self, action: Callable[[Any, str], None]) -> None:
+        """Call `action` with the client and the run's id, unless in a pause; a fault begins one."""
+        if monotonic() < self._silent_until:
+            return
+        try:
+            client, run_id = self._connect()
+            action(client, run_id)
+        except Exception as error:
+            if self._pause == FIRST_PAUSE_SECONDS:
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                print(f"MLflow fails, the run goes on and tries it again later: {reason}", file=sys.stderr)
+            self._silent_until = monotonic() + self._pause
+            self._pause *= 2
+
+    def _connect(self) -> tuple[Any, str]:
+        """The client and the run, which is looked for or started at the first call that succeeds."""
+        if self._client is not None and self.run_id is not None:
+            return self._client, self.run_id
         import logging
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -54,48 +111,36 @@ class Tracker:
         from mlflow.entities import Param, RunTag
         from mlflow.exceptions import MlflowException
 
-        client = MlflowClient()
-        if run_id is not None:
+        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
+        if self.run_id is not None:
             try:
-                client.update_run(run_id, status="RUNNING")
-            except MlflowException:
-                run_id = None  # another server than the interrupted run had
-        if run_id is None:
-            found = client.get_experiment_by_name(experiment)
-            experiment_id = found.experiment_id if found else client.create_experiment(experiment)
-            run_id = client.create_run(experiment_id, run_name=run_name).info.run_id
+                client.update_run(self.run_id, status="RUNNING")
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                self.run_id = None  # deleted, or of another server than the interrupted run had
+        if self.run_id is None:
+            run_id = client.create_run(_experiment_id(client, self._experiment), run_name=self._run_name).info.run_id
             client.log_batch(
                 run_id,
-                params=[Param(name, str(value)) for name, value in parameters.items()],
-                tags=[RunTag(name, value) for name, value in tags.items()],
+                params=[Param(name, str(value)) for name, value in self._parameters.items()],
+                tags=[RunTag(name, value) for name, value in self._tags.items()],
             )
-        self._client, self.run_id = client, run_id
+            self.run_id = run_id
+            self._started(run_id)
+        self._client = client
+        return client, self.run_id
 
-    def metrics(self, step: int, values: dict[str, float]) -> None:
-        """Log values of a step."""
-        if self._client is None:
-            return
-        from time import time
 
-        from mlflow.entities import Metric
+def _experiment_id(client: Any, name: str) -> str:
+    from mlflow.exceptions import MlflowException
 
-        now = int(time() * 1000)
-        batch = [Metric(name, value, now, step) for name, value in values.items()]
-        self._quietly(lambda: self._client.log_batch(self.run_id, metrics=batch))
-
-    def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Upload a file."""
-        if self._client is not None:
-            self._quietly(lambda: self._client.log_artifact(self.run_id, str(path), folder))
-
-    def finish(self, status: str) -> None:
-        """Close the run: FINISHED, FAILED or KILLED (stopped, to be resumed)."""
-        if self._client is not None:
-            self._quietly(lambda: self._client.set_terminated(self.run_id, status))
-
-    def _quietly(self, action: Callable[[], Any]) -> None:
+    found = client.get_experiment_by_name(name)
+    if found is None:
         try:
-            action()
-        except Exception as error:
-            self._client = None
-            print(f"MLflow does not answer, the run goes on without it: {str(error).splitlines()[0]}", file=sys.stderr)
+            return str(client.create_experiment(name))
+        except MlflowException:  # another run was a moment faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return str(found.experiment_id)

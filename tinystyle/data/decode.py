@@ -17,6 +17,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from tinystyle.images import FORMATS, to_rgb, upright_transpose
+
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "PreparedPhoto", "Unusable", "decode_photo", "prepare_photo"]
 
 MAX_PIXELS = 178_956_970
@@ -26,20 +28,8 @@ MAX_BYTES = 2**29
 
 _MAX_SIDE = 65_500  # of a JPEG
 _JPEG_QUALITY = 95
-# Photographs only: some of Pillow's other formats start programs (EPS) or are mere stubs. JPEG covers MPO.
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
 _TRUNCATED = ("truncated", "premature end", "but only got", "reached eof", "not enough image data")
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class Unusable(ValueError):  # noqa: N818 - it is an answer, not an error of anyone's
@@ -93,21 +83,21 @@ def decode_photo(data: bytes, size: int) -> NDArray[np.uint8]:
         raise Unusable(f"too large: {len(data)} bytes")
     with warnings.catch_warnings(), _as_unusable(data):
         warnings.simplefilter("ignore")
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         target = _target_size(image.size, size)
         if image.format in ("JPEG", "MPO"):
-            orientation = _orientation(image)
+            turn = upright_transpose(image)
             rgb = _decode_jpeg(data, image, target)
         else:
             image.load()
             if image.format == "PNG":  # decoding alone lets some bit rot pass
                 Image.open(io.BytesIO(data), formats=("PNG",)).verify()
-            orientation = _orientation(image)  # only now: some formats turn themselves while loading
+            turn = upright_transpose(image)
             target = _target_size(image.size, size)
             rgb = _to_rgb(image)
         upright = rgb.resize(target, Image.Resampling.BICUBIC)
-        if orientation in _UPRIGHT:
-            upright = upright.transpose(_UPRIGHT[orientation])
+        if turn is not None:
+            upright = upright.transpose(turn)
         return np.ascontiguousarray(np.asarray(upright))
 
 
@@ -144,35 +134,10 @@ def _decode_jpeg(data: bytes, image: Image.Image, target: tuple[int, int]) -> Im
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        image = _to_8_bit(np.asarray(image), ceilings=(65535,))
-    elif image.mode == "I":
-        image = _to_8_bit(np.asarray(image), ceilings=(255, 65535))
-    elif image.mode == "F":
-        image = _to_8_bit(np.asarray(image), ceilings=(1, 255, 65535))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     try:
-        return image.convert("RGB")
+        return to_rgb(image)
     except ValueError as error:
         raise Unusable(f"unsupported colours: {image.mode}") from error
-
-
-def _to_8_bit(values: NDArray[np.generic], ceilings: tuple[int, ...]) -> Image.Image:
-    """Greyscale from deep values: white is the lowest ceiling that none exceeds; without one, lowest..highest value."""
-    grey = np.nan_to_num(values.astype(np.float32))
-    low, high = float(grey.min()), float(grey.max())
-    fitting = [ceiling for ceiling in ceilings if low >= 0 and high <= ceiling]
-    black, white = (0.0, float(fitting[0])) if fitting else (low, high)
-    return Image.fromarray(np.rint((grey - black) * (255 / max(white - black, 1e-30))).astype(np.uint8))
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF, in any of many ways: the pixels may still be good
-        return 1
 
 
 @contextmanager
@@ -210,7 +175,7 @@ def _claimed_size(data: bytes) -> str:
     """What the header of a bomb says, which Pillow tells only with its guard lifted. No pixel is decoded."""
     guard, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        width, height = Image.open(io.BytesIO(data), formats=_FORMATS).size
+        width, height = Image.open(io.BytesIO(data), formats=FORMATS).size
         return f"{width}x{height}"
     except Exception:  # the bomb was inside (an embedded image), not in the outer header
         return "inside the file"

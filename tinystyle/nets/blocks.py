@@ -74,6 +74,13 @@ class StyleNetwork(nn.Module):
         self.up = nn.ModuleList([UpsampleConvNorm(third, second, 3), UpsampleConvNorm(second, first, 3)])
         self.out = ConvNorm(first, 3, 9)
 
+    @torch.no_grad()
+    def match_output(self, image_13hw: Tensor) -> None:
+        """Set the last norm so that outputs have each channel's mean and deviation of an RGB image in 0..255, before tanh."""
+        z_3n = torch.atanh((image_13hw[0].flatten(1) / 127.5 - 1.0).clamp(-0.96, 0.96))
+        self.out.norm.weight.copy_(z_3n.std(1))
+        self.out.norm.bias.copy_(z_3n.mean(1))
+
     def forward(self, photo_b3hw: Tensor) -> Tensor:
         """Stylise RGB photos in 0..255, float, of any size; the output has the same shape and range."""
         return self.forward_with_preactivation(photo_b3hw)[0]

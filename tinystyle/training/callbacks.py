@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from tinystyle import storage
-from tinystyle.evaluation import collapse, loss_row
+from tinystyle.evaluation import NOT_FINITE, collapse, loss_row
 from tinystyle.report import preview_strip
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
 
@@ -120,7 +120,7 @@ class Checkpoints(L.Callback):
         reason, results = trainer.strategy.broadcast(
             self._evaluate(pl_module) if trainer.is_global_zero else (None, {})
         )
-        if reason and step > COLLAPSE_GRACE_STEPS:
+        if reason and (step > COLLAPSE_GRACE_STEPS or reason == NOT_FINITE):
             raise CollapsedError(f"the network has collapsed by step {step}: {reason}")
         is_best = bool(results) and results["held_out_total"] < self.best
         if is_best:

@@ -5,18 +5,22 @@ Everything that can be known to be wrong is found out here, before a process is 
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from tinystyle import storage, styles
-from tinystyle.config import RunConfig
-from tinystyle.data.ingest import dataset_for_training
+from tinystyle.config import ExecutionConfig, RunConfig
+from tinystyle.data.ingest import Progress, dataset_for_training
 from tinystyle.data.shards import ShardDataset
 from tinystyle.training.lineage import lineage_of
 from tinystyle.training.record import RUN_FILE, RunRecord
@@ -29,43 +33,69 @@ CHECKPOINTS = ("last.ckpt", "best.ckpt")
 OUTPUTS = ("model.safetensors", "metrics.jsonl")
 
 
-def prepare(config: RunConfig, folder: Path, *, resume: bool) -> RunRecord:
+def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress | None = None) -> RunRecord:
     """Check everything a run needs and write its record.
 
     Args:
         config: the run; precision "auto" is resolved here.
         folder: where it goes; made if absent.
-        resume: go on with the run that `folder` holds, if it is this one; else begin anew.
+        resume: go on with the run that `folder`, or else the place of the checkpoints holds, if it is this one; else
+            begin anew.
+        progress: called after each photo, where `config.photos` is no dataset yet.
 
     Raises:
         ValueError, OSError: something is missing or wrong, in one sentence.
     """
     config = _resolve(config)
     styles.load_style(config.style, config.loss.style_size)
-    dataset = dataset_for_training(config.photos, config.data.size)
+    storage.check_writable(folder)
+    before = _standing(config, folder) if resume else None
+    dataset = dataset_for_training(config.photos, config.data.size, progress)
     lineage = lineage_of(
         config,
         ShardDataset(dataset).manifest.sha256(),
         styles.style_sha256(config.style),
         _perceptual_sha256(config),
-        storage.sha256(_initial_weights(config)) if config.init_from else None,
+        _initial_sha256(config) if config.init_from else None,
     )
     record = RunRecord(config=config, lineage=lineage, dataset=str(dataset))
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / RUN_FILE).exists() and resume:
-        before = RunRecord.read(folder)
-        if before.lineage["key"] != lineage["key"]:
-            raise ValueError(
-                f"{folder} holds another run ({_difference(before, record)}); choose another --out, "
-                "or replace it with --resume never"
-            )
-        record = before.model_copy(update={"config": config, "dataset": str(dataset)})
-        if record.state != "completed" or not (folder / OUTPUTS[0]).exists():
-            record.state, record.message = "running", ""
-    else:
-        _clear(config, folder)
-    record.write(folder)
+    with _alone(config.execution, folder):
+        if before:
+            record = _continued(before, record, folder)
+        record.write_beside_checkpoints()  # so that a place that cannot be written to shows now
+        if not before:
+            _clear(config, folder)
+        record.write(folder)
     return record
+
+
+def _standing(config: RunConfig, folder: Path) -> RunRecord | None:
+    """The record of the run that stands in `folder`, or else beside the checkpoints."""
+    for place in (folder, config.execution.checkpoints):
+        if place and storage.exists(storage.join(place, RUN_FILE)):
+            return RunRecord.read(place)
+    return None
+
+
+def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
+    """The record `before`, to go on with as `now` asks; both must be of the same run."""
+    from tinystyle.training.runner import checkpoint_location
+
+    if before.lineage.get("key") != now.lineage["key"]:
+        raise ValueError(
+            f"{folder} holds another run ({_difference(before, now)}); choose another --out, "
+            "or replace it with --resume never"
+        )
+    record = before.model_copy(update={"config": now.config, "dataset": now.dataset})
+    if record.state == "completed" and (folder / OUTPUTS[0]).exists():
+        return record
+    last = storage.join(checkpoint_location(now.config, folder), CHECKPOINTS[0])
+    if "held_out_total" in record.results and not storage.exists(last):
+        raise ValueError(
+            f"{folder} holds a run that is at step {record.step}, but {last} is gone; give the place of its checkpoints "
+            "with --checkpoints, or begin anew with --resume never"
+        )
+    return record.model_copy(update={"state": "running", "message": ""})
 
 
 def launch(record: RunRecord, folder: Path, *, say: Callable[[str], None]) -> RunRecord:
@@ -76,9 +106,14 @@ def launch(record: RunRecord, folder: Path, *, say: Callable[[str], None]) -> Ru
         folder: of the run.
         say: told, in a sentence, of every rollback.
     """
+    with _alone(record.config.execution, folder):
+        return _train(record.config, folder, say)
+
+
+def _train(config: RunConfig, folder: Path, say: Callable[[str], None]) -> RunRecord:
     rollbacks = 0
     while True:
-        code, asked_to_stop = _torchrun(record.config, folder)
+        code, asked_to_stop = _torchrun(config, folder)
         record = RunRecord.read(folder)
         if record.state == "running" and asked_to_stop:
             record.update(folder, state="stopped", message=f"stopped at step {record.step}, before training began")
@@ -91,13 +126,16 @@ def launch(record: RunRecord, folder: Path, *, say: Callable[[str], None]) -> Ru
             record.update(
                 folder, state="failed", message=f"{death}; the last checkpoint stands, run the command again to go on"
             )
-        rolls_back = record.state == "collapsed" and record.config.execution.on_collapse == "rollback"
-        if not rolls_back or rollbacks == MAX_ROLLBACKS:
+        if record.state != "collapsed" or config.execution.on_collapse != "rollback" or asked_to_stop:
+            return record
+        if rollbacks == MAX_ROLLBACKS:
+            record.update(folder, message=f"{record.message}, after {rollbacks} rollbacks; try a lower --learning-rate")
             return record
         rollbacks += 1
         rate = record.rate_scale * ROLLBACK_RATE
         say(f"{record.message}; back to the last checkpoint at {rate:g} of the learning rate")
         record.update(folder, state="running", rate_scale=rate)
+        record.write_beside_checkpoints()
 
 
 def _torchrun(config: RunConfig, folder: Path) -> tuple[int, bool]:
@@ -117,9 +155,37 @@ def _torchrun(config: RunConfig, folder: Path) -> tuple[int, bool]:
     worker = ["-m", "tinystyle.training.worker", str(folder)]
     # A session of its own: Ctrl-C in a terminal reaches this process alone, which then asks for an orderly stop.
     child = subprocess.Popen([*agent, *arguments, *worker], start_new_session=True, stdin=subprocess.DEVNULL)
-    with _forwarding(child) as asked:
-        code = child.wait()
+    try:
+        with _forwarding(child) as asked:
+            code = child.wait()
+    except BaseException:  # whatever ends this function ends the run, in order
+        child.terminate()
+        child.wait()
+        raise
     return code, bool(asked)
+
+
+@contextmanager
+def _alone(execution: ExecutionConfig, folder: Path) -> Iterator[None]:
+    """Keep a second command out of the folder of a run, which several machines may share.
+
+    Raises:
+        ValueError: another command trains there.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            if execution.nodes == 1:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"{folder} is in use by another command; wait until it ends, or choose another --out"
+            ) from error
+        except OSError:
+            pass  # a network file system without locks
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -134,6 +200,9 @@ def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
         elif len(asked) > 2:
             child.kill()
 
+    if threading.current_thread() is not threading.main_thread():  # of a flow: others decide what a signal means
+        yield asked
+        return
     before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield asked
@@ -146,7 +215,12 @@ def _resolve(config: RunConfig) -> RunConfig:
     """Settle what "auto" means on this machine, and check what it has."""
     import torch
 
+    from tinystyle.nets import build_network
+
+    with torch.device("meta"):
+        build_network(config.network)
     execution = config.execution
+    _check_endpoint(execution)
     if config.data.batch_size % (execution.devices * execution.nodes):
         raise ValueError(
             f"--batch-size {config.data.batch_size} must be a multiple of the {execution.devices * execution.nodes} processes"
@@ -167,11 +241,20 @@ def _perceptual_sha256(config: RunConfig) -> str:
     return load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).weights_sha256
 
 
-def _initial_weights(config: RunConfig) -> Path:
+def _check_endpoint(execution: ExecutionConfig) -> None:
+    endpoint = execution.rdzv_endpoint
+    if execution.nodes == 1 or endpoint is None:
+        return
+    host, _, port = endpoint.rpartition(":")
+    if not (host and re.fullmatch(r"\d{1,5}", port) and 0 < int(port) < 2**16):
+        raise ValueError(f"--rdzv-endpoint {endpoint}: give HOST:PORT of the first machine, such as 10.0.0.1:29400")
+
+
+def _initial_sha256(config: RunConfig) -> str:
     from tinystyle.training.runner import initial_network
 
     initial_network(config)
-    return storage.fetch(str(config.init_from), "models")
+    return hashlib.sha256(storage.read_bytes(str(config.init_from))).hexdigest()
 
 
 def _difference(before: RunRecord, now: RunRecord) -> str:
@@ -183,12 +266,9 @@ def _difference(before: RunRecord, now: RunRecord) -> str:
     for name, value in new.items():
         if old.get(name) != value and name != "loss.perceptual_weights":
             return f"{name} was {old.get(name)}, now {value}"
-    changed = [
-        fact
-        for fact in now.lineage
-        if fact not in ("key", "commit", "version") and before.lineage.get(fact) != now.lineage[fact]
-    ]
-    return f"its {', '.join(changed)} differs"
+    facts = sorted((before.lineage.keys() | now.lineage.keys()) - {"key", "commit", "version"})
+    changed = next((fact for fact in facts if before.lineage.get(fact) != now.lineage.get(fact)), "record")
+    return f"its {changed} differs"
 
 
 def _clear(config: RunConfig, folder: Path) -> None:

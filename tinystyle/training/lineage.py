@@ -53,11 +53,14 @@ def _digest(value: object) -> str:
 
 @cache
 def _commit() -> str:
-    """The commit of the checkout this package runs from; "" outside one."""
-    package = Path(__file__).parent
+    """The commit of the checkout this package runs from, with "-dirty" where files differ from it; "" outside one."""
+    # Installed into somebody else's checkout, it is no part of that one's commits.
+    is_tracked = ("ls-files", "--error-unmatch", __file__)
+    describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     try:
-        command = ["git", "-C", str(package), "rev-parse", "HEAD"]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        for arguments in (is_tracked, describe):
+            command = ["git", "-C", str(Path(__file__).parent), *arguments]
+            result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
         return ""
-    return result.stdout.strip() if result.returncode == 0 else ""
+    return result.stdout.strip()

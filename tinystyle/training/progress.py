@@ -58,10 +58,10 @@ class Progress:
         name = f"{style} {config.network.architecture} {config.network.alpha:g}"
         tags = {f"lineage.{fact}": value for fact, value in self.record.lineage.items()}
         parameters = flatten(config.model_dump(mode="json"))
-        tracker = Tracker(style, f"{name} {key[:6]}", self.record.tracking_run, parameters, tags)
-        if tracker.run_id != self.record.tracking_run:
-            self.record.update(self.folder, tracking_run=tracker.run_id)
-        return tracker
+        return Tracker(style, f"{name} {key[:6]}", self.record.tracking_run, parameters, tags, self._tracking_started)
+
+    def _tracking_started(self, run_id: str) -> None:
+        self.record.update(self.folder, tracking_run=run_id)
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -88,6 +88,7 @@ class Progress:
     def held_out(self, step: int, values: dict[str, float]) -> None:
         """Losses on held-out photos."""
         self.record.update(self.folder, step=step, results=values)
+        self.record.write_beside_checkpoints()
         if self.tracker:
             self.tracker.metrics(step, values)
 
@@ -100,7 +101,6 @@ class Progress:
         """The run has ended as its record says."""
         if not self.tracker:
             return
-        if self.record.state == "completed":
-            for name in ("model.safetensors", RUN_FILE):
-                self.tracker.artifact(self.folder / name, "model")
-        self.tracker.finish(TRACKING_STATUS[self.record.state])
+        completed = self.record.state == "completed"
+        files = tuple(self.folder / name for name in ("model.safetensors", RUN_FILE)) if completed else ()
+        self.tracker.finish(TRACKING_STATUS[self.record.state], files, "model")

@@ -5,10 +5,11 @@ The command writes it before it starts the training processes, which then keep i
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer
 
 from tinystyle import storage
 from tinystyle.config import RunConfig
@@ -41,23 +42,35 @@ class RunRecord(BaseModel):
     tracking_run: str | None = None
     """Id of the MLflow run."""
 
+    @field_serializer("results")
+    def _finite(self, results: dict[str, float]) -> dict[str, float]:
+        # JSON has no NaN, such as the speed of a run that had no step left to do.
+        return {name: value for name, value in results.items() if math.isfinite(value)}
+
     @classmethod
-    def read(cls, folder: Path) -> RunRecord:
-        """Read DIR/run.json.
+    def read(cls, folder: str | Path) -> RunRecord:
+        """Read run.json of a folder or URI.
 
         Raises:
             FileNotFoundError: there is none.
             ValueError: it is no run record.
         """
-        path = folder / RUN_FILE
+        place = storage.join(folder, RUN_FILE)
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(storage.read_bytes(place))
         except ValidationError as error:
-            raise ValueError(f"{path} is not the record of a run; choose another --out") from error
+            raise ValueError(
+                f"{place} is damaged or no record of a run; choose another --out, or replace the run with --resume never"
+            ) from error
 
-    def write(self, folder: Path) -> None:
-        """Write DIR/run.json, whole."""
-        storage.write_bytes(folder / RUN_FILE, (self.model_dump_json(indent=2) + "\n").encode())
+    def write(self, folder: str | Path) -> None:
+        """Write run.json to a folder or URI, whole."""
+        storage.write_bytes(storage.join(folder, RUN_FILE), (self.model_dump_json(indent=2) + "\n").encode())
+
+    def write_beside_checkpoints(self) -> None:
+        """Where checkpoints go to a place of their own, keep a copy there: another machine can go on from it."""
+        if self.config.execution.checkpoints:
+            self.write(self.config.execution.checkpoints)
 
     def update(self, folder: Path, **changes: Any) -> None:
         """Set fields, and write."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 
 import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 
-from tinystyle import storage
+from tinystyle import storage, styles
 from tinystyle.config import RunConfig
-from tinystyle.data.datamodule import PhotoDataModule
+from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
 from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
@@ -81,7 +82,8 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
             precision="32-true",
             max_steps=config.optimizer.steps,
             max_epochs=-1,
-            callbacks=[steps, checkpoints, previews],
+            # A preview of a collapsed network is worth having: before the check that stops the run.
+            callbacks=[steps, previews, checkpoints],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -115,6 +117,16 @@ def _fit_from_last_checkpoint(
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
         local = Path(folder) / "last.ckpt"
         storage.copy(last, local)
+        try:  # torch does not look at the checksums
+            with zipfile.ZipFile(local) as file:
+                fits = file.testzip() is None and load_model(local).config == module.config.network
+        except (ValueError, zipfile.BadZipFile):
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"{last} is damaged or of another network; put best.ckpt in its place to go on from there, "
+                "or begin anew with --resume never"
+            )
         trainer.fit(module, datamodule=photos, ckpt_path=local, weights_only=True)
 
 
@@ -146,4 +158,6 @@ def initial_network(config: RunConfig) -> StyleNetwork:
         network = model.network
     else:
         network = build_network(config.network)
+        # Left at deviation 1, far too much contrast, it learns within 200 steps to hide the excess in black holes.
+        network.match_output(photo_tensor(styles.load_style(config.style, config.loss.style_size)))
     return network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

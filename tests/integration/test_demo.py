@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from tinystyle.data.manifest import Manifest
+from tinystyle.demo import HELD_OUT, run_demo
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+def test_a_shorter_demo_meets_what_the_whole_one_promises(tmp_path: Path) -> None:
+    screen = Console(record=True, width=120)
+    rows = {row.name: row for row in run_demo(tmp_path / "demo", screen, steps=150)}
+    assert list(rows) == ["identity", "colour match", "small 0.3"]
+    assert rows["small 0.3"].style <= 0.5
+    assert rows["small 0.3"].style < rows["colour match"].style
+    assert rows["small 0.3"].bad_blocks < 0.01
+    manifest = Manifest.read(str(tmp_path / "demo" / "dataset"))
+    assert (manifest.count, sorted(manifest.held_out)) == (7, sorted(HELD_OUT))
+    assert (tmp_path / "demo" / "starry-sky.mlmodel").stat().st_size < 16_500
+    with Image.open(tmp_path / "demo" / "gallery.png") as sheet:
+        assert sheet.width == 1600
+    text = screen.export_text()
+    for shown in ("colour match", "gallery.png", "starry-sky.mlmodel"):
+        assert shown in text
