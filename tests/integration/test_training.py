@@ -62,7 +62,7 @@ def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
     hasty = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"warmup_steps": 10})})
     train(hasty, tmp_path / "run")
     totals = [row["total"] for row in losses_of(tmp_path / "run")]
-    assert sum(totals[-20:]) < 0.6 * sum(totals[:20])
+    assert sum(totals[-20:]) < 0.75 * sum(totals[:20])
 
 
 @pytest.mark.parametrize("change", ["seed", "style_weight", "data"])
