@@ -17,7 +17,7 @@ from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkCon
 if TYPE_CHECKING:
     from tinystyle.evaluation import LossRow
 
-__all__ = ["HELD_OUT", "STEPS", "demo_config", "run_demo"]
+__all__ = ["HELD_OUT", "STEPS", "demo_config", "run_demo", "write_photos"]
 
 STYLE = "builtin:starry-sky"
 HELD_OUT = ("chelsea.png", "china.png")
@@ -46,7 +46,7 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[LossRow]:
         ValueError: the packages of `tinystyle[demo]` are not installed, or training failed.
     """
     began = monotonic()
-    photos = _write_photos(out / "photos")
+    photos = write_photos(out / "photos")
     screen.print(
         f"{len(photos)} photographs in {out / 'photos'}; {' and '.join(HELD_OUT)} are held out of training",
         soft_wrap=True,
@@ -109,7 +109,7 @@ def _finish(out: Path, photos: dict[str, Path], screen: Console) -> list[LossRow
     return results
 
 
-def _write_photos(folder: Path) -> dict[str, Path]:
+def write_photos(folder: Path) -> dict[str, Path]:
     """The seven photographs as PNG files; name -> path, the held-out ones first."""
     try:
         from skimage import data

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, time
@@ -91,8 +92,10 @@ class Tracker:
         if monotonic() < self._silent_until:
             return
         try:
-            client, run_id = self._connect()
-            action(client, run_id)
+            with warnings.catch_warnings():  # of MLflow's own parts to each other
+                warnings.simplefilter("ignore")
+                client, run_id = self._connect()
+                action(client, run_id)
         except Exception as error:
             if self._pause == FIRST_PAUSE_SECONDS:
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -106,11 +109,12 @@ class Tracker:
             return self._client, self.run_id
         import logging
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         from mlflow import MlflowClient
         from mlflow.entities import Param, RunTag
         from mlflow.exceptions import MlflowException
 
+        for name in ("alembic", "mlflow"):  # how they set up a database
+            logging.getLogger(name).setLevel(logging.ERROR)
         client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
         if self.run_id is not None:
             try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -29,8 +28,7 @@ def test_killed_it_goes_on_from_the_store_on_another_machine(
 ) -> None:
     place = f"s3://{object_store.bucket}/runs/mosaic"
     out = tmp_path / "out"
-    arguments = command(dataset, out, "--checkpoints", place, steps=STEPS)
-    process = start(arguments)
+    process = start(command(dataset, out, "--checkpoints", place, steps=STEPS))
     wait_for_step(process, out, 25)
     members = family(process)
     descendants = members["command"].children(recursive=True)
@@ -42,8 +40,9 @@ def test_killed_it_goes_on_from_the_store_on_another_machine(
     assert RunRecord.read(place).step >= 20
     shutil.rmtree(out)  # with the machine
 
-    finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
+    record = prepare(micro_config(dataset, steps=STEPS, checkpoint_every=20, checkpoints=place), out, resume=True)
+    assert (record.state, record.step >= 20) == ("running", True)
+    assert fit(out, show_progress=False).state == "completed"
     first = json.loads((out / "metrics.jsonl").read_text().splitlines()[0])["step"]
     assert first > 20, "not from the beginning"
 

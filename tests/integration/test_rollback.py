@@ -8,13 +8,31 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import micro_config
 from tests.integration.test_processes import command
 from tinystyle import cli
+from tinystyle.config import RunConfig
 from tinystyle.training import launch
 from tinystyle.training.record import RunRecord
+from tinystyle.training.runner import fit
 
-pytestmark = pytest.mark.slow
 CHECKPOINT = 60  # within COLLAPSE_GRACE_STEPS; the next one is not
+SENTENCE = "the network has collapsed by step 120: "
+
+
+def flattening(dataset: Path) -> RunConfig:
+    config = micro_config(dataset, steps=130, checkpoint_every=CHECKPOINT)
+    only_smooth = {"style_weight": 0.0, "content_weight": 0.0, "tv_weight": 100.0, "saturation_weight": 0.0}
+    changes = {
+        "loss": config.loss.model_copy(update=only_smooth),
+        "optimizer": config.optimizer.model_copy(update={"learning_rate": 1.0}),
+        "data": config.data.model_copy(update={"size": 32, "batch_size": 1}),
+    }
+    return config.model_copy(update=changes)
+
+
+OPTIONS = "--style-weight 0 --content-weight 0 --tv-weight 100 --saturation-weight 0 --learning-rate 1 --size 32"
+OPTIONS += f" --batch-size 1 --checkpoint-every {CHECKPOINT} --on-collapse rollback"
 
 
 def rates(folder: Path) -> dict[int, float]:
@@ -22,46 +40,37 @@ def rates(folder: Path) -> dict[int, float]:
     return {line["step"]: line["learning_rate"] for line in lines}
 
 
+@pytest.mark.slow
 def test_a_collapse_stops_or_rolls_back(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    options = ("--style-weight", "0", "--content-weight", "0", "--tv-weight", "100", "--saturation-weight", "0")
-    options += ("--learning-rate", "1", "--size", "32", "--batch-size", "1", "--checkpoint-every", str(CHECKPOINT))
-
-    def train(on_collapse: str) -> tuple[int, list[str]]:
-        arguments = command(dataset, out, *options, "--on-collapse", on_collapse, steps=130)
-        monkeypatch.setattr(sys, "argv", arguments[arguments.index("train") - 1 :])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        _, errors = capfd.readouterr()
-        assert "Traceback" not in errors
-        return int(ended.value.code or 0), [line for line in errors.splitlines() if "collapsed" in line]
-
-    sentence = "the network has collapsed by step 120: "
-    code, said = train("stop")
-    assert code == 1
-    assert [line.startswith(f"Error: {sentence}") for line in said] == [True]
-    record = RunRecord.read(out)
+    launch.prepare(flattening(dataset), out, resume=True)
+    record = fit(out, show_progress=False)
     assert (record.state, record.step, record.rate_scale) == ("collapsed", 120, 1)
+    assert record.message.startswith(SENTENCE)
     assert not (out / "model.safetensors").exists()
     full = rates(out)
 
-    # The same command, now to roll back: from the checkpoint at step 60, at half the rate, which is no cure here.
+    # The same run by the command, to roll back: it goes on from step 60, collapses, does so at half the rate, gives up.
+    arguments = command(dataset, out, *OPTIONS.split(), steps=130)
+    monkeypatch.setattr(sys, "argv", arguments[arguments.index("train") - 1 :])
     monkeypatch.setattr(launch, "MAX_ROLLBACKS", 1)
-    code, said = train("rollback")
-    assert code == 1
-    assert len(said) == 2
-    assert said[0].startswith(sentence)
-    assert said[0].endswith("back to the last checkpoint at 0.5 of the learning rate")
-    assert said[1].startswith(f"Error: {sentence}")
-    assert said[1].endswith("after 1 rollbacks; try a lower --learning-rate")
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    _, errors = capfd.readouterr()
+    assert "Traceback" not in errors
+    first, last = (line for line in errors.splitlines() if "collapsed" in line)
+    assert first.startswith(SENTENCE)
+    assert first.endswith("; back to the last checkpoint at 0.5 of the learning rate")
+    assert last.startswith(f"Error: {SENTENCE}")
+    assert last.endswith(", after 1 rollbacks; try a lower --learning-rate")
     halved = rates(out)
     assert halved.keys() == full.keys() == set(range(1, 121))
-    # The optimizer's state holds the rate of the step that follows it.
-    assert [halved[step] for step in range(1, CHECKPOINT + 1)] == [full[step] for step in range(1, CHECKPOINT + 1)]
-    for step in range(CHECKPOINT + 2, 121):
-        assert halved[step] == pytest.approx(full[step] / 2)
+    for step in range(1, 121):
+        assert halved[step] == pytest.approx(full[step] / (2 if step > CHECKPOINT else 1))
 
     resumed = launch.prepare(RunRecord.read(out).config, out, resume=True)
     assert (resumed.state, resumed.rate_scale) == ("running", 0.5)

@@ -255,7 +255,7 @@ def test_a_server_that_does_not_answer_fails_within_seconds(
 def test_an_interrupted_ingest_says_how_to_go_on(tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
-    synthetic_photo(0, 3000, 2000).save(photos / "0.png", compress_level=0)
+    synthetic_photo(0, 1500, 1000).save(photos / "0.png", compress_level=0)
     for i in range(1, 200):  # links are enough: the same photo is decoded every time
         (photos / f"{i}.png").hardlink_to(photos / "0.png")
     process = subprocess.Popen(

@@ -203,7 +203,6 @@ def test_a_fault_that_passes_is_not_seen(flaky: type[Flaky], monkeypatch: pytest
 @pytest.mark.parametrize(
     ("error", "calls", "message"),
     [
-        (ConnectionResetError("the line dropped"), 4, "the line dropped"),
         (RuntimeError("of a backend's own kind"), 4, "RuntimeError: of a backend's own kind"),
         (PermissionError(errno.EACCES, "not yours"), 1, "not yours"),
         (FileNotFoundError("whatever"), 1, "no such file"),

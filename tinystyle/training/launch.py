@@ -153,8 +153,12 @@ def _torchrun(config: RunConfig, folder: Path) -> tuple[int, bool]:
         arguments += ["--standalone", "--local-addr=127.0.0.1"]
     agent = [sys.executable, "-m", "tinystyle.training.agent", str(os.getpid())]
     worker = ["-m", "tinystyle.training.worker", str(folder)]
+    # Torchrun warns of every signal that it passes on; whoever looks for its faults can set LOGLEVEL.
+    environment = {"LOGLEVEL": "CRITICAL", **os.environ}
     # A session of its own: Ctrl-C in a terminal reaches this process alone, which then asks for an orderly stop.
-    child = subprocess.Popen([*agent, *arguments, *worker], start_new_session=True, stdin=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [*agent, *arguments, *worker], start_new_session=True, stdin=subprocess.DEVNULL, env=environment
+    )
     try:
         with _forwarding(child) as asked:
             code = child.wait()
