@@ -152,15 +152,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
-    except OSError as error:  # of the file that was asked for, not of one that nobody knows
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(temporary), str(path.parent)):
+            # Of the file that was asked for: the other name says nothing to anybody, and a full disk gives none.
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def check_writable(folder: Path) -> None:

@@ -252,6 +252,12 @@ def test_a_server_that_does_not_answer_fails_within_seconds(
     assert f"127.0.0.1:{free_port}" in error
 
 
+def ignores_interrupts(process: psutil.Process) -> bool:
+    ignored = re.search(r"SigIgn:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    return ignored is not None and bool(int(ignored[1], 16) & 1 << (signal.SIGINT - 1))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into /proc")
 def test_an_interrupted_ingest_says_how_to_go_on(tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
@@ -263,7 +269,8 @@ def test_an_interrupted_ingest_says_how_to_go_on(tmp_path: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     command = psutil.Process(process.pid)
-    while len(children := command.children(recursive=True)) < 2:  # the decoding processes
+    # Until the decoding processes are at work.
+    while len(children := command.children(recursive=True)) < 2 or not all(map(ignores_interrupts, children)):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

@@ -96,7 +96,7 @@ def test_a_full_disk_keeps_what_stands(small_disk: Path) -> None:
     storage.write_bytes(path, b"old")
     with pytest.raises(OSError, match="No space left") as caught:
         storage.write_bytes(path, bytes(10**6))
-    assert caught.value.errno == errno.ENOSPC
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert path.read_bytes() == b"old"
     assert [*small_disk.iterdir()] == [path]
     storage.write_bytes(path, b"new")
