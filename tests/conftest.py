@@ -12,6 +12,9 @@ from PIL import Image
 
 from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
 
+# Several test processes share the cores: threads that wait for each other would cost more than they bring.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -81,8 +81,8 @@ def _photo_progress() -> Iterator[Callable[[int, int, int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("", total=None, bad=0)
-        yield lambda done, total, bad: bar.update(task, completed=done, total=total, bad=bad)
+        task = bar.add_task("", total=None, bad=0, visible=False)  # until there is something to count
+        yield lambda done, total, bad: bar.update(task, completed=done, total=total, bad=bad, visible=True)
 
 
 @app.command()
@@ -114,7 +114,9 @@ def train(
     precision: Annotated[
         Literal["auto", "32", "bf16"], typer.Option(help="auto: bf16 where the hardware has it.")
     ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads per process. [default: cores / devices]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads per process. [default: OMP_NUM_THREADS, or cores / devices]")
+    ] = None,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = _EXECUTION.checkpoint_every,
     checkpoints: Annotated[str | None, typer.Option(help="Folder or URI for checkpoints. [default: --out]")] = None,
     preview_every: Annotated[int, typer.Option(help="Steps between preview strips.")] = _EXECUTION.preview_every,

@@ -22,7 +22,7 @@ def main() -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)
     try:
         run(parse_args(sys.argv[2:]))  # type: ignore[no-untyped-call]
     except SignalException as error:

@@ -22,6 +22,7 @@ from tinystyle import storage, styles
 from tinystyle.config import ExecutionConfig, RunConfig
 from tinystyle.data.ingest import Progress, dataset_for_training
 from tinystyle.data.shards import ShardDataset
+from tinystyle.processes import cpu_count
 from tinystyle.training.lineage import lineage_of
 from tinystyle.training.record import RUN_FILE, RunRecord
 
@@ -232,6 +233,10 @@ def _resolve(config: RunConfig) -> RunConfig:
     cuda = torch.cuda.is_available()
     if cuda and execution.devices > torch.cuda.device_count():
         raise ValueError(f"--devices {execution.devices}: this machine has {torch.cuda.device_count()} GPUs")
+    # torchrun sets OMP_NUM_THREADS for its workers; what the user set counts here.
+    threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, cpu_count() // execution.devices)
+    if execution.threads is None:
+        config = config.model_copy(update={"execution": execution.model_copy(update={"threads": threads})})
     if config.precision != "auto":
         return config
     # Emulated bfloat16 is slower than float32: only where the hardware computes in it.

@@ -51,7 +51,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     primary = os.environ.get("RANK", "0") == "0"
     device = _device()
-    torch.set_num_threads(execution.threads or max(1, cpu_count() // execution.devices))
+    torch.set_num_threads(execution.threads or 1)
     torch.set_float32_matmul_precision("high")
 
     photos = PhotoDataModule(
