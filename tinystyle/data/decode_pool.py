@@ -12,12 +12,7 @@ from types import TracebackType
 
 from tinystyle.data.decode import PreparedPhoto, Unusable, prepare_photo
 
-__all__ = ["DecodePool", "available_cores"]
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+__all__ = ["DecodePool"]
 
 
 class DecodePool:
@@ -31,9 +26,15 @@ class DecodePool:
         self._workers = workers
         self._replacing = threading.Lock()
         self._alone = threading.Lock()
-        self._executor = _start(workers)
+        # Ctrl-C is for this process: workers inherit the mask, and would print a traceback each.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._executor.submit(os.getpid).result()
+            self._executor = _start(workers)
+            first = self._executor.submit(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            first.result()
         except BrokenProcessPool as error:
             raise OSError(
                 "the decoding processes do not start; a script must ingest under `if __name__ == '__main__':`"

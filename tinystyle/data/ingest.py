@@ -14,11 +14,12 @@ from pathlib import Path
 
 from tinystyle import storage
 from tinystyle.data.decode import PreparedPhoto, Unusable
-from tinystyle.data.decode_pool import DecodePool, available_cores
+from tinystyle.data.decode_pool import DecodePool
 from tinystyle.data.manifest import MANIFEST, Manifest
 from tinystyle.data.shard_writer import ShardWriter, exclusive
 from tinystyle.data.shards import sync
 from tinystyle.data.sources import Source, open_source
+from tinystyle.processes import cpu_count
 
 __all__ = ["Progress", "dataset_for_training", "ingest"]
 
@@ -125,7 +126,7 @@ def _ingest(
         tally = _Tally(progress, total=len(names) + len(source.problems))
         tally.done = tally.total - len(new) - len(again)
         tally.quarantined = len(source.problems) + sum(name in writer.quarantined for name in names) - len(again)
-        _write_groups(source, writer, groups, workers or available_cores(), tally)
+        _write_groups(source, writer, groups, workers or cpu_count(), tally)
     manifest = writer.finish(source.problems)
     if manifest.count == 0:
         raise ValueError(_nothing_usable(source, manifest))

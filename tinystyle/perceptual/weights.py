@@ -71,8 +71,7 @@ def _read(path: Path, source: str) -> dict[str, Tensor]:
         KeyError,
         struct.error,
     ) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{source} is not a .safetensors or .pth file of plain tensors: {reason}") from error
+        raise ValueError(f"{source} is not a .safetensors or .pth file of plain tensors, or is damaged") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{source} does not hold a dictionary of tensors")
     return state

@@ -12,6 +12,9 @@ import sys
 from tinystyle.processes import die_with_parent
 from tinystyle.training.worker import AGENT_VARIABLE
 
+NO_RENDEZVOUS = 3
+"""Exit code: the machines did not meet at the endpoint."""
+
 
 def main() -> int:
     """Run `torch.distributed.run` with the given arguments; 0 where every worker ended well."""
@@ -20,6 +23,7 @@ def main() -> int:
 
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.run import parse_args, run
 
     logging.disable(logging.CRITICAL)
@@ -29,6 +33,8 @@ def main() -> int:
         return 128 + error.sigval
     except ChildFailedError:
         return 1
+    except RendezvousError:
+        return NO_RENDEZVOUS
     return 0
 
 

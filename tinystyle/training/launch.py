@@ -23,6 +23,7 @@ from tinystyle.config import ExecutionConfig, RunConfig
 from tinystyle.data.ingest import Progress, dataset_for_training
 from tinystyle.data.shards import ShardDataset
 from tinystyle.processes import cpu_count
+from tinystyle.training.agent import NO_RENDEZVOUS
 from tinystyle.training.lineage import lineage_of
 from tinystyle.training.record import RUN_FILE, RunRecord
 
@@ -119,14 +120,7 @@ def _train(config: RunConfig, folder: Path, say: Callable[[str], None]) -> RunRe
         if record.state == "running" and asked_to_stop:
             record.update(folder, state="stopped", message=f"stopped at step {record.step}, before training began")
         elif record.state == "running":
-            death = (
-                "a training process was killed or crashed"
-                if code
-                else "this machine's part ended; the first machine holds the result"
-            )
-            record.update(
-                folder, state="failed", message=f"{death}; the last checkpoint stands, run the command again to go on"
-            )
+            record.update(folder, state="failed", message=_why_it_ended(code, config.execution))
         if record.state != "collapsed" or config.execution.on_collapse != "rollback" or asked_to_stop:
             return record
         if rollbacks == MAX_ROLLBACKS:
@@ -137,6 +131,15 @@ def _train(config: RunConfig, folder: Path, say: Callable[[str], None]) -> RunRe
         say(f"{record.message}; back to the last checkpoint at {rate:g} of the learning rate")
         record.update(folder, state="running", rate_scale=rate)
         record.write_beside_checkpoints()
+
+
+def _why_it_ended(code: int, execution: ExecutionConfig) -> str:
+    """Of training processes that left no word of their own."""
+    if code == NO_RENDEZVOUS:
+        return f"the {execution.nodes} machines did not meet at {execution.rdzv_endpoint}; start the command on all of them"
+    if code == 0:
+        return "this machine's part ended; the first machine holds the result"
+    return "a training process was killed or crashed; the last checkpoint stands, run the command again to go on"
 
 
 def _torchrun(config: RunConfig, folder: Path) -> tuple[int, bool]:

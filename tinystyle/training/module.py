@@ -72,6 +72,12 @@ class StyleTransferModule(L.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_train_start(self) -> None:
+        # A checkpoint brings the rate of its own schedule; after a rollback this run's is lower.
+        self.trainer.optimizers[0].param_groups[0]["lr"] = self.config.optimizer.learning_rate * self._rate(
+            self.global_step
+        )
+
     def _rate(self, step: int) -> float:
         """Learning rate of a step (from 0), as a fraction: quadratic warm-up times cosine decay (arXiv:1608.03983, eq. 5)."""
         plan = self.config.optimizer
