@@ -224,6 +224,7 @@ def no_object_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
     S3FileSystem.clear_instance_cache()
 
 
+@pytest.mark.usefixtures("no_object_store")
 @pytest.mark.parametrize(
     "option", ["--photos s3://bucket/photos", "--style s3://bucket/a.png", "--checkpoints s3://b/c"]
 )
