@@ -18,7 +18,7 @@ demo: $(INSTALLED)  ## train, export and look at a style in under five minutes
 	$(BIN)/tinystyle demo --out demo
 
 test: $(INSTALLED)  ## the test suite
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(INSTALLED)  ## lint, formatting and strict types
 	$(BIN)/ruff check .
