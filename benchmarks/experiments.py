@@ -21,19 +21,19 @@ from tinystyle.training.launch import launch, prepare
 from tinystyle.training.objective import held_out_rows
 
 HERE = Path(__file__).parent
-PAINTINGS = ("poppy_field", "starry_night", "great_wave", "shipwreck", "composition_vii")
+PAINTINGS = ("great_wave", "starry_night", "shipwreck", "poppy_field", "composition_vii")
 
 
 def style_weight() -> Iterator[tuple[str, dict[str, object]]]:
     """`johnson` on five paintings: how far is a mere colour match from a stylisation?"""
     for painting in PAINTINGS:
-        yield painting, {"style": painting, "architecture": "johnson", "alpha": 1.0, "steps": 120, "size": 128}
+        yield painting, {"style": painting, "architecture": "johnson", "alpha": 1.0, "steps": 100, "size": 128}
 
 
 def black_holes() -> Iterator[tuple[str, dict[str, object]]]:
     """Both networks with and without the penalty on saturated pre-activations."""
     small = {"style": "starry_night", "architecture": "small", "alpha": 0.3, "steps": 300, "size": 128}
-    johnson = {"style": "poppy_field", "architecture": "johnson", "alpha": 1.0, "steps": 120, "size": 128}
+    johnson = {"style": "poppy_field", "architecture": "johnson", "alpha": 1.0, "steps": 100, "size": 128}
     for run in (small, johnson):
         for penalty in (0.0, 10.0):
             name = f"{run['architecture']} {run['alpha']:g} {run['style']}, penalty {penalty:g}"
