@@ -100,9 +100,11 @@ class ExecutionConfig(_Config):
     """Log to MLflow."""
 
     @model_validator(mode="after")
-    def _several_nodes_need_an_endpoint(self) -> ExecutionConfig:
+    def _can_be_run(self) -> ExecutionConfig:
         if self.nodes > 1 and not self.rdzv_endpoint:
             raise ValueError("--nodes over 1 needs --rdzv-endpoint HOST:PORT, the address of the first machine")
+        if (self.checkpoints or "").startswith(("http://", "https://")):
+            raise ValueError(f"--checkpoints {self.checkpoints}: a web address cannot be written to; give a folder or s3://")
         return self
 
 

@@ -147,6 +147,7 @@ MISTAKES = {  # command line -> what the one sentence says
     TRAIN + " --init-from {bad}/none": "{bad}/none: no such file; give a model.safetensors or a .ckpt",
     TRAIN + " --init-from {model}": "{model} is small at alpha 0.1, .* they must agree for --init-from",
     TRAIN + " --checkpoints {bad}/file": "{bad}/file/run.json: ",
+    TRAIN + " --checkpoints https://example.org/x": "a web address cannot be written to",
     TRAIN + " --checkpoints none://x": "none://x/run.json: Protocol not known",
     EXPORT.replace("{model}", "{bad}/none") + " --format mlmodel": "{bad}/none: no such file; give a model",
     EXPORT.replace("{model}", "{bad}/file") + " --format mlmodel": "{bad}/file: not a model that tinystyle saved",

@@ -30,7 +30,10 @@ def main() -> int:
     except (ValueError, OSError) as error:
         message = str(error).replace("\n", " ")
         if os.environ.get("RANK", "0") == "0":
-            RunRecord.read(folder).update(folder, state="failed", message=message)
+            try:
+                RunRecord.read(folder).update(folder, state="failed", message=message)
+            except OSError:  # the disk is full, which is most likely what `message` says
+                print(message, file=sys.stderr)
         return 1
     return 0
 
