@@ -104,7 +104,9 @@ class ExecutionConfig(_Config):
         if self.nodes > 1 and not self.rdzv_endpoint:
             raise ValueError("--nodes over 1 needs --rdzv-endpoint HOST:PORT, the address of the first machine")
         if (self.checkpoints or "").startswith(("http://", "https://")):
-            raise ValueError(f"--checkpoints {self.checkpoints}: a web address cannot be written to; give a folder or s3://")
+            raise ValueError(
+                f"--checkpoints {self.checkpoints}: a web address cannot be written to; give a folder or s3://"
+            )
         return self
 
 
