@@ -1,0 +1,134 @@
+"""Weights as a Core ML file stores them, decoded as the format defines. Knows no operation and no network.
+
+Sources: the comments of NeuralNetwork.proto (`WeightParams`, `QuantizationParams`) and the documentation of the
+`constexpr_*` operations of coremltools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Encoding",
+    "StoredWeight",
+    "decode_affine",
+    "decode_linear",
+    "decode_palette",
+    "decode_plain",
+    "decode_weight_params",
+    "unpack_indices",
+]
+
+Array = NDArray[Any]
+Encoding = Literal["float32", "float16", "linear", "palette"]
+
+
+@dataclass(frozen=True)
+class StoredWeight:
+    """A constant tensor of a file: its values, and what they are made of."""
+
+    values: Array
+    """Decoded: float32 or float16, in the tensor's shape."""
+    encoding: Encoding
+    bits: int
+    """Per value: 32, 16, or those of an index."""
+    indices: Array | None = None
+    """Of a linear or palette encoding, in the tensor's shape, int16."""
+    scale: Array | None = None
+    """Of a linear encoding: the step between neighbouring values, broadcasts against `indices`."""
+    offset: Array | None = None
+    """Of a linear encoding, float64: value = scale * index + offset."""
+    zero_point: Array | None = None
+    """Of a linear encoding whose offset is a whole number of steps: offset = -scale * zero_point."""
+    palette: Array | None = None
+    """Of a palette encoding: the values, (entries,)."""
+    operation: str = ""
+    """Name of the operation that it belongs to."""
+    kind: str = ""
+    """Kind of that operation, in the file's words."""
+    parameter: str = ""
+    """Its place in it: weight, bias, gamma or beta."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.parameter} of {self.kind} '{self.operation}'"
+
+
+def decode_plain(values: Array) -> StoredWeight:
+    """Float32 or float16 values."""
+    if values.dtype not in (np.float32, np.float16):
+        raise ValueError(f"a weight is stored as {values.dtype}, which is not known here")
+    bits = 8 * values.dtype.itemsize
+    return StoredWeight(values, "float32" if bits == 32 else "float16", bits)
+
+
+def decode_linear(indices: Array, scale: Array, offset: Array, bits: int) -> StoredWeight:
+    """value = scale * index + offset, float32; `scale` and `offset` broadcast against `indices`."""
+    indices, offset = indices.astype(np.int16), offset.astype(np.float64)
+    values = (scale.astype(np.float64) * indices + offset).astype(np.float32)
+    return StoredWeight(values, "linear", bits, indices=indices, scale=scale, offset=offset)
+
+
+def decode_affine(indices: Array, scale: Array, zero_point: Array, bits: int, dtype: Any) -> StoredWeight:
+    """value = scale * (index - zero point), rounded to `dtype`; `scale` and `zero_point` broadcast against `indices`."""
+    indices, zero_point = indices.astype(np.int16), zero_point.astype(np.int16)
+    step = scale.astype(np.float64)
+    values, offset = (step * (indices - zero_point)).astype(dtype), -step * zero_point
+    return StoredWeight(values, "linear", bits, indices=indices, scale=scale, offset=offset, zero_point=zero_point)
+
+
+def decode_palette(indices: Array, palette: Array, bits: int) -> StoredWeight:
+    """value = palette[index]."""
+    if indices.size and int(indices.max()) >= palette.size:
+        raise ValueError(f"a weight's index {indices.max()} is beyond its palette of {palette.size} values")
+    return StoredWeight(palette[indices], "palette", bits, indices=indices.astype(np.int16), palette=palette)
+
+
+def unpack_indices(packed: bytes, bits: int, count: int, bitorder: Literal["big", "little"]) -> Array:
+    """`count` unsigned integers of `bits` bits each, one after the other; `bitorder` says which bit of a byte is first."""
+    stream = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder=bitorder)
+    if len(stream) < count * bits:
+        raise ValueError(f"a weight of {count} values of {bits} bits has only {len(packed)} bytes")
+    if bits == 8:
+        return np.frombuffer(packed, np.uint8)[:count].copy()
+    rows = stream[: count * bits].reshape(count, bits)
+    padding = (8 - bits, 0) if bitorder == "big" else (0, 8 - bits)
+    return np.packbits(np.pad(rows, ((0, 0), padding)), axis=1, bitorder=bitorder).ravel()
+
+
+def decode_weight_params(field: Any, shape: Sequence[int]) -> StoredWeight:
+    """A `WeightParams` of a neural network; `shape` begins with the output channels.
+
+    Quantized indices are packed highest bit first; a linear scale and bias are one for all or one per output channel.
+    """
+    count = int(np.prod(shape))
+    if field.HasField("quantization"):
+        return _decode_quantized(field, shape, count)
+    half = field.float16Value
+    values: Array = np.frombuffer(half, "<f2") if half else np.array(field.floatValue, np.float32)
+    if values.size != count:
+        raise ValueError(f"a weight of shape {tuple(shape)} is stored with {values.size} values")
+    return decode_plain(values.reshape(shape))
+
+
+def _decode_quantized(field: Any, shape: Sequence[int], count: int) -> StoredWeight:
+    quantization = field.quantization
+    bits = quantization.numberOfBits
+    if not 1 <= bits <= 8 or not len(field.rawValue):
+        raise ValueError(f"a weight is quantized in a way that is not known here ({bits} bits)")
+    indices = unpack_indices(field.rawValue, bits, count, "big").reshape(shape)
+    if quantization.HasField("lookupTableQuantization"):
+        return decode_palette(indices, np.array(quantization.lookupTableQuantization.floatValue, np.float32), bits)
+    linear = quantization.linearQuantization
+    scale, bias = (np.array(values, np.float32) for values in (linear.scale, linear.bias))
+    if not len(bias):
+        bias = np.zeros_like(scale)
+    if scale.size not in (1, shape[0]) or bias.size != scale.size:
+        raise ValueError(f"a weight of {shape[0]} channels has {scale.size} quantization scales and {bias.size} biases")
+    per_channel = (-1, *[1] * (len(shape) - 1))
+    return decode_linear(indices, scale.reshape(per_channel), bias.reshape(per_channel), bits)
