@@ -1,5 +1,7 @@
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,12 +62,59 @@ def test_a_bad_photo_does_not_stop_the_others(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
 
+def test_a_folder_of_good_and_bad_is_done_in_order(tmp_path: Path, photo_folder: Path) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "photos" / "stylised"
+    shutil.copytree(photo_folder, folder)
+    (folder / "photo-05.png").write_bytes((folder / "photo-05.png").read_bytes()[:900])
+    (folder / "notes.txt").write_text("of the journey")
+    (folder / ".hidden.png").write_text("")
+    written: list[Path] = []
+    counts: list[tuple[int, int, int]] = []
+    said: list[str] = []
+    with pytest.raises(ValueError, match=r"^1 of 24 photos could not be stylised: .*photo-05\.png is truncated"):
+        stylize_photos(
+            MODEL, [folder], out, written=written.append, progress=lambda *n: counts.append(n), say=said.append
+        )
+    assert [path.name for path in written] == [f"photo-{i:02d}.png" for i in range(24) if i != 5]
+    assert sorted(out.iterdir()) == written
+    assert counts == [(i + 1, 24, int(i >= 5)) for i in range(24)]
+    assert said == [f"{folder}: left out, as no images: notes.txt"]
+    # What one photo becomes does not depend on its neighbours.
+    (alone,) = stylize_photos(MODEL, [folder / "photo-07.png"], tmp_path / "alone")
+    assert alone.read_bytes() == written[6].read_bytes()
+
+
+def test_a_result_that_cannot_be_written_ends_it(tmp_path: Path, photo_folder: Path) -> None:
+    (tmp_path / "photo-01.png").mkdir()  # where a file is to go
+    with pytest.raises(OSError, match=r"photo-01\.png"):
+        stylize_photos(MODEL, [photo_folder], tmp_path)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_max_side(tmp_path: Path) -> None:
+    photos = [photo(tmp_path / "wide.png", 100, 40), photo(tmp_path / "tall.jpg", 40, 100, 6)]
+    photos += [photo(tmp_path / "small.png", 30, 20), photo(tmp_path / "line.png", 300, 1)]
+    written = stylize_photos(MODEL, photos, tmp_path / "out", max_side=50)
+    assert [pixels(path).shape[:2] for path in written] == [(20, 50), (20, 50), (20, 30), (1, 50)]
+
+
+@pytest.mark.parametrize(
+    "options", [{"strength": -0.1}, {"strength": 1.01}, {"strength": float("nan")}, {"max_side": 0}]
+)
+def test_options_out_of_range(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^(strength|max_side) \S+: give "):
+        stylize_photos(MODEL, [photo(tmp_path / "a.png", 16, 16)], tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("photos", "out", "sentence"),
     [
         ([], "out", "no photos given"),
         (["a.png", "absent.png"], "out", r"absent\.png: no such photo"),
-        (["a.png", "folder.png"], "out", r"folder\.png: is a folder"),
+        (["a.png", "folder.png"], "out", r"folder\.png: no image there"),
+        (["a.png", "none-*.png"], "out", r"none-\*\.png: no image there"),
+        (["a.png", "b.png"], "-", "standard output takes one photo, not 2"),
         (["a.png", "sub/A.png"], "out", r"would both become A\.png"),
         (["a.png", "a.png"], "out", r"would both become a\.png"),
         (["a.png"], "sub/A.png", "is a file; give a folder"),
@@ -83,6 +132,6 @@ def test_everything_is_checked_before_any_work(tmp_path: Path, photos: Sequence[
     (tmp_path / "b.png").symlink_to(tmp_path / "b.jpg")
     before = {path: path.read_bytes() for path in files}
     with pytest.raises(ValueError, match=sentence):
-        stylize_photos(MODEL, [tmp_path / name for name in photos], tmp_path / out)
+        stylize_photos(MODEL, [tmp_path / name for name in photos], out if out == "-" else tmp_path / out)
     assert not (tmp_path / "out").exists()
     assert before == {path: path.read_bytes() for path in files}

@@ -1,0 +1,200 @@
+"""Many photos: decoding the next and encoding the last overlap the network, an error in one does not stop the others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+
+from tinystyle import storage
+from tinystyle.model_file import LoadedModel
+from tinystyle.stylize.memory import available_memory, peak_bytes
+from tinystyle.stylize.photos import STANDARD_STREAM, Photo, find_photos, name_results
+from tinystyle.stylize.picture import Picture, read_picture, scaled_size, to_png
+from tinystyle.stylize.render import Model, run, size_for, stylize_image
+
+__all__ = ["stylize_photos"]
+
+# The file written (None: to standard output), or why there is none.
+_Outcome: TypeAlias = Path | ValueError | None
+# Below it any network of nets/ needs less than a gigabyte, and it is not worth the looking.
+_SURELY_FITS = 1_000_000
+# Of the pictures around the network: three at a time, of 3 bytes a pixel, one of them decoded twice over.
+_PICTURES_BYTES = 15
+# The C library keeps some of what was freed in pieces of up to 32 MB, whatever the photo: so much was seen.
+_KEPT_BYTES = 150_000_000
+# The reference evaluator lays tensors out plainly; inside a convolution they are copied into blocks of 16 channels.
+_REFERENCE_FACTOR = 1.6
+_PROBE_SIDE = 256
+
+
+def stylize_photos(
+    model: Model,
+    photos: Sequence[str | Path],
+    out: Path | str,
+    *,
+    max_side: int | None = None,
+    keep_colors: bool = False,
+    strength: float = 1.0,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int, int, int], None] = lambda *_: None,
+    written: Callable[[Path], None] = lambda _: None,
+) -> list[Path]:
+    """Stylise photos into the folder `out`: PNG files with the photos' names, EXIF and, upright, their sizes.
+
+    A photo that cannot be read does not keep the others from being done. At most three photos are in memory.
+
+    Args:
+        photos: as `find_photos` takes them: files, URIs, folders, patterns, "-" for standard input (named stdin.png).
+        out: folder, or "-": one PNG to standard output.
+        max_side: larger photos are scaled down to this longer side in pixels, and stay so.
+        keep_colors, strength: see `stylize_image`.
+        say: is told in a sentence what in a folder was left out as no image.
+        progress: called after each photo with (done, total, failed).
+        written: called with each file as it is written.
+
+    Returns:
+        The files written, in the order of the photos.
+
+    Raises:
+        ValueError: before any work, if a photo is missing, two would get the same name, one would be overwritten, an
+            option is out of range, `out` is no folder, or one would not fit into memory; at the end, if photos could
+            not be stylised, naming each.
+        OSError: a result cannot be written.
+    """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength {strength:g}: give a number from 0, the photo, to 1, the stylised image")
+    if max_side is not None and max_side < 1:
+        raise ValueError(f"max_side {max_side}: give a longer side of at least 1 pixel")
+    found = find_photos(photos, say)
+    targets = _targets(found, out)
+    memory = _Memory(model)
+    for photo in found:
+        if photo.size:
+            memory.check(photo.source, scaled_size(photo.size, max_side))
+
+    def render(photo: Photo, picture: Picture) -> Picture:
+        if not photo.size:
+            memory.check(photo.source, picture.image.size)
+        return _render(model, photo, picture, keep_colors=keep_colors, strength=strength)
+
+    results, failures = [], []
+    for outcome in _overlapped(found, targets, partial(_decode, max_side=max_side), render):
+        if isinstance(outcome, ValueError):
+            failures.append(str(outcome))
+        elif outcome is not None:
+            results.append(outcome)
+            written(outcome)
+        progress(len(results) + len(failures), len(found), len(failures))
+    if failures:
+        raise ValueError(f"{len(failures)} of {len(found)} photos could not be stylised: {'; '.join(failures)}")
+    return results
+
+
+def _targets(photos: list[Photo], out: Path | str) -> list[Path | None]:
+    """The file to write for each photo, None for standard output."""
+    if str(out) != STANDARD_STREAM:
+        if Path(out).exists() and not Path(out).is_dir():
+            raise ValueError(f"{out}: is a file; give a folder for the stylised photos")
+        return [*name_results(photos, Path(out))]
+    if len(photos) != 1:
+        raise ValueError(f"standard output takes one photo, not {len(photos)}; give a folder for them")
+    if sys.stdout.isatty():
+        raise ValueError("standard output is a terminal; redirect it to a file, or give a folder")
+    return [None]
+
+
+def _overlapped(
+    photos: list[Photo],
+    targets: list[Path | None],
+    decode: Callable[[Photo], Picture],
+    render: Callable[[Photo, Picture], Picture],
+) -> Iterator[_Outcome]:
+    """For each photo in turn what was written, or why nothing was: one is decoded, one rendered, one encoded at a time."""
+    with ThreadPoolExecutor(1) as decoder, ThreadPoolExecutor(1) as encoder:
+        decoding = decoder.submit(decode, photos[0])
+        encoding: Future[_Outcome] | None = None
+        for photo, target, following in zip(photos, targets, [*photos[1:], None], strict=True):
+            current = decoding
+            if following:
+                decoding = decoder.submit(decode, following)
+            try:
+                picture = render(photo, current.result())
+            except ValueError as error:
+                finished: Future[_Outcome] = Future()
+                finished.set_result(error)
+            else:
+                finished = encoder.submit(_write, picture, target)
+            if encoding:
+                yield encoding.result()
+            encoding = finished
+        if encoding:
+            yield encoding.result()
+
+
+def _decode(photo: Photo, max_side: int | None) -> Picture:
+    try:
+        return read_picture(photo.read(), photo.source, max_side)
+    except OSError as error:
+        raise ValueError(f"{photo.source}: cannot be read ({error.strerror or error})") from error
+
+
+def _render(model: Model, photo: Photo, picture: Picture, *, keep_colors: bool, strength: float) -> Picture:
+    try:
+        return Picture(stylize_image(model, picture.image, keep_colors=keep_colors, strength=strength), picture.exif)
+    except (MemoryError, RuntimeError) as error:
+        # torch has no exception of its own for it.
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            width, height = picture.image.size
+            problem = f"{photo.source}: not enough memory for {width}x{height} pixels; give a smaller --max-side"
+            raise ValueError(problem) from error
+        raise
+
+
+def _write(picture: Picture, target: Path | None) -> _Outcome:
+    if target is None:
+        sys.stdout.buffer.write(to_png(picture))
+        sys.stdout.buffer.flush()
+    else:
+        storage.write_bytes(target, to_png(picture))
+    return target
+
+
+class _Memory:
+    """What a model needs, found by one run on a small image, and only once a photo is large."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._bytes_per_pixel: float | None = None
+
+    def check(self, what: str, size: tuple[int, int]) -> None:
+        """Raise ValueError if stylising a photo of `size` (width, height) takes more memory than there is."""
+        pixels = prod(size_for(self._model, size))
+        if pixels <= _SURELY_FITS:
+            return
+        if self._bytes_per_pixel is None:
+            self._bytes_per_pixel = self._measure()
+        growing, available = self._bytes_per_pixel * pixels + _PICTURES_BYTES * prod(size), available_memory()
+        needed = growing + _KEPT_BYTES
+        if needed > available:
+            fitting = max(size) * (max(0, available - _KEPT_BYTES) / growing) ** 0.5
+            side = max(100, int(fitting * 0.95) // 100 * 100)
+            raise ValueError(
+                f"{what}: {size[0]}x{size[1]} pixels need {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB "
+                f"are free; scale it down with --max-side {side}"
+            )
+
+    def _measure(self) -> float:
+        width, height = size_for(self._model, (_PROBE_SIDE, _PROBE_SIDE))
+        if width * height > _SURELY_FITS:  # a Core ML file of large fixed size: measuring is all of the work
+            return 0.0
+        probe = partial(run, self._model, torch.zeros(height, width, 3, dtype=torch.uint8))
+        probe()  # what the first run alone needs does not grow with the photo
+        factor = 1.0 if isinstance(self._model, LoadedModel) else _REFERENCE_FACTOR
+        return factor * peak_bytes(probe) / (width * height)

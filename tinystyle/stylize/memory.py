@@ -1,0 +1,75 @@
+"""How much memory a photo of a given size takes, and how much there is. Knows nothing of architectures or photos."""
+
+from __future__ import annotations
+
+import os
+import resource
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+__all__ = ["available_memory", "peak_bytes"]
+
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def peak_bytes(function: Callable[[], object]) -> int:
+    """The most bytes that tensors made during the call held at once. It is called, in this thread.
+
+    Each storage counts from the operation that makes it until nothing refers to it. Operations that are made of others
+    are counted as those: instance norm copies an image that is not laid out plainly. For a network of `nets/` this is
+    proportional to the number of pixels, and what its resident memory grows by on large images.
+    """
+    live = _LiveBytes()
+    with live:
+        function()
+    return live.peak
+
+
+def available_memory() -> int:
+    """Bytes that this process can still take: of the machine, of its container (cgroup) and of `ulimit -v`."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    available = [page * os.sysconf("SC_PHYS_PAGES")]
+    with suppress(OSError):  # Linux only
+        meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        available.append(int(meminfo["MemAvailable"].split()[0]) * 1024)
+        mapped, resident = (page * int(pages) for pages in Path("/proc/self/statm").read_text().split()[:2])
+        if (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
+            available.append(limit - mapped)
+        for path in _CGROUP_LIMITS:
+            with suppress(OSError, ValueError):  # absent, or "max"
+                available.append(int(Path(path).read_text()) - resident)
+    return max(0, min(available))
+
+
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = self._now = 0
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with self:
+            output = func.decompose(*args, **(kwargs or {}))
+        if output is NotImplemented:  # not made of others
+            output = func(*args, **(kwargs or {}))
+        for storage in _storages(output) - _storages((args, kwargs)):  # an input returned, or a view of one, is not new
+            if storage not in self._known:
+                self._known.add(storage)
+                self._now += storage.nbytes()
+                weakref.finalize(storage, self._free, storage.nbytes())
+        self.peak = max(self.peak, self._now)
+        return output
+
+    def _free(self, size: int) -> None:
+        self._now -= size
+
+
+def _storages(values: Any) -> set[Any]:
+    return {value.untyped_storage() for value in tree_leaves(values) if isinstance(value, Tensor)}

@@ -1,0 +1,162 @@
+"""Which photos are meant, and what each result is called: everything that can be refused before any work."""
+
+from __future__ import annotations
+
+import glob
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from PIL import Image, UnidentifiedImageError
+
+from tinystyle import storage
+from tinystyle.images import FORMATS
+
+__all__ = ["STANDARD_STREAM", "Photo", "find_photos", "name_results"]
+
+STANDARD_STREAM = "-"
+_HTTP = ("http://", "https://")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo that is there; whether it can be decoded shows later."""
+
+    source: str
+    """What names it: a path, a URI, or "standard input"."""
+    stem: str
+    """Its file name without folder and suffix."""
+    size: tuple[int, int] | None = None
+    """(width, height) as stored, before it is turned upright; None if not known without reading the whole file."""
+    data: bytes | None = None
+    """The file, where it has been read already."""
+
+    def read(self) -> bytes:
+        """The whole file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return storage.read_bytes(self.source) if self.data is None else self.data
+
+
+def find_photos(arguments: Sequence[str | Path], say: Callable[[str], None]) -> list[Photo]:
+    """Every photo that the arguments mean, in their order, those of a folder or pattern by name.
+
+    Args:
+        arguments: files, URIs, folders (the images directly in them), glob patterns (`**` for any folders), and "-" for
+            standard input. Of a folder or pattern, hidden files and what is no image are left out.
+        say: is told in a sentence what was left out as no image.
+
+    Raises:
+        ValueError: there are none, one is missing, a folder holds no image, a pattern matches none.
+        OSError: a folder cannot be listed.
+    """
+    if not arguments:
+        raise ValueError("no photos given; name at least one")
+    return [photo for argument in map(str, arguments) for photo in _find(argument, say)]
+
+
+def name_results(photos: Iterable[Photo], out: Path) -> list[Path]:
+    """The PNG in the folder `out` for each photo.
+
+    Raises:
+        ValueError: two would get the same name, or one would overwrite a photo.
+    """
+    photos, sources = list(photos), {}
+    for photo in photos:
+        if photo.data is None and not storage.is_remote(photo.source):
+            sources[storage._local(photo.source).resolve()] = photo.source
+    targets: dict[str, str] = {}
+    for photo in photos:
+        # Many file systems do not tell a.png from A.png.
+        if other := targets.get(photo.stem.casefold()):
+            raise ValueError(
+                f"{other} and {photo.source} would both become {photo.stem}.png; stylise them into two folders"
+            )
+        targets[photo.stem.casefold()] = photo.source
+        if source := sources.get((out / f"{photo.stem}.png").resolve()):
+            raise ValueError(f"{source}: would be overwritten by its stylised version; give another folder")
+    return [out / f"{photo.stem}.png" for photo in photos]
+
+
+def _find(argument: str, say: Callable[[str], None]) -> list[Photo]:
+    if argument == STANDARD_STREAM:
+        if sys.stdin.isatty():
+            raise ValueError("- reads the photo from standard input, which is a terminal; redirect a file into it")
+        data = sys.stdin.buffer.read()
+        return [Photo("standard input", "stdin", _size(BytesIO(data)), data)]
+    return (_find_remote if storage.is_remote(argument) else _find_local)(argument, say)
+
+
+def _find_local(argument: str, say: Callable[[str], None]) -> list[Photo]:
+    path = storage._local(argument)
+    if path.is_dir():
+        found = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    elif path.exists():
+        # A pipe has no size to be looked up beforehand: looking would consume it.
+        return [Photo(argument, path.stem, _size(path) if path.is_file() else None)]
+    elif glob.has_magic(argument):
+        found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (takes absolute ones)
+    else:
+        raise ValueError(f"{argument}: no such photo")
+    photos, others = [], []
+    for entry in found:
+        if entry.is_file():
+            try:
+                photos.append(Photo(str(entry), entry.stem, _size(entry, strict=True)))
+            except UnidentifiedImageError:
+                others.append(entry.name)
+    return _some(photos, others, argument, say)
+
+
+def _find_remote(argument: str, say: Callable[[str], None]) -> list[Photo]:
+    if argument.startswith(_HTTP):  # lists nothing; what follows "?" is a query or a signature
+        path, pattern = urlsplit(argument).path, None
+    else:
+        path, pattern = argument, argument if glob.has_magic(argument) else None
+    if not storage.exists(argument):
+        if pattern is None:
+            raise ValueError(f"{argument}: no such photo")
+    elif not argument.startswith(_HTTP) and storage._call(argument, "isdir"):
+        pattern = storage.join(argument, "*")
+    else:
+        return [Photo(argument, PurePosixPath(path).stem or "photo")]
+    filesystem, key = storage._remote(pattern or argument)
+    listing = storage._retrying(partial(filesystem.glob, key, detail=True))
+    files = [PurePosixPath(name) for name in sorted(listing) if listing[name]["type"] == "file"]
+    # By name, unlike those on disk: finding out would fetch them all.
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
+    images = [file for file in files if file.suffix.lower() in suffixes and not file.name.startswith(".")]
+    others = [file.name for file in files if file.suffix.lower() not in suffixes]
+    photos = [Photo(filesystem.unstrip_protocol(str(file)), file.stem) for file in images]
+    return _some(photos, others, argument, say)
+
+
+def _some(photos: list[Photo], others: list[str], argument: str, say: Callable[[str], None]) -> list[Photo]:
+    if not photos:
+        raise ValueError(f"{argument}: no image there that can be read")
+    if others:
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        say(f"{argument}: left out, as no images: {', '.join(others[:5])}{more}")
+    return photos
+
+
+def _size(file: Path | BytesIO, *, strict: bool = False) -> tuple[int, int] | None:
+    """(width, height) by the header; None where it cannot be read, or where strict, UnidentifiedImageError of no image."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(file, formats=FORMATS) as image:
+                return image.size
+        except UnidentifiedImageError:
+            if strict:
+                raise
+        except Exception:  # damaged, or past reading: decoding will say so in its own words
+            pass
+    return None
