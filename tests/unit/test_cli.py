@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -20,24 +20,10 @@ import typer
 from s3fs import S3FileSystem
 
 from tests.conftest import synthetic_photo
+from tests.unit.conftest import Run
 from tinystyle import cli
 
 COMMANDS = ("ingest", "train", "export", "stylize", "networks", "demo")
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`main()` in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tinystyle", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output, error = capsys.readouterr()
-        return int(ended.value.code or 0), output, error
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +106,7 @@ MISTAKES = {  # command line -> what the one sentence says
     TRAIN + " --alpha nan": "--alpha nan: input should be",
     TRAIN + " --steps -1": "--steps -1: input should be greater than or equal to 1",
     TRAIN + " --size 8": "--size 8: input should be greater than or equal to 32",
-    TRAIN + " --size 128": "{dataset} holds photos of size 64, training wants 128; ingest with `--size 128`",
+    TRAIN + " --size 128": "{dataset} holds photos of size 64, 128 is asked for; ingest with `--size 128`",
     TRAIN + " --seed -1": "--seed -1: input should be",
     TRAIN + " --learning-rate 0": "--learning-rate 0.0: input should be greater than 0",
     TRAIN + " --style-weight -1": "--style-weight -1.0: input should be",
@@ -152,7 +138,7 @@ MISTAKES = {  # command line -> what the one sentence says
     EXPORT.replace("{model}", "{bad}/none") + " --format mlmodel": "{bad}/none: no such file; give a model",
     EXPORT.replace("{model}", "{bad}/file") + " --format mlmodel": "{bad}/file: not a model that tinystyle saved",
     EXPORT.replace("{model}", "{bad}/model.ckpt") + " --format mlmodel": "{bad}/model.ckpt: not a checkpoint",
-    EXPORT + " --format foo": "there is no foo with 8 bits; choose from: mlmodel",
+    EXPORT + " --format foo": "there is no foo with 8 bits for iOS 16; choose from: mlmodel",
     EXPORT + " --format mlmodel --bits 5": "there is no mlmodel with 5 bits; choose from: mlmodel with 32, 16",
     EXPORT + " --format mlmodel --size 640": "--size 640: give WIDTHxHEIGHT",
     EXPORT + " --format mlmodel --size 641x480": "641x480 is not possible: .* the nearest is 640x480",

@@ -1,8 +1,9 @@
-"""Makes Core ML models small: fewer bits per convolution weight, shorter internal names. Instance norm stays as it is.
+"""Fewer bits per convolution weight: the arithmetic, and the neural-network format's way of storing the result.
 
-The neural-network quantizer of coremltools 9.0 makes a channel constant if its step is under 1e-6, however much
-instance norm would amplify that channel, so the arithmetic is here, without that exception.
-ML Programs are left to coremltools.
+Written out here, not left to coremltools 9.0. Its neural-network quantizer makes a channel constant if its step is
+under 1e-6, however much instance norm would amplify it; its ML Program quantizer takes indices from a step that it
+then rounds to float16; its k-means needs scikit-learn, and rounds its values after choosing the indices.
+Here every index is the best one for the numbers that are stored.
 """
 
 from __future__ import annotations
@@ -12,16 +13,70 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["compress_neural_network", "compress_program", "shorten_names"]
+__all__ = ["compress_neural_network", "linear_per_channel", "palette", "shorten_names"]
 
 Floats = NDArray[np.floating[Any]]
+
+
+def linear_per_channel(weights: Floats, bits: int) -> tuple[NDArray[np.int8], Floats, NDArray[np.int8]]:
+    """Affine quantization by output channel: w is near scale * (q - zero point), and 0 is met exactly.
+
+    The scale is (max(w, 0) - min(w, 0)) / (2**bits - 1), rounded up to the dtype of `weights`, so that no weight is
+    further than half a step from its value; 1 where all weights are 0.
+
+    Args:
+        weights: (output channels, ...), float16 or float32, as the program computes with them.
+        bits: up to 8.
+
+    Returns:
+        q, of the weights' shape, and per channel the scale, of the weights' dtype, and the zero point. q and zero
+        point are in -2**(bits - 1) .. 2**(bits - 1) - 1.
+    """
+    rows = weights.reshape(len(weights), -1).astype(np.float64)
+    low, high = np.minimum(rows.min(axis=1), 0), np.maximum(rows.max(axis=1), 0)
+    step = (high - low) / (2**bits - 1)
+    scale = step.astype(weights.dtype)
+    scale = np.where(scale < step, np.nextafter(scale, np.array(np.inf, weights.dtype)), scale)
+    scale = np.where(scale > 0, scale, np.ones_like(scale))
+    half = 2 ** (bits - 1)
+    zero_point = np.rint(-low / scale) - half
+    indices = np.rint(rows / scale.astype(np.float64)[:, None] + zero_point[:, None])
+    indices = np.clip(indices, -half, half - 1).astype(np.int8).reshape(weights.shape)
+    return indices, scale, zero_point.astype(np.int8)
+
+
+def palette(weights: Floats, bits: int) -> tuple[Floats, NDArray[np.uint8]]:
+    """2**bits values for a whole tensor, and every weight's index among them, flat, by Lloyd's k-means.
+
+    The values have the weights' dtype and ascend; each is the rounded mean of the weights that take it, each weight
+    takes the nearest, the lower of two equally near. Where there are fewer clusters than values, the last repeats.
+
+    Rounding to the nearest never makes a mean's cluster worse than any other value of the dtype would, so the error
+    falls until nothing changes; a circle of ties is left where it closes. It starts from values spaced by the cube root
+    of the weights' density, near the optimum where values are many (Panter and Dite, "Quantization distortion in
+    pulse-count modulation", 1951).
+    """
+    ordered = np.sort(weights.reshape(-1).astype(np.float64))
+    counts, bins = np.histogram(ordered, bins=64)
+    mass = np.concatenate([[0.0], np.cumsum(np.cbrt(counts))])
+    values = np.interp((np.arange(2**bits) + 0.5) / 2**bits, mass / mass[-1], bins)
+    seen: set[bytes] = set()
+    while values.tobytes() not in seen:
+        seen.add(values.tobytes())
+        edges = np.searchsorted(ordered, (values[1:] + values[:-1]) / 2, side="right")
+        # Not differences of running sums: over so many weights their rounding would show in float32.
+        exact = np.array([cluster.mean() for cluster in np.split(ordered, edges) if cluster.size])
+        means = exact.astype(weights.dtype).astype(np.float64)
+        values = np.concatenate([means, np.full(2**bits - len(means), means[-1])])
+    indices = np.searchsorted((values[1:] + values[:-1]) / 2, weights.reshape(-1).astype(np.float64))
+    return values.astype(weights.dtype), indices.astype(np.uint8)
 
 
 def compress_neural_network(spec: Any, bits: int) -> None:
     """Store every convolution's weights in `bits` bits, in place.
 
     16: float16. 8 and fewer: linear, per output channel: w = scale * q + bias with q in 0 .. 2**bits - 1, bias the
-    channel's lowest weight, scale its range / (2**bits - 1); q is rounded half to even, packed highest bit first.
+    channel's lowest weight, scale its range / (2**bits - 1) in float32; q is packed highest bit first.
 
     Args:
         spec: Model protobuf holding a neuralNetwork with float32 weights.
@@ -39,8 +94,9 @@ def _compress_weights(field: Any, channels: int, bits: int) -> None:
         field.float16Value = weights.astype("<f2").tobytes()
         return
     bias = weights.min(axis=1)
-    scale = (weights.max(axis=1) - bias) / (2**bits - 1)
-    indices = np.rint((weights - bias[:, None]) / np.where(scale > 0, scale, 1)[:, None]).astype(np.uint8)
+    scale = ((weights.max(axis=1) - bias) / (2**bits - 1)).astype(np.float32).astype(np.float64)
+    indices = np.rint((weights - bias[:, None]) / np.where(scale > 0, scale, 1)[:, None])
+    indices = np.minimum(indices, 2**bits - 1).astype(np.uint8)
     field.quantization.numberOfBits = bits
     field.quantization.linearQuantization.scale.extend(scale.tolist())
     field.quantization.linearQuantization.bias.extend(bias.tolist())
@@ -56,49 +112,3 @@ def shorten_names(spec: Any) -> None:
         for index, name in enumerate(layer.output):
             layer.output[index] = names.setdefault(name, str(len(names)))
         layer.name = layer.output[0]
-
-
-def compress_program(model: Any, bits: int) -> Any:
-    """An ML Program with its convolution weights in `bits` bits.
-
-    32 and 16 stay as they are; 8 is linear per output channel; 6 and 4 are palettes, one of 2**bits values per
-    convolution, found by k-means.
-
-    Args:
-        model: coremltools MLModel holding an mlProgram.
-        bits: 32, 16, 8, 6 or 4.
-    """
-    if bits >= 16:
-        return model
-    from coremltools.optimize import coreml as optimize
-
-    # Without weight_threshold=0, tensors of 2048 weights and fewer would be left alone: nearly all of a tiny network's.
-    if bits == 8:
-        linear = optimize.OpLinearQuantizerConfig(mode="linear", weight_threshold=0)
-        return optimize.linear_quantize_weights(model, optimize.OptimizationConfig(op_type_configs={"conv": linear}))
-    # Our own k-means: that of coremltools needs scikit-learn.
-    palette = optimize.OpPalettizerConfig(mode="custom", lut_function=lambda w: _palette(w, bits), weight_threshold=0)
-    return optimize.palettize_weights(model, optimize.OptimizationConfig(op_type_configs={"conv": palette}))
-
-
-def _palette(weights: Floats, bits: int) -> tuple[Floats, NDArray[np.uint8]]:
-    """The palette (2**bits,) and every weight's index in it, flat, by Lloyd's k-means in one dimension.
-
-    It starts from values spaced by the cube root of the weights' density, near the optimum where values are many
-    (Panter and Dite, "Quantization distortion in pulse-count modulation", 1951).
-    """
-    values = np.sort(weights.reshape(-1).astype(np.float64))
-    counts, bins = np.histogram(values, bins=64)
-    mass = np.concatenate([[0.0], np.cumsum(np.cbrt(counts))])
-    palette = np.interp((np.arange(2**bits) + 0.5) / 2**bits, mass / mass[-1], bins)
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    for _ in range(100):
-        edges = np.concatenate([[0], np.searchsorted(values, (palette[1:] + palette[:-1]) / 2), [values.size]])
-        counts = np.diff(edges)
-        means = np.where(counts > 0, np.diff(sums[edges]) / np.maximum(counts, 1), palette)
-        if np.array_equal(means, palette):
-            break
-        palette = means
-    stored = palette.astype(weights.dtype)
-    indices = np.searchsorted((palette[1:] + palette[:-1]) / 2, weights.reshape(-1).astype(np.float64))
-    return stored, indices.astype(np.uint8)

@@ -6,17 +6,7 @@ left out.
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import io
-import json
-import logging
-import os
-import shutil
-import tempfile
-import uuid
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,19 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tinystyle import __version__, storage
-from tinystyle.coreml import check_format, check_size
-from tinystyle.coreml.compress import compress_neural_network, compress_program, shorten_names
+from tinystyle import storage
+from tinystyle.coreml import check_compute, check_format
+from tinystyle.coreml.compress import compress_neural_network, shorten_names
+from tinystyle.coreml.metadata import describe
+from tinystyle.coreml.package import content_bytes, write_package
+from tinystyle.coreml.quiet import quiet
+from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.model_file import LoadedModel
+from tinystyle.nets.blocks import StyleNetwork
 
 __all__ = ["INPUT", "OUTPUT", "ExportResult", "export_model"]
 
 INPUT, OUTPUT = "image", "stylized"
-MAX_LINEAGE_BYTES = 450
-_PACKAGE_FILES = (  # path below Data/com.apple.CoreML, description
-    ("model.mlmodel", "CoreML Model Specification"),
-    ("weights", "CoreML Model Weights"),
-)
+MAX_FLOAT16 = 65504.0
 
 
 @dataclass(frozen=True)
@@ -48,40 +39,61 @@ class ExportResult:
     format: str
     bits: int
     size: tuple[int, int]
-    """(width, height) in pixels."""
+    """(width, height) in pixels: the one size of a fixed file, else its default."""
     bytes: int
     """Size of the file; of an .mlpackage, of all the files in it."""
+    sizes: ImageSizes
+    compute: str | None
+    """What it computes in: float16, float32, or None where the device decides."""
+    minimum_ios: int
 
 
-def export_model(model: LoadedModel, *, format: str, bits: int, size: tuple[int, int], out: Path) -> ExportResult:
+def export_model(
+    model: LoadedModel,
+    *,
+    format: str,
+    bits: int,
+    size: tuple[int, int] | ImageSizes,
+    out: Path,
+    ios: int = 16,
+    compute: str | None = None,
+) -> ExportResult:
     """Convert, compress and write a model, whole or not at all; what stands at `out` is replaced.
 
     `mlmodel` is a neural network (iOS 13) with float32 norms and weights of `bits` bits, linear per output channel
-    below 16. `mlpackage` is an ML Program (iOS 16) computing in float32 at 32 bits, else in float16; 8 bits are linear
-    per output channel, fewer are palettes. Both take an RGB image named `image` and return one named `stylized`.
+    below 16. `mlpackage` is an ML Program (iOS 16); 8 bits are linear per output channel, 6 and 4 are palettes, but 4
+    bits for iOS 18 linear (int4). Both take an RGB image named `image` and return one named `stylized`.
 
     Args:
         model: what to convert.
         format: a key of `tinystyle.coreml.FORMATS`.
         bits: bits per convolution weight, from `FORMATS[format]`.
-        size: (width, height) in pixels, multiples of the network's stride.
+        size: (width, height) in pixels, or several or a range for an ML Program; multiples of the network's stride.
         out: path that ends in the format's name.
+        ios: the oldest iOS that must run the file, 16 or 18.
+        compute: float16 or float32, for an ML Program; by default float32 at 32 bits, else float16.
 
     Raises:
-        ValueError: format, bits, size or `out` is not possible; raised before any work.
+        ValueError: some of these are not possible, alone or together, or a weight does not fit float16; raised before
+            any work.
     """
-    check_format(format, bits)
-    check_size(*size, model.network.stride)
+    check_format(format, bits, ios)
+    compute = check_compute(format, bits, compute)
+    sizes = size if isinstance(size, ImageSizes) else ImageSizes.fixed(*size)
+    sizes.check(format, model.network.stride)
     _check_out(out, format)
-    with _quiet():
+    if compute == "float16" or bits == 16:
+        _check_float16(model.network)
+    summary = f"{sizes if len(sizes.choices) < 3 else f'{len(sizes.choices)} sizes'}, {bits}-bit weights"
+    with quiet():
         if format == "mlmodel":
-            _export_neural_network(model, bits, size, out)
+            _export_neural_network(model, bits, sizes, summary, out)
         else:
-            _export_program(model, bits, size, out)
+            _export_program(model, bits, sizes, ios, compute == "float16", summary, out)
         # What coremltools leaves behind warns when it is collected, and that is to happen in here.
         gc.collect()
-    files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
-    return ExportResult(out, format, bits, size, sum(path.stat().st_size for path in files))
+    minimum_ios = 13 if format == "mlmodel" else ios
+    return ExportResult(out, format, bits, sizes.default, content_bytes(out), sizes, compute, minimum_ios)
 
 
 def _check_out(out: Path, format: str) -> None:
@@ -93,74 +105,85 @@ def _check_out(out: Path, format: str) -> None:
         raise ValueError(f"{out}: exists and is no Core ML package; remove it or give another name")
 
 
-def _export_neural_network(model: LoadedModel, bits: int, size: tuple[int, int], out: Path) -> None:
-    spec = _convert(model.network, size, convert_to="neuralnetwork").get_spec()
+def _check_float16(network: nn.Module) -> None:
+    for name, values in network.state_dict().items():
+        if (most := float(values.abs().max())) > MAX_FLOAT16:
+            raise ValueError(f"{name} holds {most:.3g}, beyond float16's 65504; export it with 32 bits")
+
+
+def _export_neural_network(model: LoadedModel, bits: int, sizes: ImageSizes, summary: str, out: Path) -> None:
+    spec = _convert(model.network, sizes, convert_to="neuralnetwork").get_spec()
     compress_neural_network(spec, bits)
     shorten_names(spec)
-    _describe(spec, model, bits, size)
+    describe(spec.description.metadata, model, summary)
     storage.write_bytes(out, spec.SerializeToString(deterministic=True))
 
 
-def _export_program(model: LoadedModel, bits: int, size: tuple[int, int], out: Path) -> None:
+def _export_program(
+    model: LoadedModel, bits: int, sizes: ImageSizes, ios: int, float16: bool, summary: str, out: Path
+) -> None:
     import coremltools as ct
 
-    precision = ct.precision.FLOAT32 if bits == 32 else ct.precision.FLOAT16
+    from tinystyle.coreml.program import ENCODE_WEIGHTS, slim_program
+
+    pipeline = ct.PassPipeline.DEFAULT
+    pipeline.append_pass(ENCODE_WEIGHTS)
+    pipeline.set_options(ENCODE_WEIGHTS, {"bits": bits, "ios": ios})
     converted = _convert(
         model.network,
-        size,
+        sizes,
         convert_to="mlprogram",
-        minimum_deployment_target=ct.target.iOS16,
-        compute_precision=precision,
+        minimum_deployment_target=ct.target.iOS18 if ios == 18 else ct.target.iOS16,
+        compute_precision=ct.precision.FLOAT16 if float16 else ct.precision.FLOAT32,
+        pass_pipeline=pipeline,
         skip_model_load=True,
     )
-    converted = compress_program(converted, bits)
     spec = converted.get_spec()
-    _describe(spec, model, bits, size)
-    with _atomic_folder(out) as folder:
-        data = folder / "Data" / "com.apple.CoreML"
-        data.mkdir(parents=True)
-        shutil.copytree(converted.weights_dir, data / "weights")
-        (data / "model.mlmodel").write_bytes(spec.SerializeToString(deterministic=True))
-        (folder / "Manifest.json").write_text(json.dumps(_manifest(), indent=4, sort_keys=True) + "\n")
+    slim_program(spec)
+    describe(spec.description.metadata, model, summary)
+    write_package(out, spec.SerializeToString(deterministic=True), Path(converted.weights_dir))
 
 
-def _manifest() -> dict[str, Any]:
-    # The format wants UUIDs that differ within one package; they need not differ between packages.
-    entries = {
-        str(uuid.uuid5(uuid.NAMESPACE_URL, f"tinystyle/{name}")): {
-            "author": "com.apple.CoreML",
-            "description": description,
-            "name": name,
-            "path": f"com.apple.CoreML/{name}",
-        }
-        for name, description in _PACKAGE_FILES
-    }
-    return {"fileFormatVersion": "1.0.0", "itemInfoEntries": entries, "rootModelIdentifier": next(iter(entries))}
-
-
-def _convert(network: nn.Module, size: tuple[int, int], **options: Any) -> Any:
+def _convert(network: StyleNetwork, sizes: ImageSizes, **options: Any) -> Any:
     import coremltools as ct
 
-    width, height = size
-    photo_b3hw = torch.zeros(1, 3, height, width)
+    # Nothing in the trace depends on this size, so it is a small one, whose activations take no memory.
+    side = 16 * network.stride
     with torch.no_grad():
         # Traced, not torch.export-ed: conversion of an exported program leaves a debug file in the working folder.
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            _FixedSize(network).eval(), photo_b3hw, check_trace=False
+            _PlainSizes(network).eval(), torch.zeros(1, 3, side, side), check_trace=False
         )
     rgb = ct.colorlayout.RGB
-    return ct.convert(
+    converted = ct.convert(
         traced,
-        inputs=[ct.ImageType(INPUT, shape=tuple(photo_b3hw.shape), scale=1.0, color_layout=rgb)],
+        inputs=[ct.ImageType(INPUT, shape=_shape(sizes), scale=1.0, color_layout=rgb)],
         outputs=[ct.ImageType(OUTPUT, color_layout=rgb)],
         **options,
     )
+    output = converted.get_spec().description.output[0].type.imageType
+    assert sizes.kind != "fixed" or (output.width, output.height) == sizes.default
+    return converted
 
 
-class _FixedSize(nn.Module):
+def _shape(sizes: ImageSizes) -> Any:
+    """In coremltools' words, (1, 3, height, width)."""
+    import coremltools as ct
+
+    shapes = [(1, 3, height, width) for width, height in sizes.choices]
+    if sizes.kind == "fixed":
+        return shapes[0]
+    default = (1, 3, sizes.default[1], sizes.default[0])
+    if sizes.kind == "enumerated":
+        return ct.EnumeratedShapes(shapes, default=default)
+    ranges = zip(*shapes, default, strict=True)
+    return ct.Shape([low if low == high else ct.RangeDim(low, high, default=usual) for low, high, usual in ranges])
+
+
+class _PlainSizes(nn.Module):
     """Runs a network with the sizes of its tensors as plain numbers, which tracing would else turn into operations.
 
-    Core ML's fixed-size converter cannot digest those; and padding, which no size that gets here needs, falls away.
+    Core ML's converter cannot digest those; and padding and cropping, which no size that gets here needs, fall away.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -179,66 +202,3 @@ class _PlainShapes(TorchFunctionMode):
         if func is Tensor.shape.__get__:  # type: ignore[attr-defined]
             return torch.Size([int(side) for side in result])
         return result
-
-
-def _describe(spec: Any, model: LoadedModel, bits: int, size: tuple[int, int]) -> None:
-    config, metadata = model.config, spec.description.metadata
-    metadata.shortDescription = (
-        f"tinystyle {config.architecture} {config.alpha:g}: RGB image to stylised image, "
-        f"{size[0]}x{size[1]}, {bits}-bit weights"
-    )
-    metadata.author = "tinystyle"
-    metadata.license = "Apache-2.0; style image and photographs under their own terms"
-    metadata.versionString = __version__
-    # Of what coremltools writes here, the date differs from day to day and the rest is bytes that nobody reads.
-    metadata.userDefined.clear()
-    metadata.userDefined["lineage"] = _compact(model.lineage)
-
-
-def _compact(lineage: dict[str, str]) -> str:
-    """`lineage` as JSON of at most MAX_LINEAGE_BYTES; long values, such as hashes, are cut to their beginnings."""
-    for length in (64, 32, 16, 8, 0):
-        text = json.dumps({key: value[:length] for key, value in sorted(lineage.items())}, separators=(",", ":"))
-        if len(text) <= MAX_LINEAGE_BYTES:
-            return text
-    raise ValueError(f"the model's lineage has too many entries ({len(lineage)}) to fit into {MAX_LINEAGE_BYTES} bytes")
-
-
-@contextlib.contextmanager
-def _atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside `path` to fill: takes the place of `path` if the block ends well, else is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as temporary:
-        new, old = Path(temporary) / "new", Path(temporary) / "old"
-        new.mkdir()
-        yield new
-        for file in filter(Path.is_file, new.rglob("*")):
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-        # A folder with content cannot be renamed over: the old one steps aside, and back if the new one cannot follow.
-        try:
-            if path.exists():
-                path.rename(old)
-            new.rename(path)
-        except BaseException:
-            if old.exists() and not path.exists():
-                old.rename(path)
-            raise
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence coremltools: its log, warnings and progress bars. What goes wrong is an exception, and passes."""
-    logger = logging.getLogger("coremltools")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

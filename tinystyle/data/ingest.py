@@ -92,7 +92,7 @@ def dataset_for_training(photos: str, size: int, progress: Progress | None = Non
         manifest = Manifest.read(photos)
         if manifest.size < size:
             raise ValueError(
-                f"{photos} holds photos of size {manifest.size}, training wants {size}; ingest with `--size {size}`"
+                f"{photos} holds photos of size {manifest.size}, {size} is asked for; ingest with `--size {size}`"
             )
         return sync(photos)
     source = open_source(photos)

@@ -95,7 +95,9 @@ class StyleNetwork(nn.Module):
         x_bchw = self.residual(x_bchw)
         for layer in self.up:
             x_bchw = F.relu(layer(x_bchw))
-        z_b3hw = self.out(x_bchw)[..., :height, :width]
+        z_b3hw = self.out(x_bchw)
+        if z_b3hw.shape[-2:] != (height, width):  # else a size would stand in programs that are to take any
+            z_b3hw = z_b3hw[..., :height, :width]
         return (torch.tanh(z_b3hw) + 1.0) * 127.5, z_b3hw
 
 

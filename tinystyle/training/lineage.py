@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tinystyle import __version__
 from tinystyle.config import RunConfig
@@ -18,7 +18,8 @@ __all__ = ["lineage_of", "run_key"]
 def lineage_of(
     config: RunConfig, dataset_sha256: str, style_sha256: str, perceptual_sha256: str, init_sha256: str | None
 ) -> dict[str, str]:
-    """Everything that decides a run's weights, by hash, and for the record the commit and the version.
+    """Everything that decides a run's weights, by hash, and for the record the style's name, the commit and the
+    version.
 
     Args:
         config: the run, its precision resolved.
@@ -39,7 +40,9 @@ def lineage_of(
     }
     if init_sha256:
         facts["init_from"] = init_sha256
-    return {**facts, "key": run_key(facts), "version": __version__, "commit": _commit()}
+    # Beside the key, not in it: the same image under another name is the same style.
+    name = PurePosixPath(config.style.removeprefix("builtin:")).stem
+    return {**facts, "key": run_key(facts), "style_name": name, "version": __version__, "commit": _commit()}
 
 
 def run_key(facts: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ from torch import nn
 
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.convert import export_model
+from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
 
@@ -29,12 +30,14 @@ def model() -> LoadedModel:
 
 
 @pytest.fixture(scope="session")
-def exported(model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path]:
-    """(format, bits) -> the model at 48x32 as such a file, not to be changed."""
+def exported(model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """(format, bits, size="48x32", ios=16, compute=None) -> the model as such a file, not to be changed."""
     folder = tmp_path_factory.mktemp("exported")
 
     @functools.cache
-    def export(format: str, bits: int) -> Path:
-        return export_model(model, format=format, bits=bits, size=(48, 32), out=folder / f"{bits}.{format}").path
+    def export(format: str, bits: int, size: str = "48x32", ios: int = 16, compute: str | None = None) -> Path:
+        out = folder / f"{bits}-{size}-{ios}-{compute}.{format}"
+        sizes = ImageSizes.parse(size)
+        return export_model(model, format=format, bits=bits, size=sizes, out=out, ios=ios, compute=compute).path
 
     return export

@@ -1,85 +1,61 @@
-import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from tinystyle import __version__
+from tests.unit.coreml.test_compress import operations_of, read_spec
 from tinystyle.coreml import FORMATS
 from tinystyle.coreml.convert import export_model
+from tinystyle.coreml.quiet import quiet
+from tinystyle.coreml.reference import read_model
+from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.model_file import LoadedModel, save_model
 
+Export = Callable[..., Path]
 WIDTH, HEIGHT = 48, 32
 
 
-def export(model: LoadedModel, folder: Path, format: str, bits: int) -> Path:
-    return export_model(model, format=format, bits=bits, size=(WIDTH, HEIGHT), out=folder / f"{bits}.{format}").path
+def export(model: LoadedModel, folder: Path, format: str, bits: int, **options: Any) -> Path:
+    out = folder / f"{bits}.{format}"
+    return export_model(model, format=format, bits=bits, out=out, **{"size": (WIDTH, HEIGHT), **options}).path
 
 
-def read_spec(path: Path) -> Any:
-    from coremltools.proto import Model_pb2
-
-    file = path if path.is_file() else path / "Data" / "com.apple.CoreML" / "model.mlmodel"
-    return Model_pb2.Model.FromString(file.read_bytes())
-
-
-def run(path: Path, photo_b3hw: Tensor) -> Tensor:
-    """The float32 neural network in `path`, layer by layer."""
-    values = {"image": photo_b3hw}
-    for layer in read_spec(path).neuralNetwork.layers:
-        inputs, kind = [values[name] for name in layer.input], layer.WhichOneof("layer")
-        part = getattr(layer, kind)
-        if kind == "convolution":
-            shape = (part.outputChannels, part.kernelChannels, *part.kernelSize)
-            border = part.valid.paddingAmounts.borderAmounts
-            padding = [(edge.startEdgeSize, edge.endEdgeSize) for edge in border]
-            padded = F.pad(inputs[0], (*padding[1], *padding[0]))
-            result = F.conv2d(padded, torch.tensor(part.weights.floatValue).reshape(shape), stride=tuple(part.stride))
-        elif kind == "batchnorm":
-            assert part.instanceNormalization
-            assert part.computeMeanVar
-            gamma, beta = torch.tensor(part.gamma.floatValue), torch.tensor(part.beta.floatValue)
-            result = F.instance_norm(inputs[0], weight=gamma, bias=beta, eps=part.epsilon)
-        elif kind == "activation":
-            result = {"ReLU": torch.relu, "tanh": torch.tanh}[part.WhichOneof("NonlinearityType")](inputs[0])
-        elif kind == "add":
-            result = inputs[0] + (inputs[1] if len(inputs) == 2 else part.alpha)
-        elif kind == "multiply":
-            result = inputs[0] * part.alpha
-        else:
-            assert (kind, part.mode) == ("upsample", part.NN)
-            result = F.interpolate(inputs[0], scale_factor=tuple(map(float, part.scalingFactor)))
-        values[layer.output[0]] = result
-    return values["stylized"]
+@pytest.mark.parametrize(
+    ("format", "size", "tried"),
+    [
+        ("mlmodel", "48x32", [(48, 32)]),
+        ("mlpackage", "48x32", [(48, 32)]),
+        ("mlpackage", "32x48,48x32", [(32, 48), (48, 32)]),
+        ("mlpackage", "32x32..64x64", [(32, 32), (64, 36), (48, 64)]),
+    ],
+)
+def test_the_file_computes_what_the_network_does(
+    model: LoadedModel, exported: Export, format: str, size: str, tried: list[tuple[int, int]]
+) -> None:
+    file = read_model(exported(format, 32, size))
+    for width, height in tried:
+        photo = torch.randint(0, 256, (1, 3, height, width)).float()
+        with torch.inference_mode():
+            expected = model.network(photo)
+        assert expected.std() > 10
+        assert (file.run(photo) - expected).abs().max() < 0.255
 
 
-def test_the_file_computes_what_the_network_does(model: LoadedModel, exported: Callable[[str, int], Path]) -> None:
-    photo = torch.randint(0, 256, (1, 3, HEIGHT, WIDTH)).float()
-    with torch.inference_mode():
-        expected = model.network(photo)
-    assert expected.std() > 10
-    assert (run(exported("mlmodel", 32), photo) - expected).abs().max() < 0.255
-
-
-def test_layers_and_interface_of_the_neural_network(exported: Callable[[str, int], Path]) -> None:
+def test_layers_and_interface_of_the_neural_network(exported: Export) -> None:
     spec = read_spec(exported("mlmodel", 8))
-    kinds = [layer.WhichOneof("layer") for layer in spec.neuralNetwork.layers]
-    counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+    counts = Counter(layer.WhichOneof("layer") for layer in spec.neuralNetwork.layers)
     # 12 convolutions and norms, 8 ReLUs and tanh, 3 residual sums and tanh + 1, / 255 and * 127.5.
     assert counts == {"activation": 9, "add": 4, "batchnorm": 12, "convolution": 12, "multiply": 2, "upsample": 2}
     assert spec.specificationVersion == 4
-    for feature, name in ((spec.description.input, "image"), (spec.description.output, "stylized")):
-        assert [entry.name for entry in feature] == [name]
-        image = feature[0].type.imageType
-        assert (image.width, image.height, image.colorSpace) == (WIDTH, HEIGHT, image.RGB)
+    assert_interface(spec)
     (preprocessing,) = spec.neuralNetwork.preprocessing
     assert preprocessing.scaler.channelScale == 1
     assert preprocessing.scaler.redBias == preprocessing.scaler.greenBias == preprocessing.scaler.blueBias == 0
@@ -88,33 +64,98 @@ def test_layers_and_interface_of_the_neural_network(exported: Callable[[str, int
     assert max(map(len, names[:-1])) <= 2
 
 
-@pytest.mark.parametrize("format", ["mlmodel", "mlpackage"])
-def test_metadata(model: LoadedModel, exported: Callable[[str, int], Path], format: str) -> None:
-    metadata = read_spec(exported(format, 8)).description.metadata
-    assert metadata.shortDescription == ("tinystyle small 0.3: RGB image to stylised image, 48x32, 8-bit weights")
-    assert metadata.author
-    assert "Apache-2.0" in metadata.license
-    assert metadata.versionString == __version__
-    assert dict(metadata.userDefined) == {
-        "lineage": json.dumps(dict(sorted(model.lineage.items())), separators=(",", ":"))
-    }
+def assert_interface(spec: Any) -> None:
+    for feature, name in ((spec.description.input, "image"), (spec.description.output, "stylized")):
+        assert [entry.name for entry in feature] == [name]
+        image = feature[0].type.imageType
+        assert (image.width, image.height, image.colorSpace) == (WIDTH, HEIGHT, image.RGB)
 
 
-def test_long_lineage_is_cut(model: LoadedModel, tmp_path: Path) -> None:
-    long = LoadedModel(model.network, model.config, {f"entry {i}": f"{i}" * 100 for i in range(10, 22)})
-    text = read_spec(export(long, tmp_path, "mlmodel", 8)).description.metadata.userDefined["lineage"]
-    assert len(text) <= 450
-    assert json.loads(text) == {key: value[:16] for key, value in long.lineage.items()}
-    endless = LoadedModel(model.network, model.config, {str(i): "" for i in range(200)})
-    with pytest.raises(ValueError, match=r"too many entries \(200\)"):
-        export(endless, tmp_path, "mlmodel", 4)
-    assert not (tmp_path / "4.mlmodel").exists()
+@pytest.mark.parametrize(
+    ("bits", "ios", "compute", "version", "dtype"),
+    [(32, 16, None, 7, 11), (8, 16, None, 7, 10), (8, 16, "float32", 7, 11), (4, 18, None, 9, 10)],
+)
+def test_interface_and_precision_of_the_program(
+    exported: Export, bits: int, ios: int, compute: str | None, version: int, dtype: int
+) -> None:
+    spec = read_spec(exported("mlpackage", bits, ios=ios, compute=compute))
+    assert spec.specificationVersion == version
+    assert_interface(spec)
+    (block,) = spec.mlProgram.functions["main"].block_specializations.values()
+    float16, float32 = 10, 11
+    computed = [op for op in block.operations if op.type not in ("cast", "const")]
+    assert {op.outputs[0].type.tensorType.dataType for op in computed[:-1]} == {dtype}
+    # The way out is float32, whatever the rest is in.
+    assert block.operations[-1].outputs[0].name == "stylized"
+    assert block.operations[-1].outputs[0].type.tensorType.dataType == float32
+    assert (block.operations[-1].type == "cast") == (dtype == float16)
 
 
-@pytest.mark.parametrize(("bits", "most"), [(32, 50_000), (16, 26_500), (8, 15_600), (6, 12_700), (4, 9_800)])
-def test_size_of_the_neural_network(model: LoadedModel, tmp_path: Path, bits: int, most: int) -> None:
-    result = export_model(model, format="mlmodel", bits=bits, size=(640, 480), out=tmp_path / "a.mlmodel")
-    assert result.bytes == result.path.stat().st_size <= most
+def test_names_and_constants_of_the_program_are_short(exported: Export) -> None:
+    path = exported("mlpackage", 8)
+    operations = operations_of(path)
+    names = [op.outputs[0].name for op in operations]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_@]{0,3}", name) for name in names[:-1])
+    assert all(
+        op.attributes["name"].immediateValue.tensor.strings.values[:] == [op.outputs[0].name] for op in operations
+    )
+    constants = [op.attributes["val"].SerializeToString(deterministic=True) for op in operations if op.type == "const"]
+    assert len(set(constants)) == len(constants)
+    known = {"image"}
+    for op in operations:
+        used = {binding.name for argument in op.inputs.values() for binding in argument.arguments}
+        assert used <= known
+        known.add(op.outputs[0].name)
+    assert not read_spec(path).mlProgram.attributes
+
+
+@pytest.mark.parametrize(("bits", "ios"), [(8, 16), (4, 16), (4, 18)])
+def test_coremltools_reads_the_program_back(exported: Export, bits: int, ios: int) -> None:
+    with quiet():
+        import coremltools as ct
+        from coremltools.converters.mil.frontend.milproto.load import load
+
+        file = ct.models.MLModel(str(exported("mlpackage", bits, ios=ios)), skip_model_load=True)
+        spec = file.get_spec()
+        program = load(spec, spec.specificationVersion, file.weights_dir)
+    convolutions = program.functions["main"].find_ops(op_type="conv")
+    assert len(convolutions) == 12
+    assert all(conv.weight.op.op_type.startswith("constexpr_") for conv in convolutions)
+
+
+@pytest.mark.parametrize(
+    ("format", "bits", "ios", "most"),
+    [
+        ("mlmodel", 32, 16, 50_000),
+        ("mlmodel", 16, 16, 26_500),
+        ("mlmodel", 8, 16, 15_600),
+        ("mlmodel", 6, 16, 12_700),
+        ("mlmodel", 4, 16, 9_800),
+        ("mlpackage", 16, 16, 38_000),
+        ("mlpackage", 8, 16, 28_500),
+        ("mlpackage", 6, 16, 27_000),
+        ("mlpackage", 4, 16, 23_500),
+        ("mlpackage", 4, 18, 22_500),
+    ],
+)
+def test_bytes(model: LoadedModel, tmp_path: Path, format: str, bits: int, ios: int, most: int) -> None:
+    # With as much lineage as metadata takes.
+    full = LoadedModel(model.network, model.config, {f"entry {i}": f"{i:064}" for i in range(8)})
+    out = tmp_path / f"a.{format}"
+    result = export_model(full, format=format, bits=bits, size=(640, 480), out=out, ios=ios)
+    files = [out] if out.is_file() else [file for file in out.rglob("*") if file.is_file()]
+    assert result.bytes == sum(file.stat().st_size for file in files) <= most
+
+
+def test_what_was_exported_is_said(model: LoadedModel, tmp_path: Path) -> None:
+    result = export_model(model, format="mlmodel", bits=8, size=(48, 32), out=tmp_path / "a.mlmodel")
+    assert (result.size, result.sizes, result.compute) == ((48, 32), ImageSizes.parse("48x32"), None)
+    assert result.minimum_ios == read_model(result.path).minimum_ios == 13
+    sizes = ImageSizes.parse("32x32..64x64")
+    result = export_model(model, format="mlpackage", bits=4, size=sizes, out=tmp_path / "a.mlpackage", ios=18)
+    assert (result.size, result.sizes, result.compute) == ((64, 64), sizes, "float16")
+    assert result.minimum_ios == read_model(result.path).minimum_ios == 18
 
 
 def test_package_opens_in_coremltools_and_is_replaced_whole(model: LoadedModel, tmp_path: Path) -> None:
@@ -122,10 +163,9 @@ def test_package_opens_in_coremltools_and_is_replaced_whole(model: LoadedModel, 
 
     path = export(model, tmp_path, "mlpackage", 16)
     (path / "stray").touch()
-    result = export_model(model, format="mlpackage", bits=16, size=(16, 16), out=path)
+    export(model, tmp_path, "mlpackage", 16, size=(16, 16))
     assert [file.name for file in tmp_path.iterdir()] == ["16.mlpackage"]
     assert not (path / "stray").exists()
-    assert result.bytes == sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     assert ModelPackage(str(path)).getRootModel().path().endswith("com.apple.CoreML/model.mlmodel")
     assert read_spec(path).description.input[0].type.imageType.width == 16
 
@@ -142,30 +182,40 @@ def test_what_fails_leaves_the_old_package(model: LoadedModel, tmp_path: Path, m
 
     monkeypatch.setattr(Path, "rename", full_disk)
     with pytest.raises(OSError, match="no space"):
-        export_model(model, format="mlpackage", bits=32, size=(16, 16), out=path)
+        export(model, tmp_path, "mlpackage", 32, size=(16, 16))
     assert read_spec(path) == before
     assert [file.name for file in tmp_path.iterdir()] == ["32.mlpackage"]
 
 
 EXPORT = """
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from tinystyle.coreml.card import stylised_preview, write_card
 from tinystyle.coreml.convert import export_model
+from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.model_file import load_model
 model = load_model(sys.argv[1])
-for name, bits in (("a.mlmodel", 8), ("b.mlpackage", 16), ("c.mlpackage", 8), ("d.mlpackage", 4)):
-    export_model(model, format=name[2:], bits=bits, size=(16, 20), out=Path(sys.argv[2]) / name)
+for name, bits, ios, size in (
+    ("a.mlmodel", 8, 16, "16x20"), ("b.mlpackage", 16, 16, "16x20"), ("c.mlpackage", 8, 16, "16x20,20x16"),
+    ("d.mlpackage", 4, 16, "16x20"), ("e.mlpackage", 4, 18, "16x16..32x32"),
+):
+    out = Path(sys.argv[3]) / name
+    sizes = ImageSizes.parse(size)
+    result = export_model(model, format=name[2:], bits=bits, size=sizes, ios=ios, out=out)
+    write_card(result, model, preview=stylised_preview(model, sys.argv[2]))
 """
 
 
 @pytest.mark.slow
-def test_bytes_are_the_same_in_every_process_and_nothing_is_printed(model: LoadedModel, tmp_path: Path) -> None:
+def test_bytes_are_the_same_in_every_process_and_nothing_is_printed(
+    model: LoadedModel, photo_folder: Path, tmp_path: Path
+) -> None:
     save_model(model.network, tmp_path / "m.safetensors", model.config, model.lineage)
     (tmp_path / "cwd").mkdir()
+    photo = photo_folder / "photo-00.png"
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", EXPORT, tmp_path / "m.safetensors", tmp_path / seed],
+            [sys.executable, "-c", EXPORT, tmp_path / "m.safetensors", photo, tmp_path / seed],
             env={**os.environ, "PYTHONHASHSEED": seed},
             cwd=tmp_path / "cwd",
             stdout=subprocess.PIPE,
@@ -179,35 +229,54 @@ def test_bytes_are_the_same_in_every_process_and_nothing_is_printed(model: Loade
     for seed in ("1", "2"):
         files = sorted(file for file in (tmp_path / seed).rglob("*") if file.is_file())
         contents.append({str(file.relative_to(tmp_path / seed)): file.read_bytes() for file in files})
-    assert len(contents[0]) == 1 + 3 * 3
+    assert len(contents[0]) == 1 + 4 * 3 + 5 * 2
     assert contents[0] == contents[1]
     assert not list((tmp_path / "cwd").iterdir())
 
 
-@pytest.mark.parametrize(("format", "bits"), [("mlmodel", 5), ("mlpackage", 1), ("onnx", 8), ("", 32)])
+@pytest.mark.parametrize(
+    ("format", "bits", "ios"),
+    [("mlmodel", 5, 16), ("mlpackage", 1, 16), ("onnx", 8, 16), ("", 32, 16), ("mlmodel", 4, 18), ("mlpackage", 8, 18)],
+)
 def test_formats_that_do_not_exist_are_refused_with_those_that_do(
-    model: LoadedModel, tmp_path: Path, format: str, bits: int
+    model: LoadedModel, tmp_path: Path, format: str, bits: int, ios: int
 ) -> None:
     with pytest.raises(ValueError, match=r"choose from: mlmodel with 32, 16, 8, 6, 4 bits; mlpackage with") as caught:
-        export(model, tmp_path, format, bits)
+        export(model, tmp_path, format, bits, ios=ios)
     assert all(name in str(caught.value) for name in FORMATS)
+    assert "mlpackage with 4 bits for iOS 18" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("size", "nearest"),
+    ("format", "bits", "compute", "sentence"),
     [
-        ((641, 480), "640x480"),
-        ((642, 479), "644x480"),
-        ((640, 8), "640x16"),
-        ((0, -4), "16x16"),
-        ((5000, 480), "4096x480"),
+        ("mlmodel", 8, "float32", "leaves precision to the device"),
+        ("mlpackage", 32, "float16", "32 bits computes in float32"),
+        ("mlpackage", 8, "bfloat16", "choose float16 or float32"),
     ],
 )
-def test_sizes_that_are_not_possible_name_the_nearest(
-    model: LoadedModel, tmp_path: Path, size: tuple[int, int], nearest: str
+def test_precisions_that_are_not_possible(
+    model: LoadedModel, tmp_path: Path, format: str, bits: int, compute: str, sentence: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"multiples of 4 .* the nearest is {nearest}$"):
-        export_model(model, format="mlmodel", bits=8, size=size, out=tmp_path / "a.mlmodel")
+    with pytest.raises(ValueError, match=sentence):
+        export(model, tmp_path, format, bits, compute=compute)
+
+
+def test_weights_beyond_float16_are_refused_where_they_would_become_infinite(
+    model: LoadedModel, tmp_path: Path
+) -> None:
+    norm = model.network.out.norm
+    before = norm.weight[0].item()
+    try:
+        with torch.no_grad():
+            norm.weight[0] = 7e4
+        for format, bits in (("mlpackage", 8), ("mlmodel", 16)):
+            with pytest.raises(ValueError, match=r"out\.norm\.weight holds 7e\+04, beyond float16's 65504"):
+                export(model, tmp_path, format, bits)
+        assert export(model, tmp_path, "mlpackage", 8, compute="float32").is_dir()
+    finally:
+        with torch.no_grad():
+            norm.weight[0] = before
 
 
 def test_names_that_are_not_possible(model: LoadedModel, tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ def test_where_things_lie_and_how_the_run_executes_are_no_part_of_the_key() -> N
         assert key(same) == key()
 
 
+def test_the_styles_name_is_on_record() -> None:
+    for style, name in (("builtin:mosaic", "mosaic"), ("s3://styles/starry night.v2.jpg", "starry night.v2")):
+        assert lineage_of(CONFIG.model_copy(update={"style": style}), **HASHES)["style_name"] == name  # type: ignore[arg-type]
+
+
 def test_everything_that_decides_the_weights_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [key()]
     keys += [key(**{name: "0" * 64}) for name in HASHES]
