@@ -43,6 +43,7 @@ for command in (
     training.ingest,
     training.train,
     coreml.export,
+    coreml.verify,
     models.stylize,
     models.networks,
 ):

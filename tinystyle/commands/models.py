@@ -8,24 +8,51 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from tinystyle.commands.terminal import screen
+from tinystyle.commands.terminal import photo_progress, screen
 from tinystyle.config import NetworkConfig
+from tinystyle.user_errors import errors
 
 __all__ = ["networks", "stylize"]
 
 def stylize(
-    model: Annotated[str, typer.Argument(help="model.safetensors or a checkpoint.")],
-    photos: Annotated[list[str], typer.Argument(help="Photographs.")],
-    out: Annotated[Path, typer.Option(help="Folder for the PNGs, named like the photos.")],
+    model: Annotated[str, typer.Argument(help="model.safetensors, a checkpoint, .mlmodel or .mlpackage.")],
+    photos: Annotated[
+        list[str], typer.Argument(help="Photographs: files, URIs, folders, patterns, or - for standard input.")
+    ],
+    out: Annotated[str, typer.Option(help="Folder for the PNGs, named like the photos; - for standard output.")],
+    max_side: Annotated[
+        int | None, typer.Option(help="Longer side in pixels to which larger photos are scaled down, and stay.")
+    ] = None,
+    keep_colors: Annotated[bool, typer.Option("--keep-colors", help="Only the luminance is stylised.")] = False,
+    strength: Annotated[float, typer.Option(help="From 0, the photo, to 1, the stylised image.")] = 1.0,
 ) -> None:
-    """Stylise photographs at their own size."""
-    from tinystyle.model_file import load_model
-    from tinystyle.storage import check_writable
-    from tinystyle.stylize import stylize_photos
+    """Stylise photographs at their own size, upright, as sRGB, with their EXIF.
 
-    check_writable(out)
-    for path in stylize_photos(load_model(model), photos, out):
-        screen.print(str(path), soft_wrap=True)
+    Of a folder the images directly in it are taken. A Core ML file that does not take a photo's size sees it scaled to the
+    nearest that it takes, whatever that does to the proportions, and its output is scaled back.
+    """
+    from tinystyle.storage import check_writable
+    from tinystyle.stylize import open_model, stylize_photos
+
+    if out != "-":
+        check_writable(Path(out))
+    paths: list[Path] = []
+    try:
+        with photo_progress() as progress:
+            stylize_photos(
+                open_model(model),
+                photos,
+                out,
+                max_side=max_side,
+                keep_colors=keep_colors,
+                strength=strength,
+                say=lambda sentence: errors.print(sentence, soft_wrap=True),
+                progress=progress,
+                written=paths.append,
+            )
+    finally:  # after the progress bar, which would draw them to its own stream
+        for path in paths:
+            screen.print(str(path), soft_wrap=True)
 
 
 def networks(
