@@ -44,6 +44,7 @@ for command in (
     training.train,
     coreml.export,
     coreml.verify,
+    models.evaluate,
     models.stylize,
     models.networks,
 ):

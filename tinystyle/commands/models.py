@@ -1,4 +1,4 @@
-"""`tinystyle stylize` and `networks`: what a network makes of photos, and costs."""
+"""`tinystyle evaluate`, `stylize` and `networks`: what a network is worth, makes of photos, and costs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,70 @@ import typer
 from rich.table import Table
 
 from tinystyle.commands.terminal import photo_progress, screen
-from tinystyle.config import NetworkConfig
+from tinystyle.config import DataConfig, LossConfig, NetworkConfig
 from tinystyle.user_errors import errors
 
-__all__ = ["networks", "stylize"]
+__all__ = ["evaluate", "networks", "stylize"]
+
+_LOSS = LossConfig()
+_DATA = DataConfig()
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="model.safetensors or a checkpoint.")],
+    photos: Annotated[str, typer.Option(help="Dataset made by `tinystyle ingest`, or a folder of photographs.")],
+    style: Annotated[str, typer.Option(help="Style image: path, URI or builtin:NAME.")],
+    perceptual: Annotated[str, typer.Option(help="vgg16 or efficientnet-lite0.")] = _LOSS.perceptual,
+    perceptual_weights: Annotated[
+        str | None, typer.Option(help="Its weights: path or URI, .pth or .safetensors. [default: the official file]")
+    ] = None,
+    size: Annotated[
+        int, typer.Option(help="Short side of the photos of a folder in pixels; a dataset's are as stored.")
+    ] = _DATA.size,
+    style_size: Annotated[
+        int, typer.Option(help="Short side at which the style is seen, in pixels.")
+    ] = _LOSS.style_size,
+    content_weight: Annotated[float, typer.Option(help="Of the photo's content.")] = _LOSS.content_weight,
+    style_weight: Annotated[float, typer.Option(help="Of the style.")] = _LOSS.style_weight,
+    all_photos: Annotated[bool, typer.Option("--all-photos", help="Every photo, not only those held out.")] = False,
+    max_photos: Annotated[
+        int | None, typer.Option(help="At most so many, evenly spaced. [default: all]", min=1)
+    ] = None,
+    export: Annotated[bool, typer.Option(help="Convert to every Core ML format, for the bytes.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Measure what a model is worth on held-out photos, beside two trivial answers, and what it costs.
+
+    Losses, black or flat blocks, grid and frame artefacts; weights, operations, latency on this machine, bytes of exports.
+    """
+    loss = LossConfig(
+        perceptual=perceptual,
+        perceptual_weights=perceptual_weights,
+        style_size=style_size,
+        content_weight=content_weight,
+        style_weight=style_weight,
+    )
+    size = DataConfig(size=size).size
+    from tinystyle.evaluation.model_report import evaluate_model
+
+    with photo_progress() as progress:
+        report = evaluate_model(
+            model,
+            photos=photos,
+            style=style,
+            loss=loss,
+            size=size,
+            all_photos=all_photos,
+            max_photos=max_photos,
+            exports=export,
+            progress=progress,
+        )
+    if as_json:
+        screen.print_json(data=report.as_dict())
+        return
+    for table in report.tables():
+        screen.print(table)
+
 
 def stylize(
     model: Annotated[str, typer.Argument(help="model.safetensors, a checkpoint, .mlmodel or .mlpackage.")],

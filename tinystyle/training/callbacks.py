@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from tinystyle import storage
-from tinystyle.evaluation import NOT_FINITE, collapse, loss_row
+from tinystyle.evaluation import NOT_FINITE, collapse, colour_match, loss_row
 from tinystyle.report import preview_strip
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
 
@@ -96,16 +96,24 @@ class Checkpoints(L.Callback):
         location: folder or URI for the checkpoints.
         every: steps.
         photos: held-out photos, each (1, 3, H, W).
+        style_13hw: the style image: what a colour match with it flattens is no collapse.
         steps: the `StepReport` of this run.
         reports: called with the held-out losses.
     """
 
     def __init__(
-        self, location: str, every: int, photos: list[Tensor], steps: StepReport, reports: Sequence[Report]
+        self,
+        location: str,
+        every: int,
+        photos: list[Tensor],
+        style_13hw: Tensor,
+        steps: StepReport,
+        reports: Sequence[Report],
     ) -> None:
         self.location = location
         self.every = every
         self.photos = photos
+        self.matched = [colour_match(style_13hw)(photo) for photo in photos]
         self.steps = steps
         self.reports = reports
         self.best = math.inf
@@ -136,7 +144,8 @@ class Checkpoints(L.Callback):
     @torch.no_grad()
     def _evaluate(self, module: StyleTransferModule) -> tuple[str | None, dict[str, float]]:
         photos = [photo.to(module.device) for photo in self.photos]
-        reason = collapse([module.network(photo) for photo in photos], photos)
+        matched = [photo.to(module.device) for photo in self.matched]
+        reason = collapse([module.network(photo) for photo in photos], photos, matched)
         if self.steps.stopping:
             return reason, {}  # the process that asked waits only so long
         weights = module.config.loss

@@ -9,15 +9,13 @@ import torch
 from tinystyle import styles
 from tinystyle.config import RunConfig
 from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
-from tinystyle.evaluation import LossRow, colour_match, identity, loss_row
+from tinystyle.evaluation import REFERENCE_PHOTOS, LossRow, beside_trivial, loss_row
 from tinystyle.model_file import load_model
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.losses import Losses, StyleTarget
 from tinystyle.training.record import RunRecord
 
 __all__ = ["build_losses", "held_out_rows"]
-
-REFERENCE_PHOTOS = 64
 
 
 def build_losses(config: RunConfig, photos: PhotoDataModule, device: torch.device) -> Losses:
@@ -39,12 +37,10 @@ def held_out_rows(folder: Path, model_file: Path) -> list[LossRow]:
     held_out = photos.held_out(len(photos.shards))
     model = load_model(model_file)
     name = f"{model.config.architecture} {model.config.alpha:g}"
-    candidates = {
-        "identity": identity,
-        "colour match": colour_match(photo_tensor(styles.load_style(config.style, config.loss.style_size))),
-        name: model.network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-    }
+    network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    style = photo_tensor(styles.load_style(config.style, config.loss.style_size))
     weights = config.loss
     return [
-        loss_row(n, f, held_out, losses, weights.content_weight, weights.style_weight) for n, f in candidates.items()
+        loss_row(row, stylise, held_out, losses, weights.content_weight, weights.style_weight)
+        for row, stylise in beside_trivial(name, network, style).items()
     ]

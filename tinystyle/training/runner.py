@@ -69,7 +69,10 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         held_out = photos.held_out(EVALUATION_PHOTOS)
         steps = StepReport(folder, [progress.step])
         location = checkpoint_location(config, folder)
-        checkpoints = Checkpoints(location, execution.checkpoint_every, held_out, steps, [progress.held_out])
+        style_13hw = photo_tensor(styles.load_style(config.style, config.loss.style_size))
+        checkpoints = Checkpoints(
+            location, execution.checkpoint_every, held_out, style_13hw, steps, [progress.held_out]
+        )
         previews = Previews(folder / "previews", execution.preview_every, held_out[:PREVIEW_PHOTOS], progress.preview)
         trainer = L.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",

@@ -13,7 +13,7 @@ from tests.conftest import synthetic_photo
 from tinystyle.data.datamodule import photo_tensor
 from tinystyle.evaluation import bad_blocks, collapse, colour_match
 
-ASSETS = Path(__file__).parents[1] / "assets" / "collapse"
+ASSETS = Path(__file__).parents[2] / "assets" / "collapse"
 
 
 def photo(seed: int) -> Tensor:
@@ -64,6 +64,18 @@ def test_over_one_percent_black_holes_fails() -> None:
     reason = collapse([with_hole(p, 2, 0.0) for p in photos], photos)
     assert reason is not None
     assert reason.startswith("2.0% of the blocks")
+
+
+def test_what_a_colour_match_flattens_is_no_collapse_but_a_hole_is() -> None:
+    pale = colour_match(photo(99) * 0.02 + 200)
+    photos = [photo(seed) for seed in range(4)]
+    matched = [pale(p) for p in photos]
+    assert "came out black, white or flat" in str(collapse(matched, photos))
+    assert collapse(matched, photos, matched) is None
+    vivid = [colour_match(photo(99))(p) for p in photos]
+    assert collapse([with_hole(p, 2, 0.0) for p in photos], photos, vivid) is not None
+    # However pale the style, photos must not all come out the same.
+    assert collapse([torch.full_like(p, 200) for p in photos], photos, matched) is not None
 
 
 def test_flat_grey_fails() -> None:

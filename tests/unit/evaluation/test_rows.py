@@ -1,0 +1,123 @@
+"""Every row of a table says what it should of a known damage, and nothing of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_sample_image
+from torch import Tensor
+
+from tests.unit.evaluation.degrade import black_holed, blurred, framed, with_grid
+from tinystyle import styles
+from tinystyle.data.datamodule import photo_tensor
+from tinystyle.evaluation import QualityRow, beside_trivial, identity, loss_row, quality_rows
+from tinystyle.images import open_rgb
+from tinystyle.perceptual import load_perceptual_network
+from tinystyle.perceptual.losses import Losses, StyleTarget
+
+WEIGHTS = 1.0, 2.0
+
+
+def losses_on(photos: list[Tensor], style: Tensor, perceptual: str, weights: str | None = None) -> Losses:
+    network = load_perceptual_network(perceptual, weights).prepare(torch.device("cpu"), torch.float32)
+    return Losses(network, StyleTarget.measure(network, style, photos))
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[Tensor]:
+    images = (Image.fromarray(load_sample_image(f"{name}.jpg")) for name in ("china", "flower"))
+    return [photo_tensor(np.asarray(image.resize((192, 128), Image.Resampling.LANCZOS))) for image in images]
+
+
+@pytest.fixture(scope="module")
+def style() -> Tensor:
+    return photo_tensor(styles.load_style("builtin:starry-sky", 128))
+
+
+@pytest.fixture(scope="module")
+def losses(photos: list[Tensor], style: Tensor) -> Losses:
+    return losses_on(photos, style, "efficientnet-lite0")
+
+
+@pytest.fixture(scope="module")
+def rows(photos: list[Tensor], style: Tensor, losses: Losses) -> dict[str, QualityRow]:
+    damages = {function.__name__: function for function in (blurred, black_holed, with_grid, framed)}
+    candidates = {**beside_trivial("photo", identity, style), **damages}
+    return {row.name: row for row in quality_rows(candidates, photos, losses, *WEIGHTS)}
+
+
+def test_the_untouched_photo_has_style_loss_one(rows: dict[str, QualityRow]) -> None:
+    row = rows["identity"]
+    assert row.style == pytest.approx(1.0, abs=1e-6)
+    assert (row.content, row.bad_blocks, row.worst_photo, row.checkerboard) == (0, 0, 0, 1)
+    assert row.border_error == pytest.approx(0, abs=1e-3)
+    assert row.total == pytest.approx(2.0, abs=1e-6)
+
+
+def test_a_colour_matched_photo_has_the_recorded_losses(rows: dict[str, QualityRow]) -> None:
+    row = rows["colour match"]
+    assert row.content == pytest.approx(0.0761, abs=0.002)
+    assert row.style == pytest.approx(0.4977, abs=0.005)
+    assert row.total == pytest.approx(row.content + 2 * row.style)
+
+
+@pytest.mark.parametrize(
+    ("damage", "metric", "least"),
+    [
+        ("blurred", "content", 0.1),
+        ("black_holed", "bad_blocks", 0.1),
+        ("with_grid", "checkerboard", 5.0),
+        ("framed", "border_error", 3.0),
+    ],
+)
+def test_a_damage_raises_its_metric_and_leaves_the_other_artefacts(
+    damage: str, metric: str, least: float, rows: dict[str, QualityRow]
+) -> None:
+    row, clean = rows[damage], rows["identity"]
+    assert getattr(row, metric) > getattr(clean, metric) + least
+    assert row.content > 0
+    # A faint sky blurs to a flat one, which is why bad blocks have a tolerance.
+    for other, tolerance in (("bad_blocks", 0.02), ("checkerboard", 0.3), ("border_error", 0.02)):
+        if other != metric:
+            assert getattr(row, other) < getattr(clean, other) + tolerance, other
+
+
+def test_the_worst_photo_is_that_with_the_most_bad_blocks(
+    rows: dict[str, QualityRow], photos: list[Tensor], losses: Losses
+) -> None:
+    singles = [loss_row("", black_holed, [photo], losses, *WEIGHTS) for photo in photos]
+    assert rows["black_holed"].worst_photo == max(single.bad_blocks for single in singles)
+    assert rows["black_holed"].bad_blocks == pytest.approx(sum(single.bad_blocks for single in singles) / 2)
+
+
+def test_one_row_alone_has_the_losses_of_the_table(
+    rows: dict[str, QualityRow], photos: list[Tensor], losses: Losses
+) -> None:
+    alone = loss_row("blurred", blurred, photos, losses, *WEIGHTS).as_dict()
+    assert alone == {name: value for name, value in rows["blurred"].as_dict().items() if name in alone}
+
+
+def test_an_output_that_is_not_finite_is_refused(photos: list[Tensor], losses: Losses) -> None:
+    with pytest.raises(ValueError, match=r"^small 0\.3: an output holds NaN or infinity; train it again$"):
+        quality_rows({"small 0.3": lambda photo: photo / 0}, photos, losses, *WEIGHTS)
+
+
+@pytest.mark.shared_data
+def test_vgg16_on_real_photographs_and_starry_night(shared_data: Path) -> None:
+    files = sorted((shared_data / "photos").glob("*.jpg"))[::240]
+    images = [open_rgb(file.read_bytes(), file).resize((192, 128), Image.Resampling.LANCZOS) for file in files]
+    photos = [photo_tensor(np.asarray(image)) for image in images]
+    style = photo_tensor(styles.load_style(str(shared_data / "styles" / "starry_night.jpg"), 128))
+    weights = str(shared_data / "weights" / "vgg16_features_to_relu4_3_fp16.safetensors")
+    losses = losses_on(photos, style, "vgg16", weights)
+    candidates = {**beside_trivial("blurred", blurred, style), "with_grid": with_grid}
+    untouched, matched, soft, grid = quality_rows(candidates, photos, losses, *WEIGHTS)
+    assert untouched.style == pytest.approx(1.0, abs=1e-5)
+    assert matched.content == pytest.approx(0.1468, abs=0.003)
+    assert matched.style == pytest.approx(0.4898, abs=0.005)
+    assert soft.content > 0.2
+    assert grid.checkerboard > 5

@@ -1,0 +1,77 @@
+"""Bad blocks, and by them whether a network has collapsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinystyle.evaluation.luma import luma
+
+__all__ = ["NOT_FINITE", "bad_blocks", "collapse"]
+
+BLOCK = 16
+BLACK, WHITE = 5.0, 250.0
+FILLED = 0.9
+FLAT_LUMA_DEVIATION = 2.0
+COLLAPSED_SHARE = 0.01
+NOT_FINITE = "an output holds NaN or infinity"
+
+
+def bad_blocks(output_b3hw: Tensor, photo_b3hw: Tensor, matched_b3hw: Tensor | None = None) -> Tensor:
+    """Share of bad 16x16 blocks of each image, (batch,) in 0..1.
+
+    A block is bad if at least 90% of its pixels are black (all channels <= 5) or white (all >= 250), or its luma deviation is
+    under 2 grey levels, while the photo's own block is neither. Incomplete blocks at the right and bottom edge do not count;
+    an image of less than a block has none.
+
+    Args:
+        matched_b3hw: the photo with its colours matched to the style; where given, a block that is empty there is not bad
+            either: a pale painting leaves a photo's sky no contrast.
+    """
+    if min(output_b3hw.shape[-2:]) < BLOCK:
+        return output_b3hw.new_zeros(len(output_b3hw))
+    bad = _empty_blocks(output_b3hw) & ~_empty_blocks(photo_b3hw)
+    if matched_b3hw is not None:
+        bad &= ~_empty_blocks(matched_b3hw)
+    return bad.float().mean((1, 2))
+
+
+def _empty_blocks(image_b3hw: Tensor) -> Tensor:
+    """Which blocks are black, white or flat, (batch, rows, columns) bool."""
+    image = image_b3hw.float()
+    black = (image <= BLACK).all(1, keepdim=True).float()
+    white = (image >= WHITE).all(1, keepdim=True).float()
+    y = luma(image)
+    # Centred on the image first: the variance is the small difference of two large squares.
+    y = y - y.mean((2, 3), keepdim=True)
+    mean, square = F.avg_pool2d(y, BLOCK), F.avg_pool2d(y.square(), BLOCK)
+    flat = square - mean.square() < FLAT_LUMA_DEVIATION**2
+    filled = (F.avg_pool2d(black, BLOCK) >= FILLED) | (F.avg_pool2d(white, BLOCK) >= FILLED)
+    return (flat | filled)[:, 0]
+
+
+def collapse(
+    outputs: Sequence[Tensor], photos: Sequence[Tensor], matched: Sequence[Tensor] | None = None
+) -> str | None:
+    """Why these outputs, each (1, 3, H, W), of held-out photos show a collapsed network; None if they do not.
+
+    Collapsed is: not finite, over 1% bad blocks over all photos, or the same output for two different photos.
+
+    Args:
+        matched: the photos with their colours matched to the style, see `bad_blocks`.
+    """
+    if not all(bool(torch.isfinite(output).all()) for output in outputs):
+        return NOT_FINITE
+    references: Sequence[Tensor | None] = matched or [None] * len(photos)
+    share = torch.cat([bad_blocks(*images) for images in zip(outputs, photos, references, strict=True)]).mean().item()
+    if share > COLLAPSED_SHARE:
+        return f"{share:.1%} of the blocks of held-out photos came out black, white or flat (at most {COLLAPSED_SHARE:.0%} may)"
+    for i, output in enumerate(outputs):
+        for j in range(i):
+            same_shape = output.shape == outputs[j].shape and photos[i].shape == photos[j].shape
+            if same_shape and torch.equal(output.round(), outputs[j].round()) and not torch.equal(photos[i], photos[j]):
+                return "two different photos came out the same"
+    return None

@@ -1,0 +1,239 @@
+"""What a model file is worth and costs: all figures of `tinystyle evaluate`, and their tables.
+
+Computed on the CPU in float32, so that they are the same on every machine, but for the latency.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+
+from tinystyle import styles
+from tinystyle.config import LossConfig
+from tinystyle.coreml import IOS, VARIANTS
+from tinystyle.coreml.convert import export_model
+from tinystyle.data.datamodule import PhotoDataModule, evenly_spaced, photo_tensor
+from tinystyle.data.ingest import Progress, dataset_for_training
+from tinystyle.data.shards import ShardDataset
+from tinystyle.evaluation.rows import REFERENCE_PHOTOS, QualityRow, beside_trivial, quality_rows
+from tinystyle.model_file import LoadedModel, load_model
+from tinystyle.nets.cost import network_cost
+from tinystyle.perceptual import load_perceptual_network
+from tinystyle.perceptual.losses import Losses, StyleTarget
+
+__all__ = ["Export", "ModelReport", "evaluate_model", "export_sizes", "latency_ms"]
+
+WIDTH, HEIGHT = 640, 480
+WARM_UPS, REPEATS = 2, 9
+
+
+@dataclass(frozen=True)
+class Export:
+    """What one Core ML file takes."""
+
+    format: str
+    bits: int
+    ios: int
+    """The oldest that was asked for, as `export_model` takes it."""
+    bytes: int
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """What a model is worth on photos, and what it costs at 640x480."""
+
+    model: str
+    photos: str
+    style: str
+    """All three as given."""
+    name: str
+    """Architecture and alpha."""
+    count: int
+    """Of the photos evaluated."""
+    short_side: int
+    """Of the photos, in pixels."""
+    held_out: bool
+    """Whether the photos are those that training never saw, or all."""
+    perceptual: str
+    style_size: int
+    content_weight: float
+    style_weight: float
+    rows: list[QualityRow]
+    """`identity`, `colour match` and the model."""
+    weights: int
+    macs: int
+    activation_bytes: int
+    """Both per image of 640x480, by the conventions of `nets.cost`."""
+    latency_ms: float
+    threads: int
+    """CPU threads that the latency was measured with."""
+    exports: list[Export]
+    """Every format, number of bits and iOS at 640x480; empty if not asked for."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def tables(self) -> Iterator[Table]:
+        """Losses and artefacts; what the network costs; the bytes of its exports."""
+        photos = f"{self.count} {'held-out ' if self.held_out else ''}photos"
+        losses = Table(title=f"{photos}, short side {self.short_side}, {self.perceptual}", caption=_LEGEND)
+        losses.caption_justify = "left"
+        losses.add_column("", no_wrap=True)
+        # With the names cut, a table 80 columns wide.
+        for column in ("content", "style", "total", "bad\nblocks", "worst\nphoto", "checker-\nboard", "border\nerror"):
+            losses.add_column(column, justify="right")
+        for row in self.rows:
+            cells = [f"{value:.3f}" for value in (row.content, row.style, row.total)]
+            cells += [f"{row.bad_blocks:.2%}", f"{row.worst_photo:.2%}", f"{row.checkerboard:.2f}"]
+            losses.add_row(row.name, *cells, f"{round(row.border_error, 2) + 0.0:.2f}")  # no -0.00
+        yield losses
+        cost = Table("", title=f"{self.name} at {WIDTH}x{HEIGHT}", show_header=False)
+        cost.add_column(justify="right")
+        cost.add_row("weights", f"{self.weights:,}")
+        cost.add_row("multiply-accumulates", f"{self.macs:,}")
+        cost.add_row("activation bytes moved, float16", f"{self.activation_bytes:,}")
+        threads = "1 CPU thread" if self.threads == 1 else f"{self.threads} CPU threads"
+        cost.add_row(f"latency here, {threads}, median of {REPEATS}", f"{self.latency_ms:.0f} ms")
+        yield cost
+        if self.exports:
+            yield _export_table(self.exports)
+
+
+_LEGEND = (
+    "bad blocks: black, white or flat where the photo is not. checkerboard: energy at periods of 2 and 4 pixels, the "
+    "photo's being 1. border error: of the frame, in grey levels."
+)
+
+
+def _export_table(exports: Sequence[Export]) -> Table:
+    table = Table("Core ML, bytes", title=f"Exports at {WIDTH}x{HEIGHT}")
+    sizes = {((export.format, export.ios), export.bits): f"{export.bytes:,}" for export in exports}
+    columns = sorted({bits for _, bits in sizes}, reverse=True)
+    for bits in columns:
+        table.add_column(f"{bits} bits", justify="right")
+    for format, ios in dict.fromkeys(kind for kind, _ in sizes):
+        kind = f"{format}, iOS {ios}" if ios > min(IOS) else format
+        table.add_row(kind, *(sizes.get(((format, ios), bits), "") for bits in columns))
+    return table
+
+
+def evaluate_model(
+    model_file: str,
+    *,
+    photos: str,
+    style: str,
+    loss: LossConfig,
+    size: int,
+    all_photos: bool = False,
+    max_photos: int | None = None,
+    exports: bool = True,
+    progress: Progress | None = None,
+) -> ModelReport:
+    """Evaluate the network in a model.safetensors or .ckpt.
+
+    Args:
+        model_file: path or URI.
+        photos: a shard dataset, or anything that `ingest` takes, as for training. The held-out photos are evaluated at
+            their stored size; the style loss's denominator is averaged over 64 training photos, as in training.
+        style: path or URI of the style image, or `builtin:NAME`.
+        loss: loss network, style size and the weights of content and style; the rest is training's.
+        size: short side in pixels of photos that are yet to be ingested; the least of those of a dataset.
+        all_photos: evaluate every photo, and average the denominator over the same, so that `identity` has style loss 1.
+        max_photos: evaluate at most so many, evenly spaced; None means all.
+        exports: convert to every Core ML format and number of bits, for their bytes.
+        progress: called with photos done, photos in all and unusable ones, first of ingest, then of evaluation.
+
+    Raises:
+        ValueError: something is missing or wrong, or no photo is held out; in one sentence, before the work starts.
+        OSError: the photos cannot be read.
+    """
+    if Path(model_file).suffix in (".mlmodel", ".mlpackage"):
+        raise ValueError(
+            f"{model_file}: evaluate takes a model.safetensors or a .ckpt; `tinystyle verify` compares a Core ML file with it"
+        )
+    model = load_model(model_file)
+    style_13hw = photo_tensor(styles.load_style(style, loss.style_size))
+    perceptual = load_perceptual_network(loss.perceptual, loss.perceptual_weights)
+    perceptual.prepare(torch.device("cpu"), torch.float32)
+    dataset = dataset_for_training(photos, size, progress)
+    shards = ShardDataset(dataset)
+    if not (shards.held_out or all_photos):
+        raise ValueError(
+            f"{photos} holds no held-out photo (one in twenty is, by the hash of its pixels); "
+            "give more photos, or evaluate all of them with --all-photos"
+        )
+    chosen = list(range(len(shards))) if all_photos else shards.held_out
+    chosen = evenly_spaced(chosen, max_photos or len(chosen))
+    references = (
+        [photo_tensor(shards.read(index)) for index in chosen]
+        if all_photos
+        else PhotoDataModule(dataset, size, batch_size=1, seed=0).references(REFERENCE_PHOTOS)
+    )
+    losses = Losses(perceptual, StyleTarget.measure(perceptual, style_13hw, references))
+    network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    name = f"{model.config.architecture} {model.config.alpha:g}"
+    candidates = beside_trivial(name, network, style_13hw)
+    rows = quality_rows(candidates, _read(shards, chosen, progress), losses, loss.content_weight, loss.style_weight)
+    cost = network_cost(network, WIDTH, HEIGHT)
+    return ModelReport(
+        model=model_file,
+        photos=photos,
+        style=style,
+        name=name,
+        count=len(chosen),
+        short_side=shards.manifest.size,
+        held_out=not all_photos,
+        perceptual=loss.perceptual,
+        style_size=loss.style_size,
+        content_weight=loss.content_weight,
+        style_weight=loss.style_weight,
+        rows=rows,
+        weights=cost.weights,
+        macs=cost.macs,
+        activation_bytes=cost.activation_bytes,
+        latency_ms=latency_ms(network),
+        threads=torch.get_num_threads(),
+        exports=export_sizes(model) if exports else [],
+    )
+
+
+def _read(shards: ShardDataset, indices: Sequence[int], progress: Progress | None) -> Iterator[Tensor]:
+    """Photos one by one: those held out of a large dataset do not fit into memory together."""
+    for done, index in enumerate(indices):
+        if progress:
+            progress(done, len(indices), 0)
+        yield photo_tensor(shards.read(index))
+    if progress:
+        progress(len(indices), len(indices), 0)
+
+
+@torch.inference_mode()
+def latency_ms(network: nn.Module) -> float:
+    """Milliseconds for one 640x480 image on the CPU, float32: the median of 9 runs, after 2 that do not count."""
+    image = torch.rand(1, 3, HEIGHT, WIDTH).mul(255).contiguous(memory_format=torch.channels_last)
+    times = []
+    for _ in range(WARM_UPS + REPEATS):
+        began = time.perf_counter()
+        network(image)
+        times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times[WARM_UPS:])
+
+
+def export_sizes(model: LoadedModel) -> list[Export]:
+    """The bytes of every Core ML file that the model can be exported to at 640x480."""
+    exports = []
+    with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
+        for format, bits, ios in VARIANTS:
+            out = Path(folder) / f"{bits}-{ios}.{format}"
+            result = export_model(model, format=format, bits=bits, size=(WIDTH, HEIGHT), out=out, ios=ios)
+            exports.append(Export(format, bits, ios, result.bytes))
+    return exports
