@@ -46,6 +46,7 @@ for command in (
     coreml.verify,
     models.evaluate,
     models.stylize,
+    coreml.swift,
     models.networks,
 ):
     app.command()(command)

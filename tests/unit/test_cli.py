@@ -23,7 +23,7 @@ from tests.conftest import synthetic_photo
 from tests.unit.conftest import Run
 from tinystyle import cli
 
-COMMANDS = ("ingest", "train", "export", "verify", "evaluate", "stylize", "networks", "demo")
+COMMANDS = ("ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks", "demo")
 
 
 @pytest.fixture(scope="module")

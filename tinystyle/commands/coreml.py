@@ -1,4 +1,4 @@
-"""`tinystyle export` and `verify`: from a trained network to what an app takes."""
+"""`tinystyle export`, `verify` and `swift`: from a trained network to what an app takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from tinystyle.commands.terminal import FAILED, photo_progress, screen
 from tinystyle.user_errors import errors
 
-__all__ = ["export", "verify"]
+__all__ = ["export", "swift", "verify"]
 
 
 def export(
@@ -101,3 +101,21 @@ def verify(
         screen.print(f"{file}: {result.sentence()}", soft_wrap=True)
     if not result.passed:
         raise typer.Exit(FAILED)
+
+
+def swift(
+    file: Annotated[Path, typer.Argument(help="Core ML file: .mlmodel or .mlpackage.")],
+    out: Annotated[Path, typer.Option(help="Swift file to write; its name is that of the class.")] = Path(
+        "StyleTransfer.swift"
+    ),
+) -> None:
+    """Write the Swift file that runs a Core ML file in an app."""
+    from tinystyle.coreml.reference import read_model
+    from tinystyle.coreml.swift import class_name, swift_source
+    from tinystyle.storage import check_writable, write_bytes
+
+    name = class_name(out)
+    source = swift_source(read_model(file), name)
+    check_writable(out.parent)
+    write_bytes(out, source.encode())
+    screen.print(f"{out}: class {name}, to be added to the app beside {file.name}", soft_wrap=True)
