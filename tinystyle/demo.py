@@ -15,13 +15,15 @@ from tinystyle import storage, styles
 from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
 
 if TYPE_CHECKING:
-    from tinystyle.evaluation import LossRow
+    from tinystyle.evaluation import QualityRow
+    from tinystyle.model_file import LoadedModel
 
 __all__ = ["HELD_OUT", "STEPS", "demo_config", "run_demo", "write_photos"]
 
 STYLE = "builtin:starry-sky"
 HELD_OUT = ("chelsea.png", "china.png")
 TRAINING = ("astronaut.png", "coffee.png", "flower.png", "motorcycle.png", "rocket.png")
+INGEST_SIZE = 256
 SIZE = (640, 480)
 STEPS = 500
 
@@ -39,11 +41,11 @@ def demo_config(photos: Path, steps: int) -> RunConfig:
     )
 
 
-def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[LossRow]:
-    """Write photos, dataset, run, Core ML file and gallery.png below `out`, print what came of it, and return the table's rows.
+def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[QualityRow]:
+    """Write photos, dataset, run, Core ML files and gallery.png below `out`, print what came of it, return the table's rows.
 
     Raises:
-        ValueError: the packages of `tinystyle[demo]` are not installed, or training failed.
+        ValueError: the packages of `tinystyle[demo]` are not installed, training failed, or a file is not the network.
     """
     began = monotonic()
     photos = write_photos(out / "photos")
@@ -55,7 +57,7 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[LossRow]:
     from tinystyle.data.ingest import ingest
     from tinystyle.training.launch import launch, prepare
 
-    ingest(str(out / "photos"), str(out / "dataset"), size=256, held_out=HELD_OUT)
+    ingest(str(out / "photos"), str(out / "dataset"), size=INGEST_SIZE, held_out=HELD_OUT)
     run = out / "run"
     record = prepare(demo_config(out / "dataset", steps), run, resume=True)
     if record.state != "completed":
@@ -67,27 +69,59 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[LossRow]:
     return rows
 
 
-def _finish(out: Path, photos: dict[str, Path], screen: Console) -> list[LossRow]:
-    """Export, evaluate, draw the gallery, print the table and the paths."""
-    from tinystyle.coreml.convert import export_model
+def _finish(out: Path, photos: dict[str, Path], screen: Console) -> list[QualityRow]:
+    """Evaluate, export and verify, draw the gallery; print the tables and the paths."""
+    from tinystyle.evaluation.model_report import evaluate_model
     from tinystyle.model_file import load_model
-    from tinystyle.report import GalleryRow, gallery
-    from tinystyle.stylize import stylize_photos
-    from tinystyle.training.objective import held_out_rows
 
     model_file = out / "run" / "model.safetensors"
-    model = load_model(model_file)
-    exported = export_model(model, format="mlmodel", bits=8, size=SIZE, out=out / "starry-sky.mlmodel")
-    stylised = stylize_photos(model, list(photos.values()), out / "stylized")
+    model, config = load_model(model_file), demo_config(out / "dataset", STEPS)
+    report = evaluate_model(
+        str(model_file), photos=str(out / "dataset"), style=STYLE, loss=config.loss, size=INGEST_SIZE, exports=False
+    )
+    for table in report.tables():
+        screen.print(table)
+    shown = _export(model, out, screen)
+    sheet = _gallery(model, out, photos, f"{shown.stat().st_size:,} bytes")
+    for what, path in (("Core ML, 8 bits", shown), ("model", model_file), ("gallery", sheet)):
+        screen.print(f"{what}: {path} ({path.stat().st_size:,} bytes)", soft_wrap=True)
+    return report.rows
 
-    table = Table("", title="Held-out photos: losses")
-    for column in ("content", "style", "total", "bad blocks"):
+
+def _export(model: LoadedModel, out: Path, screen: Console) -> Path:
+    """Every Core ML file, verified on the held-out photos; returns the one of 8 bits that stands in `out`, with its card."""
+    from tinystyle.coreml import VARIANTS
+    from tinystyle.coreml.card import newest_preview, write_card
+    from tinystyle.coreml.convert import export_model
+    from tinystyle.coreml.verify import verify
+
+    held_out = [(name, Image.open(out / "photos" / name).convert("RGB")) for name in HELD_OUT]
+    preview = newest_preview(str(out / "run" / "model.safetensors"))
+    table = Table("Core ML file", title="Exports at 640x480, read back and compared with the network")
+    for column in ("bits", "bytes", "lowest PSNR, dB"):
         table.add_column(column, justify="right")
-    results = held_out_rows(out / "run", model_file)
-    for row in results:
-        table.add_row(row.name, f"{row.content:.3f}", f"{row.style:.3f}", f"{row.total:.3f}", f"{row.bad_blocks:.2%}")
+    shown = out / "starry-sky.mlmodel"
+    for format, bits, ios in VARIANTS:
+        file = (
+            shown
+            if (format, bits) == ("mlmodel", 8)
+            else out / "coreml" / f"starry-sky-{'int4' if ios == 18 else bits}.{format}"
+        )
+        exported = export_model(model, format=format, bits=bits, size=SIZE, out=file, ios=ios)
+        result = verify(file, model, held_out)
+        if not result.passed:
+            raise ValueError(f"{file}: {result.sentence()}")
+        write_card(exported, model, preview=preview, verification=result.paragraph())
+        table.add_row(str(file.relative_to(out)), str(bits), f"{exported.bytes:,}", f"{result.worst:.1f}")
     screen.print(table)
+    return shown
 
+
+def _gallery(model: LoadedModel, out: Path, photos: dict[str, Path], size: str) -> Path:
+    from tinystyle.report import GalleryRow, gallery
+    from tinystyle.stylize import stylize_photos
+
+    stylised = stylize_photos(model, list(photos.values()), out / "stylized")
     rows = [
         GalleryRow(
             photo=Image.open(photo).convert("RGB"),
@@ -96,17 +130,11 @@ def _finish(out: Path, photos: dict[str, Path], screen: Console) -> list[LossRow
         )
         for (name, photo), result in zip(photos.items(), stylised, strict=True)
     ]
-    sheet = gallery(
-        rows,
-        Image.fromarray(styles.load_style(STYLE, 512)),
-        f"{exported.bytes:,} bytes: {model.config.architecture} {model.config.alpha:g} as Core ML at 8 bits",
-    )
+    title = f"{size}: {model.config.architecture} {model.config.alpha:g} as Core ML at 8 bits"
+    sheet = gallery(rows, Image.fromarray(styles.load_style(STYLE, 512)), title)
     with storage.atomic_path(out / "gallery.png") as temporary:
         sheet.save(temporary, format="PNG")
-    for what, path in (("Core ML, 8 bits", exported.path), ("model", model_file), ("gallery", out / "gallery.png")):
-        size = path.stat().st_size
-        screen.print(f"{what}: {path} ({size:,} bytes)", soft_wrap=True)
-    return results
+    return out / "gallery.png"
 
 
 def write_photos(folder: Path) -> dict[str, Path]:

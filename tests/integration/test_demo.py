@@ -24,6 +24,13 @@ def test_a_shorter_demo_meets_what_the_whole_one_promises(tmp_path: Path) -> Non
     assert (tmp_path / "demo" / "starry-sky.mlmodel").stat().st_size < 16_500
     with Image.open(tmp_path / "demo" / "gallery.png") as sheet:
         assert sheet.width == 1600
+    files = [tmp_path / "demo" / "starry-sky.mlmodel", *(tmp_path / "demo" / "coreml").glob("*.ml*")]
+    files = [file for file in files if file.suffix in (".mlmodel", ".mlpackage")]
+    assert len(files) == 11
+    for file in files:
+        card = file.with_name(f"{file.name}.md").read_text()
+        assert "Verified: 11,868 values are the trained ones" in card
+        assert card.endswith("Not run on Apple hardware.\n")
     text = screen.export_text()
-    for shown in ("colour match", "gallery.png", "starry-sky.mlmodel"):
+    for shown in ("colour match", "gallery.png", "starry-sky.mlmodel", "starry-sky-int4.mlpackage"):
         assert shown in text

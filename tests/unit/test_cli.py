@@ -146,7 +146,6 @@ MISTAKES = {  # command line -> what the one sentence says
     EXPORT + " --format mlmodel --out {bad}/file/x.mlmodel": r"{bad}/file cannot be written to \(.*\); give",
     "stylize {bad}/none {photo} --out {out}": "{bad}/none: no such file; give a model",
     "stylize {model} {bad}/none.png --out {out}": "{bad}/none.png: no such photo",
-    "stylize {model} {photos} --out {out}": "{photos}: is a folder; name the photos in it",
     "stylize {model} {photo} --out {bad}/file": r"{bad}/file cannot be written to \(.*\); give another folder",
     "ingest {bad}/none {out}": "{bad}/none: no such file or folder",
     "ingest {bad}/empty {out}": "{bad}/empty holds no files",
