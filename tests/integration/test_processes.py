@@ -21,7 +21,7 @@ from tinystyle.training.launch import prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
 
-STEPS = 240
+STEPS = 160
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
@@ -98,7 +98,7 @@ def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path:
         process = start(command(dataset, out, precision=precision))
         done = steps_done(out)
         # A random step, far from the end; the lines of a killed run's last steps are dropped when it resumes.
-        wait_for_step(process, out, max(done + 1, 50 * round_ + where.randint(5, 50)))
+        wait_for_step(process, out, max(done + 1, 30 * round_ + where.randint(5, 30)))
         members = family(process)
         descendants = members["command"].children(recursive=True)
         members[victim].send_signal(signal.SIGKILL)

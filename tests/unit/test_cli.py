@@ -23,7 +23,10 @@ from tests.conftest import synthetic_photo
 from tests.unit.conftest import Run
 from tinystyle import cli
 
-COMMANDS = ("ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks", "demo")
+COMMANDS = (
+    "ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks",
+    "models", "promote", "publish", "rollback", "published", "demo",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +142,7 @@ MISTAKES = {  # command line -> what the one sentence says
     EXPORT.replace("{model}", "{bad}/file") + " --format mlmodel": "{bad}/file: not a model that tinystyle saved",
     EXPORT.replace("{model}", "{bad}/model.ckpt") + " --format mlmodel": "{bad}/model.ckpt: not a checkpoint",
     EXPORT + " --format foo": "there is no foo with 8 bits for iOS 16; choose from: mlmodel",
-    EXPORT + " --format mlmodel --bits 5": "there is no mlmodel with 5 bits; choose from: mlmodel with 32, 16",
+    EXPORT + " --format mlmodel --bits 5": "there is no mlmodel with 5 bits for iOS 16; choose from: mlmodel with 32, 16",
     EXPORT + " --format mlmodel --size 640": "--size 640: give WIDTHxHEIGHT",
     EXPORT + " --format mlmodel --size 641x480": "641x480 is not possible: .* the nearest is 640x480",
     EXPORT + ".txt --format mlmodel": "x.mlmodel.txt: the name of this file must end in .mlmodel",
@@ -249,7 +252,7 @@ def test_an_interrupted_ingest_says_how_to_go_on(tmp_path: Path) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
     synthetic_photo(0, 1500, 1000).save(photos / "0.png", compress_level=0)
-    for i in range(1, 200):  # links are enough: the same photo is decoded every time
+    for i in range(1, 600):  # links are enough: the same photo is decoded every time
         (photos / f"{i}.png").hardlink_to(photos / "0.png")
     process = subprocess.Popen(
         [sys.executable, "-m", "tinystyle.cli", "ingest", str(photos), str(out)],

@@ -29,7 +29,9 @@ run(model, photo(64))
 resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 side = int(sys.argv[2])
 run(model, photo(side))
-grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident
+# Not ru_maxrss, which a process has from the one that started it.
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+grown = int(peak.split()[1]) * 1024 - resident
 print(grown, peak_bytes(lambda: run(model, photo(256))) / 256**2 * side**2)
 """
 # Runs the command with so many bytes of address space to take.
@@ -75,7 +77,7 @@ def test_peak_bytes_counts_what_is_alive_together() -> None:
 @linux
 @pytest.mark.parametrize(
     ("architecture", "alpha", "side"),
-    [("small", 0.3, 1000), ("small", 0.3, 1600), ("johnson", 0.5, 700), ("johnson", 0.5, 1100)],
+    [("small", 0.3, 1600), ("johnson", 0.5, 700)],
 )
 def test_the_estimate_is_what_the_process_grows_by(tmp_path: Path, architecture: str, alpha: float, side: int) -> None:
     measured = python("-c", MEASURE, saved(tmp_path, architecture, alpha), str(side))

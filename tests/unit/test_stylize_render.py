@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -13,6 +14,7 @@ from tinystyle.model_file import LoadedModel, save_model
 from tinystyle.nets import build_network
 from tinystyle.stylize import open_model, stylize_image
 
+torch.manual_seed(0)
 CONFIG = NetworkConfig(alpha=0.1)
 MODEL = LoadedModel(build_network(CONFIG).eval(), CONFIG, {})
 PHOTO = synthetic_photo(4, 90, 60)

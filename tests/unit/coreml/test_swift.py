@@ -51,12 +51,13 @@ def source(request: pytest.FixtureRequest, exported: Exported, tmp_path: Path) -
 
 
 def test_what_depends_on_the_model_is_in_the_file(exported: Exported) -> None:
-    text = swift_source(read_model(exported("mlmodel", 8)), "Sky")
-    assert text.startswith("// Sky.swift runs 8.mlmodel")
+    path = exported("mlmodel", 8)
+    text = swift_source(read_model(path), "Sky")
+    assert text.startswith(f"// Sky.swift runs {path.name}")
     assert 'static let inputName = "image"' in text
     assert 'static let outputName = "stylized"' in text
     assert "static let defaultSize = Size(width: 48, height: 32)" in text
-    assert 'init(\n        named name: String = "8", in bundle' in text
+    assert f'init(\n        named name: String = "{path.stem}", in bundle' in text
     assert "//   weights  8 bits" in text
     assert re.search(r"^@available\(iOS 15\.0, macOS 12\.0, \*\)\nfinal class Sky \{$", text, re.MULTILINE)
 
