@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# One more than there are cores: tests that start processes wait for them now and then.
+WORKERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 # Pip reads both names: the first for packages, the second (pip >= 25.3) for what builds them.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
@@ -12,13 +14,20 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: demo test check install format clean
+.PHONY: demo test test-platform-smoke e2e check install format clean stack stack-down deploy
 
 demo: $(INSTALLED)  ## train, export and look at a style in under five minutes
 	$(BIN)/tinystyle demo --out demo
 
 test: $(INSTALLED)  ## the test suite
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-platform-smoke: $(INSTALLED)  ## servers up, S3 to published, servers down
+	$(BIN)/python -m pytest tests/platform -m 'platform and not e2e'
+
+e2e: $(INSTALLED)  ## all of the platform, from a clean state
+	$(BIN)/python -m pytest tests/platform -m platform
+	@echo "e2e: everything passed"
 
 check: $(INSTALLED)  ## lint, formatting and strict types
 	$(BIN)/ruff check .
@@ -37,6 +46,19 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
+
+# Options of `python -m infra.stack up`, such as STACK='--workers 2'.
+STACK ?=
+
+stack: $(INSTALLED)  ## object store, MLflow, Prefect and a worker, in the background
+	$(BIN)/python -m infra.stack up $(STACK)
+
+stack-down: $(INSTALLED)  ## stop them; the data stays
+	$(BIN)/python -m infra.stack down
+
+deploy: $(INSTALLED)  ## apply the deployments of infra/prefect.yaml to the running stack
+	@test -e .stack/env || { echo "no stack here; run make stack first" >&2; exit 2; }
+	set -a; . .stack/env; set +a; $(BIN)/prefect --no-prompt deploy --all --prefect-file infra/prefect.yaml
 
 clean:
 	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache

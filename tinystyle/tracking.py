@@ -1,21 +1,25 @@
 """MLflow: one run per training run, resumed with it. Tracking never stops a training run: after a fault it pauses.
 
-Where it logs to is MLflow's own business: MLFLOW_TRACKING_URI, by default a SQLite file in the current folder.
+Where it logs to is MLflow's own business: MLFLOW_TRACKING_URI, by default a SQLite file in the current folder. The run of a
+sweep is a `Tracker` too; its `run_id` goes to its children, or to their processes as TINYSTYLE_PARENT_RUN.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
-__all__ = ["Tracker", "flatten"]
+from tinystyle.mlflow_connection import quiet, tracking_uri
+from tinystyle.system_metrics import SystemMetrics
 
-DEFAULT_URI = "sqlite:///mlflow.db"
+__all__ = ["PARENT_RUN", "Tracker", "flatten"]
+
+PARENT_RUN = "TINYSTYLE_PARENT_RUN"
+"""Environment variable: id of the MLflow run that every run of this process is a child of."""
 FIRST_PAUSE_SECONDS = 60.0
 """After a fault; doubled by every further one, so that a server that hangs costs a run of hours no more than minutes."""
 
@@ -38,6 +42,7 @@ class Tracker:
         parameters: logged once.
         tags: logged once.
         started: called with the id of a run that was started.
+        parent_run: id of the run that this one is a child of; None means that of the environment, if any.
     """
 
     def __init__(
@@ -48,29 +53,24 @@ class Tracker:
         parameters: dict[str, Any],
         tags: dict[str, str],
         started: Callable[[str], None],
+        parent_run: str | None = None,
     ) -> None:
-        # A server that does not answer must not hold up a GPU for minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         self.run_id = run_id
+        parent_run = parent_run or os.environ.get(PARENT_RUN)
+        self._kinship = {"mlflow.parentRunId": parent_run} if parent_run else {}
         self._experiment, self._run_name, self._parameters, self._tags = experiment, run_name, parameters, tags
         self._started = started
+        self._machine = SystemMetrics()
+        self._last_step: int | None = None
         self._client: Any = None
         self._pause = FIRST_PAUSE_SECONDS
         self._silent_until = 0.0
         self._do(lambda _client, _run_id: None)
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
-        """Log values of a step."""
-
-        def log(client: Any, run_id: str) -> None:
-            from mlflow.entities import Metric
-
-            now = int(time() * 1000)
-            client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
-
-        self._do(log)
+        """Log values of a step, and every ten seconds what the run takes of its machine."""
+        self._last_step = step
+        self._do(lambda client, run_id: _log(client, run_id, step, values | self._machine.due()))
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Upload a file."""
@@ -82,6 +82,8 @@ class Tracker:
 
         def close(client: Any, run_id: str) -> None:
             client.set_terminated(run_id, status)  # first: files may have a store of their own, with faults of its own
+            if self._last_step is not None:  # so that a run of seconds has a reading too
+                _log(client, run_id, self._last_step, self._machine.read())
             for path in artifacts:
                 client.log_artifact(run_id, str(path), folder)
 
@@ -92,8 +94,8 @@ class Tracker:
         if monotonic() < self._silent_until:
             return
         try:
-            with warnings.catch_warnings():  # of MLflow's own parts to each other
-                warnings.simplefilter("ignore")
+            # A server that does not answer must not hold up a GPU for minutes.
+            with quiet(timeout=5, retries=1):
                 client, run_id = self._connect()
                 action(client, run_id)
         except Exception as error:
@@ -115,10 +117,12 @@ class Tracker:
 
         for name in ("alembic", "mlflow"):  # how they set up a database
             logging.getLogger(name).setLevel(logging.ERROR)
-        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
+        client = MlflowClient(tracking_uri())
         if self.run_id is not None:
             try:
                 client.update_run(self.run_id, status="RUNNING")
+                for name, value in self._kinship.items():
+                    client.set_tag(self.run_id, name, value)
             except MlflowException as error:
                 if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     raise
@@ -128,12 +132,19 @@ class Tracker:
             client.log_batch(
                 run_id,
                 params=[Param(name, str(value)) for name, value in self._parameters.items()],
-                tags=[RunTag(name, value) for name, value in self._tags.items()],
+                tags=[RunTag(name, value) for name, value in (self._tags | self._kinship).items()],
             )
             self.run_id = run_id
             self._started(run_id)
         self._client = client
         return client, self.run_id
+
+
+def _log(client: Any, run_id: str, step: int, values: dict[str, float]) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
 
 
 def _experiment_id(client: Any, name: str) -> str:

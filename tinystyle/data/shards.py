@@ -1,4 +1,4 @@
-"""Shards: Arrow IPC files of JPEG photos. Reads a dataset of them at random, and brings a remote one here.
+"""Shards: Arrow IPC files of JPEG photos, and a dataset of them, read at random.
 
 A shard never changes once it stands; a dataset grows by further shards and a new manifest.
 """
@@ -6,11 +6,11 @@ A shard never changes once it stands; a dataset grows by further shards and a ne
 from __future__ import annotations
 
 import bisect
-import hashlib
 import itertools
 import json
+import os
+import weakref
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from tinystyle import storage
+from tinystyle.data.cache import hold_if_cached, sync
 from tinystyle.data.decode import PreparedPhoto
-from tinystyle.data.manifest import FORMAT, MANIFEST, Manifest, Quarantined, ShardInfo
+from tinystyle.data.manifest import FORMAT, Manifest, Quarantined, ShardInfo
 
 __all__ = [
     "Manifest",
@@ -32,11 +33,11 @@ __all__ = [
     "encode_shard",
     "holds_out",
     "read_index",
+    "read_photos",
     "sync",
 ]
 
 _METADATA = b"tinystyle"
-_PARALLEL_FETCHES = 8
 _SCHEMA = pa.schema(
     [
         ("name", pa.string()),
@@ -120,10 +121,21 @@ def read_index(file: Any) -> ShardIndex:
     )
 
 
+def read_photos(data: bytes) -> list[tuple[str, PreparedPhoto]]:
+    """Every photo of a shard file, with its name.
+
+    Raises:
+        ValueError: it is damaged, or no shard.
+    """
+    with pa.ipc.open_file(pa.BufferReader(data)) as reader:
+        rows = reader.get_batch(0).to_pylist()
+    return [(row["name"], PreparedPhoto(row["jpeg"], row["sha256"], row["width"], row["height"])) for row in rows]
+
+
 class ShardDataset:
     """A local shard dataset, memory-mapped. Photos have indices 0..len-1, in the shards' order.
 
-    Pickles as its path, so a worker process opens its own.
+    Pickles as its path, so a worker process opens its own. One in the cache is not removed from it while this exists.
 
     Args:
         path: folder with manifest.json and the shards.
@@ -134,6 +146,8 @@ class ShardDataset:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        if (lock := hold_if_cached(self.path)) is not None:
+            weakref.finalize(self, os.close, lock)
         self.manifest = Manifest.read(self.path)
         self._starts = list(itertools.accumulate((shard.count for shard in self.manifest.shards), initial=0))
         self._batches = [self._open(shard) for shard in self.manifest.shards]
@@ -201,39 +215,3 @@ class ShardDataset:
 
 def _damaged(path: Path) -> str:
     return f"{path} is damaged; remove the dataset and fetch or ingest it again"
-
-
-def sync(dataset: str) -> Path:
-    """A local path of a dataset: itself where it is local, else a copy in the cache, fetched as far as it differs.
-
-    Every shard is compared with its checksum. May be interrupted, and run by several processes at once.
-
-    Raises:
-        ValueError: there is no dataset.
-        OSError: it cannot be fetched, or what came differs from its checksum.
-    """
-    if not storage.is_remote(dataset):
-        return Path(dataset.removeprefix("file://")).expanduser()
-    manifest = Manifest.read(dataset)
-    name, key = dataset.rstrip("/").rsplit("/", 1)[-1], hashlib.sha256(dataset.rstrip("/").encode()).hexdigest()
-    folder = storage.cache_dir("datasets") / f"{name}-{key[:16]}"
-
-    def bring(shard: ShardInfo) -> None:
-        path = folder / shard.file
-        if path.is_file() and path.stat().st_size == shard.bytes and storage.sha256(path) == shard.sha256:
-            return
-        with storage.atomic_path(path) as temporary:
-            storage.copy(storage.join(dataset, shard.file), temporary)
-            if storage.sha256(temporary) != shard.sha256:
-                raise OSError(
-                    f"{storage.join(dataset, shard.file)} differs from its checksum; ingest the dataset again"
-                )
-
-    with ThreadPoolExecutor(_PARALLEL_FETCHES) as threads:
-        try:
-            list(threads.map(bring, manifest.shards))
-        finally:
-            threads.shutdown(cancel_futures=True)
-    if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != manifest.to_json():
-        storage.write_bytes(folder / MANIFEST, manifest.to_json())
-    return folder

@@ -1,0 +1,67 @@
+"""Shows a training that runs in child processes: a progress artifact and lines of log, from its metrics.jsonl."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+__all__ = ["shown"]
+
+LOOK_SECONDS = 5.0
+LINE_SECONDS = 30.0
+TAIL = 4096
+"""Bytes at the end of metrics.jsonl that hold its last line."""
+
+
+@contextmanager
+def shown(run: Path, steps: int, log: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> Iterator[None]:
+    """While the block runs, show how far the training in the folder `run` is; a server that is away stops nothing."""
+    artifact: Any = create_progress_artifact(0.0, description="steps trained")
+    ended = threading.Event()
+
+    def watch() -> None:
+        said = monotonic() - LINE_SECONDS
+        last = -1
+        while True:
+            over = ended.wait(LOOK_SECONDS)
+            step, text = _newest(run / "metrics.jsonl")
+            if step > last:
+                last = step
+                with suppress(Exception):
+                    update_progress_artifact(artifact, 100 * step / steps, f"step {step} of {steps}: {text}")
+                if over or monotonic() - said >= LINE_SECONDS:
+                    said = monotonic()
+                    log.info("step %d of %d: %s", step, steps, text)
+            if over:
+                return
+
+    watcher = threading.Thread(target=watch, name="watch-training", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _newest(metrics: Path) -> tuple[int, str]:
+    """The last step, and what is to be said of it; -1 before the first."""
+    try:
+        with metrics.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - TAIL))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return -1, ""
+    if len(lines) < 2:
+        return -1, ""
+    values = json.loads(lines[-2])  # the last that is whole
+    losses = ", ".join(f"{name} {values[name]:.3f}" for name in ("content", "style", "total"))
+    return values["step"], f"{losses}, {values['images_per_second']:.1f} images/s"

@@ -1,0 +1,101 @@
+"""The flow `publish`: a registered version's files to where apps take them, checked there, with links for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
+
+from flows.faults import NETWORK, failed
+from tinystyle import storage
+from tinystyle.publishing import DEFAULT_ROOT, PublishedVersion, check_published, presign, read_index
+from tinystyle.publishing import publish as publish_version
+
+__all__ = ["publish"]
+
+
+@task(name="publish-files", **NETWORK)
+def publish_files(style: str, version: str, root: str) -> PublishedVersion:
+    """Fetch from the model registry, upload, put into the index; a retry goes on where it stopped."""
+    from tinystyle import registry
+
+    found = registry.find(style, version)
+    published = publish_version(found, root, reason=f"as {version}")
+    get_run_logger().info("version %d of %s: %d Core ML files at %s", found.version, style, len(published.files), root)
+    return published
+
+
+@task(name="check-files", **NETWORK)
+def check_files(style: str, version: int, root: str) -> PublishedVersion:
+    """Download all of the version and compare it with its checksums."""
+    published = check_published(style, root, version)
+    get_run_logger().info("every file of version %d of %s is as it was verified", version, style)
+    return published
+
+
+@task(name="link-page", **NETWORK)
+def link_page(published: PublishedVersion, root: str, hours: int) -> str:
+    """The artifact of the run: a table of files, with links that last some hours."""
+    page = markdown(published, root, hours)
+    create_markdown_artifact(
+        key=f"published-{published.style}",
+        markdown=page,
+        description=f"Version {published.version} of {published.style}; its links last {hours} hours",
+    )
+    return page
+
+
+@flow(name="publish", flow_run_name="{style} {version}")
+def publish(style: str, version: str = "champion", root: str = DEFAULT_ROOT, presign_hours: int = 24) -> Any:
+    """Publish a style's Core ML files for apps, and make them the current ones.
+
+    What is published never changes: run again it does nothing, and undoes no rollback.
+
+    Args:
+        style: Name of the style in the model registry.
+        version: Number, or alias such as champion.
+        root: s3://BUCKET[/PREFIX] to publish to.
+        presign_hours: For so long anybody can open the links of this run's artifact; 1 to 168.
+
+    Returns:
+        style, version (a number), current (what the index points to), files (how many).
+    """
+    try:
+        if not 1 <= presign_hours <= 168:
+            raise ValueError(f"presign_hours {presign_hours}: links last from 1 hour to a week (168)")
+        published = publish_files(style, version, root)
+        check_files(style, published.version, root)
+        link_page(published, root, presign_hours)
+        current = read_index(root).style(style)
+    except (ValueError, OSError) as error:
+        return failed(error)
+    assert current is not None
+    return {"style": style, "version": published.version, "current": current.current, "files": len(published.files)}
+
+
+def markdown(published: PublishedVersion, root: str, hours: int) -> str:
+    """Files of a version as a table with presigned links."""
+
+    def link(url: str) -> str:
+        return f"[{url.rpartition('/')[2]}]({presign(storage.join(root, url), hours * 3600)})"
+
+    lines = [
+        f"# {published.style}, version {published.version}",
+        "",
+        f"At `{storage.join(root, published.style, str(published.version))}`. The links last {hours} hours.",
+        "",
+        "| file | bits | bytes | image sizes | iOS | PSNR, dB | card | SHA-256 |",
+        "|---|---:|---:|---|---:|---:|---|---|",
+    ]
+    for file in published.files:
+        lines.append(
+            f"| {link(file.url)} | {file.bits} | {file.bytes:,} | {file.sizes} | {file.minimum_ios} | {file.psnr:.1f} "
+            f"| {link(file.card)} | `{file.sha256}` |"
+        )
+    lines += ["", f"{link(published.swift)} runs them in an app; {link(published.model)}; {link(published.checksums)}"]
+    previews = [file.preview for file in published.files if file.preview]
+    if previews:
+        lines += ["", f"![photos and stylised photos]({presign(storage.join(root, previews[0]), hours * 3600)})"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,80 @@
+"""What a train-style run leaves: its state, a page for people, and the result for flows on other machines."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Crashed, Failed
+
+if TYPE_CHECKING:
+    from tinystyle.coreml.listing import CoreMLFile
+    from tinystyle.evaluation.model_report import ModelReport
+    from tinystyle.registry import ModelVersion
+    from tinystyle.training.record import RunRecord
+
+__all__ = ["RESULT", "result_of", "run_link", "show_result", "skipped_state", "unfinished_state"]
+
+RESULT = "train-style-result"
+"""Key of the artifact that holds what the flow returns."""
+
+
+@task(name="show-result", cache_policy=NO_CACHE)
+def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFile]) -> None:
+    """The artifacts of the flow run: a page for people, and the result for other flows."""
+    page = f"# {version.style}, version {version.version}\n\n"
+    page += f"{report.name}: {report.weights:,} weights. {run_link(version.run_id)}\n\n"
+    page += f"On {report.count} held-out photos:\n\n"
+    page += "| | content | style | total | bad blocks |\n|---|---:|---:|---:|---:|\n"
+    for row in report.rows:
+        page += f"| {row.name} | {row.content:.3f} | {row.style:.3f} | {row.total:.3f} | {row.bad_blocks:.2%} |\n"
+    page += "\n| Core ML file, verified | bytes | PSNR, dB | iOS |\n|---|---:|---:|---:|\n"
+    for file in files:
+        page += f"| {file.name} | {file.bytes:,} | {file.psnr:.1f} | {file.minimum_ios} |\n"
+    create_markdown_artifact(page, key=f"trained-{version.style}", description=f"Version {version.version}")
+    create_table_artifact([result_of(version, skipped=False)], key=RESULT)
+
+
+def run_link(run_id: str) -> str:
+    """To the run in MLflow's UI, where there is one."""
+    from tinystyle.mlflow_connection import connect, tracking_uri
+
+    if not tracking_uri().startswith("http"):
+        return f"MLflow run `{run_id}`."
+    with connect() as client:
+        experiment = client.get_run(run_id).info.experiment_id
+    address = re.sub("//[^/@]*@", "//", tracking_uri()).rstrip("/")  # an address may hold a password
+    return f"[The run in MLflow]({address}/#/experiments/{experiment}/runs/{run_id})."
+
+
+def result_of(version: ModelVersion, skipped: bool) -> dict[str, Any]:
+    """What train-style returns."""
+    names = {"style": version.style, "version": version.version, "run_id": version.run_id}
+    return {**names, "key": version.tags.get("key", ""), "skipped": skipped}
+
+
+def skipped_state(version: ModelVersion) -> State[Any]:
+    """Of a run that found its version registered."""
+    message = f"{version.style} version {version.version} is this very run, trained before; force trains it again"
+    get_run_logger().info(message)
+    create_table_artifact([result_of(version, skipped=True)], key=RESULT, description=message)
+    return Completed(message=message, data=result_of(version, skipped=True))
+
+
+def unfinished_state(record: RunRecord) -> State[Any]:
+    """The state of a run whose training did not end well; one that was stopped goes on when it is run again."""
+    message = f"training {record.message}" if record.state == "stopped" else record.message
+    if record.state != "stopped":
+        get_run_logger().error(message)
+        return Failed(message=message)
+    message += "; run it again to go on from there"
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(flow_run.id).state if flow_run.id else None
+    return Cancelled(message=message) if state and state.is_cancelling() else Crashed(message=message)

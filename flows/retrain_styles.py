@@ -1,0 +1,199 @@
+"""The flow `retrain-styles`: trains what the catalogue asks for and nobody has trained, and judges it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from flows.faults import NETWORK, failed, sentence
+from flows.train_style import registered
+from flows.trainings import run_trainings
+from tinystyle.catalogue import StyleEntry, Training, load_catalogue
+
+if TYPE_CHECKING:
+    from tinystyle.registry import ModelVersion
+
+__all__ = ["retrain_styles"]
+
+JUDGED = "decision.gates"
+"""Tag of a version: what the gates made of it."""
+
+
+@dataclass
+class Work:
+    """One network of the catalogue, and what has become of it."""
+
+    entry: StyleEntry
+    training: Training
+    version: ModelVersion | None = None
+    """What this training has made; None before, or if it failed."""
+    trained: bool = False
+    """By this flow run."""
+    fault: str = ""
+    decision: str = ""
+
+    @property
+    def undecided(self) -> bool:
+        """Registered, by whomever, and not yet judged."""
+        return self.version is not None and JUDGED not in self.version.tags
+
+
+@flow(name="retrain-styles")
+def retrain_styles(
+    catalogue: str = "infra/catalogue.yaml",
+    dry_run: bool = False,
+    checkpoints: str = "s3://checkpoints",
+    spread: bool = True,
+) -> dict[str, Any]:
+    """Train the networks of a style catalogue that are new or changed, and judge each beside the champion.
+
+    What passes the gates (verified, within its budget, not collapsed, total loss within the margin of the champion's, both
+    measured now) gets the alias candidate. The champion is changed by `tinystyle promote`, or here where the catalogue says
+    auto_promote: true. Nothing new or changed, nothing done.
+
+    Args:
+        catalogue: YAML file with the styles: a path in the checkout, or a URI.
+        dry_run: Only say what would be trained.
+        checkpoints: Folder or URI, below which the runs keep their checkpoints.
+        spread: Train as flow runs of their own on the work pool; otherwise one after the other in this one.
+    """
+    try:
+        works = [compare(entry, training) for entry, training in read(catalogue)]
+        due = [work for work in works if work.version is None and not work.fault]
+        if not dry_run:
+            train_due(due, checkpoints, spread)
+            for work in works:
+                judge_if_undecided(work)
+        return _state(catalogue, works, len(due), dry_run)  # type: ignore[no-any-return]
+    except (ValueError, OSError) as error:
+        return failed(error)  # type: ignore[return-value]
+
+
+@task(name="read-catalogue", **NETWORK)
+def read(catalogue: str) -> list[tuple[StyleEntry, Training]]:
+    """Every network that the catalogue asks for."""
+    entries = [entry for entry in load_catalogue(catalogue).styles if entry.enabled]
+    return [(entry, training) for entry in entries for training in entry.trainings]
+
+
+@task(name="compare", task_run_name="compare {training.name}", **NETWORK)
+def compare(entry: StyleEntry, training: Training) -> Work:
+    """Whether this very training has been done, by its run key; a style that cannot be read is no affair of the others."""
+    try:
+        version = registered(training)
+    except ValueError as error:
+        get_run_logger().error("%s: %s", training.name, sentence(error))
+        return Work(entry, training, fault=sentence(error))
+    state = f"unchanged, version {version.version}" if version else "new or changed"
+    get_run_logger().info("%s: %s", training.name, state)
+    return Work(entry, training, version)
+
+
+def train_due(due: list[Work], checkpoints: str, spread: bool) -> None:
+    """Train; what came of it stands in each work."""
+    asked = [{**work.training.model_dump(), "checkpoints": checkpoints} for work in due]
+    for work, outcome in zip(due, run_trainings(asked, spread=spread) if asked else [], strict=True):
+        work.version, work.trained = outcome.version, outcome.version is not None and not outcome.skipped
+        work.fault = "" if outcome.version else outcome.message
+
+
+@task(name="judge", task_run_name="judge {work.training.name}", **NETWORK)
+def decide(work: Work) -> None:
+    """Measure the version and the champion, and give or refuse the aliases; the reason is recorded in the registry."""
+    from tinystyle import registry
+    from tinystyle.gates import judge
+
+    version = work.version
+    assert version is not None
+    there = registry.versions(version.style)
+    champion = next((other for other in there if registry.CHAMPION in other.aliases), None)
+    if champion and champion.version == version.version:
+        work.decision = "accepted: the champion already"
+    else:
+        evidence = _evidence(version, work.training)
+        decision = judge(evidence, _evidence(champion, work.training) if champion else None, work.entry)
+        work.decision = decision.sentence()
+        if decision.accepted:
+            registry.assign(version.style, registry.CANDIDATE, version.version, work.decision)
+        if decision.accepted and work.entry.auto_promote:
+            registry.assign(version.style, registry.CHAMPION, version.version, f"auto_promote; {work.decision}")
+    registry.annotate(version.style, version.version, {JUDGED: work.decision})  # last: until then it is judged again
+    work.version = registry.find(version.style, version.version)
+    get_run_logger().info("%s version %d %s", version.style, version.version, work.decision)
+
+
+def judge_if_undecided(work: Work) -> None:
+    """Judge; what cannot be judged, as where the champion's files are damaged, is no affair of the others."""
+    if work.undecided:
+        try:
+            decide(work)
+        except ValueError as error:
+            work.fault = sentence(error)
+
+
+def _evidence(version: ModelVersion, training: Training) -> Any:
+    from tinystyle import registry
+    from tinystyle.gates import measure
+
+    with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
+        folder = registry.fetch(version, Path(scratch) / "model")
+        return measure(f"version {version.version}", folder, training)
+
+
+def _state(catalogue: str, works: list[Work], due: int, dry_run: bool) -> Any:
+    """The artifact, and the state that the flow run ends in."""
+    trained = sum(work.trained for work in works)
+    faults = [f"{work.training.name}: {work.fault}" for work in works if work.fault]
+    if dry_run:
+        message = f"{due} of {len(works)} networks would be trained"
+    elif not due and not faults and not any(work.decision for work in works):
+        message = f"nothing to do: all {len(works)} networks are trained and judged"
+    else:
+        judged = sum(bool(work.decision) for work in works)
+        message = f"{trained} of {len(works)} networks trained, {judged} judged"
+    if faults:
+        message += f"; failed: {'; '.join(faults)}"
+    rows = [_row(work, dry_run) for work in works]
+    create_markdown_artifact(markdown(catalogue, message, rows), key="retrain-styles", description=message[:200])
+    get_run_logger().info(message)
+    data = {"trained": trained, "due": due, "styles": rows}
+    return Failed(message=message) if faults else Completed(message=message, data=data)
+
+
+def _row(work: Work, dry_run: bool) -> dict[str, Any]:
+    if work.fault:
+        state = "failed"
+    elif work.version is None:
+        state = "to be trained" if dry_run else "not trained"
+    else:
+        state = "trained" if work.trained else "unchanged"
+    return {
+        "style": work.training.name,
+        "state": state,
+        "version": work.version.version if work.version else None,
+        "aliases": list(work.version.aliases) if work.version else [],
+        "decision": work.fault or work.decision,
+    }
+
+
+def markdown(catalogue: str, message: str, rows: list[dict[str, Any]]) -> str:
+    """What was done and why."""
+    lines = [f"# {catalogue}", "", message, "", "| style | state | version | aliases | why |", "|---|---|---:|---|---|"]
+    for row in rows:
+        version = "" if row["version"] is None else row["version"]
+        lines.append(
+            f"| {row['style']} | {row['state']} | {version} | {', '.join(row['aliases'])} | {row['decision']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(json.dumps(retrain_styles(dry_run=True), indent=2))

@@ -1,0 +1,243 @@
+"""The flow `sweep-styles`: every combination of styles, alphas and architectures, trained and compared."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows.faults import NETWORK, failed, sentence
+from flows.results import run_link
+from flows.trainings import Outcome, run_trainings
+from tinystyle.catalogue import Training
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from tinystyle.tracking import Tracker
+
+__all__ = ["sweep_styles"]
+
+EXPERIMENT = "sweeps"
+FIGURES = ("weights", "bytes", "psnr", "content", "style_loss", "total")
+"""Tags of a version that are columns of the table."""
+
+
+@flow(name="sweep-styles")
+def sweep_styles(
+    styles: list[str],
+    alphas: list[float] = [0.3],  # noqa: B006  Prefect shows them in the form
+    architectures: list[str] = ["small"],  # noqa: B006
+    photos: str = "s3://coco/datasets/coco",
+    steps: int = 4000,
+    size: int = 256,
+    batch_size: int = 4,
+    seed: int = 0,
+    perceptual: str = "vgg16",
+    perceptual_weights: str | None = None,
+    style_weight: float = 2.0,
+    files: list[str] = ["mlmodel-8"],  # noqa: B006
+    export_size: str = "640x480",
+    checkpoints: str = "s3://checkpoints",
+    force: bool = False,
+    spread: bool = True,
+) -> dict[str, Any]:
+    """Train every combination of styles, alphas and architectures, and compare them in a table and a gallery.
+
+    One that fails does not stop the others; the report says what is missing and why. What is registered already is not
+    trained again.
+
+    Args:
+        styles: Style images: URIs, paths on the worker, or builtin:NAME (mosaic, starry-sky, wave).
+        alphas: Widths of the networks.
+        architectures: Of the networks: "small", "johnson".
+        photos: Dataset to train on, made by ingest-coco or `tinystyle ingest`.
+        steps: Training steps.
+        size: Side of the training crops in pixels.
+        batch_size: Photos per step.
+        seed: Of initial weights, data order and augmentation.
+        perceptual: Loss network, vgg16 or efficientnet-lite0.
+        perceptual_weights: URI of its weights (.pth, .safetensors). By default the official file, fetched once.
+        style_weight: Weight of the style loss; more is more style and less photo.
+        files: Core ML files, such as mlmodel-8, mlpackage-8, mlpackage-int4.
+        export_size: Image size of these files, WIDTHxHEIGHT.
+        checkpoints: Folder or URI, below which the runs keep their checkpoints.
+        force: Train again what is registered already.
+        spread: As flow runs of their own on the work pool; otherwise one after the other in this one.
+    """
+    common = {
+        "photos": photos,
+        "steps": steps,
+        "size": size,
+        "batch_size": batch_size,
+        "seed": seed,
+        "perceptual": perceptual,
+        "perceptual_weights": perceptual_weights,
+        "style_weight": style_weight,
+        "files": files,
+        "export_size": export_size,
+    }
+    try:
+        trainings = combinations(styles, alphas, architectures, common)
+        tracker = begin({"styles": styles, "alphas": alphas, "architectures": architectures, **common})
+        asked = [
+            {**training.model_dump(), "checkpoints": checkpoints, "parent_run": tracker.run_id, "force": force}
+            for training in trainings
+        ]
+        try:
+            outcomes = run_trainings(asked, spread=spread)
+        except BaseException:
+            tracker.finish("KILLED")
+            raise
+        report = report_on(outcomes, tracker, photos)
+    except (ValueError, OSError) as error:
+        return failed(error)  # type: ignore[return-value]
+    message = f"{report['registered']} of {len(outcomes)} registered"
+    if report["missing"]:
+        message += f"; missing: {'; '.join(report['missing'])}"
+    # Not failed while anything came of it: the report, which says what is missing, is the result.
+    return Completed(message=message, data=report) if report["registered"] else Failed(message=message)  # type: ignore[return-value]
+
+
+def combinations(
+    styles: list[str], alphas: list[float], architectures: list[str], common: dict[str, Any]
+) -> list[Training]:
+    """What is to be trained.
+
+    Raises:
+        ValueError: a value is not possible, a list is empty, or two styles would be one registered model.
+    """
+    for name, values in (("styles", styles), ("alphas", alphas), ("architectures", architectures)):
+        if not values or len(set(values)) < len(values):
+            raise ValueError(f"{name}: give at least one, and each once")
+    trainings = [
+        Training(style=style, name="", alpha=alpha, architecture=architecture, **common)
+        for style, alpha, architecture in itertools.product(styles, alphas, architectures)
+    ]
+    for training in trainings:
+        training.config()
+    names = {training.style: training.name for training in trainings}
+    if len(set(names.values())) < len(styles):
+        raise ValueError(f"styles: their images are called alike ({', '.join(sorted(names.values()))}); rename one")
+    return trainings
+
+
+@task(name="begin", **NETWORK)
+def begin(parameters: dict[str, Any]) -> Tracker:
+    """The MLflow run that those of the networks are children of."""
+    from tinystyle.tracking import Tracker
+
+    tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
+    tracker = Tracker(EXPERIMENT, str(flow_run.name or "sweep"), None, parameters, tags, lambda _: None)
+    if tracker.run_id is None:
+        raise OSError("MLflow does not take the run; see what its server says, and try again")
+    return tracker
+
+
+@task(name="report", **NETWORK)
+def report_on(outcomes: list[Outcome], tracker: Tracker, photos: str) -> dict[str, Any]:
+    """The comparison: an artifact here; sweep.json, sweep.md and gallery.png in MLflow."""
+    rows = [_row(outcome) for outcome in outcomes]
+    missing = [f"{_label(row)}: {row['message']}" for row in rows if row["version"] is None]
+    report = {
+        "run_id": tracker.run_id,
+        "registered": sum(row["version"] is not None for row in rows),
+        "missing": missing,
+        "rows": rows,
+    }
+    page = markdown(rows, missing) + f"\nTable and gallery: {run_link(str(tracker.run_id))}\n"
+    with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
+        folder = Path(scratch)
+        (folder / "sweep.json").write_text(json.dumps(report, indent=2) + "\n")
+        (folder / "sweep.md").write_text(page)
+        sheet = _gallery(outcomes, photos, folder)
+        if sheet:
+            sheet.save(folder / "gallery.png")
+        files = (folder / name for name in ("sweep.json", "sweep.md", "gallery.png"))
+        tracker.finish("FINISHED" if report["registered"] else "FAILED", tuple(file for file in files if file.exists()))
+    create_markdown_artifact(page, key="sweep", description=f"{report['registered']} of {len(rows)} registered")
+    return report
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    asked, version = outcome.parameters, outcome.version
+    return {
+        "style": asked["name"],
+        "image": asked["style"],
+        "alpha": asked["alpha"],
+        "architecture": asked["architecture"],
+        "version": version.version if version else None,
+        "run_id": version.run_id if version else None,
+        **{name: _number(version.tags.get(name, "")) if version else None for name in FIGURES},
+        "state": outcome.state,
+        "skipped": outcome.skipped,
+        "message": outcome.message,
+    }
+
+
+def _number(text: str) -> float | int | None:
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return None
+
+
+def _label(row: dict[str, Any]) -> str:
+    return f"{row['style']} {row['architecture']} {row['alpha']:g}"
+
+
+def markdown(rows: list[dict[str, Any]], missing: list[str]) -> str:
+    """The table, and what is missing from it."""
+    lines = [
+        "| style | architecture | alpha | version | " + " | ".join(name.replace("_", " ") for name in FIGURES) + " |"
+    ]
+    lines.append("|---|---|---:|---:|" + "---:|" * len(FIGURES))
+    for row in rows:
+        figures = [f"{row[name]:,}" if row[name] is not None else "" for name in FIGURES]
+        version = row["version"] if row["version"] is not None else row["state"].lower()
+        cells = [row["style"], row["architecture"], f"{row['alpha']:g}", str(version), *figures]
+        lines.append("| " + " | ".join(cells) + " |")
+    if missing:
+        lines += ["", f"Missing, {len(missing)} of {len(rows)}:", "", *(f"- {what}" for what in missing)]
+    return "\n".join(lines) + "\n"
+
+
+def _gallery(outcomes: list[Outcome], photos: str, scratch: Path) -> Image.Image | None:
+    """One held-out photo through every network; None where none was registered."""
+    from tinystyle import registry
+    from tinystyle.coreml.verification_photos import verification_photos
+    from tinystyle.model_file import load_model
+    from tinystyle.report import GalleryRow, gallery
+    from tinystyle.stylize import stylize_image
+
+    if not any(outcome.version for outcome in outcomes):
+        return None
+    _, photo = next(iter(verification_photos(photos, 1)))
+    rows = []
+    for index, outcome in enumerate(outcomes):
+        if outcome.version is None:
+            continue
+        try:
+            folder = registry.fetch(outcome.version, scratch / str(index))
+        except (ValueError, OSError) as error:
+            get_run_logger().warning("not in the gallery: %s", sentence(error))
+            continue
+        stylised = stylize_image(load_model(folder / "model" / "model.safetensors"), photo)
+        asked = outcome.parameters
+        caption = (
+            f"{asked['name']} {asked['architecture']} {asked['alpha']:g}\n{outcome.version.tags.get('bytes', '')} bytes"
+        )
+        rows.append(GalleryRow(photo=photo, stylised=stylised, caption=caption))
+    return gallery(rows, None, f"{len(rows)} networks, one photo that none has seen") if rows else None
+
+
+if __name__ == "__main__":
+    print(json.dumps(sweep_styles(["builtin:starry-sky", "builtin:wave"], [0.2, 0.3]), indent=2))

@@ -1,0 +1,297 @@
+"""The flow `train-style`: from a style image to a registered network with verified Core ML files."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from flows.accelerator import own_accelerator
+from flows.faults import NETWORK, failed
+from flows.progress import shown
+from flows.results import result_of, show_result, skipped_state, unfinished_state
+from tinystyle import storage
+from tinystyle.catalogue import Training, run_keys, style_name
+
+if TYPE_CHECKING:
+    from tinystyle.coreml.listing import CoreMLFile
+    from tinystyle.evaluation.model_report import ModelReport
+    from tinystyle.registry import ModelVersion
+    from tinystyle.training.record import RunRecord
+
+__all__ = ["registered", "train_style"]
+
+EVALUATION_PHOTOS = 64
+"""At most so many held-out photos: a large dataset has thousands, at half a second each."""
+VERIFICATION_PHOTOS = 8
+
+
+def _run_name() -> str:
+    """What the UI calls a run; never an obstacle to it."""
+    given = flow_run.parameters
+    try:
+        return f"{given.get('name') or style_name(given['style'])} {given['architecture']} {given['alpha']:g}"
+    except (KeyError, TypeError, ValueError):
+        return "train-style"
+
+
+@flow(name="train-style", flow_run_name=_run_name)
+def train_style(
+    style: str,
+    alpha: float = 0.3,
+    architecture: str = "small",
+    name: str | None = None,
+    photos: str = "s3://coco/datasets/coco",
+    steps: int = 4000,
+    size: int = 256,
+    batch_size: int = 4,
+    seed: int = 0,
+    perceptual: str = "vgg16",
+    perceptual_weights: str | None = None,
+    style_weight: float = 2.0,
+    files: list[str] = ["mlmodel-8"],  # noqa: B006  Prefect shows it in the form
+    export_size: str = "640x480",
+    checkpoints: str = "s3://checkpoints",
+    parent_run: str | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Train a network on one style, prove its Core ML files, log it all to MLflow and register a version.
+
+    A run that was interrupted goes on from its last checkpoint when it is retried or started again. What is registered
+    already is not trained again.
+
+    Args:
+        style: Style image: URI, path on the worker, or builtin:NAME (mosaic, starry-sky, wave).
+        alpha: Width of the network; 0.3 of "small" has 11,868 weights.
+        architecture: "small" or "johnson"; `tinystyle networks` lists all, with what they cost.
+        name: Name of the registered model, of a-z, 0-9 and dashes. By default that of the style image.
+        photos: Dataset to train on, made by ingest-coco or `tinystyle ingest`.
+        steps: Training steps.
+        size: Side of the training crops in pixels.
+        batch_size: Photos per step.
+        seed: Of initial weights, data order and augmentation.
+        perceptual: Loss network, vgg16 or efficientnet-lite0.
+        perceptual_weights: URI of its weights (.pth, .safetensors). By default the official file, fetched once.
+        style_weight: Weight of the style loss; more is more style and less photo.
+        files: Core ML files, such as mlmodel-8, mlpackage-8, mlpackage-int4.
+        export_size: Image size of these files, WIDTHxHEIGHT.
+        checkpoints: Folder or URI, below which the run keeps its checkpoints.
+        parent_run: Id of an MLflow run that this one is a part of.
+        force: Train again what is registered already.
+    """
+    try:
+        training = Training(
+            style=style,
+            name=name or "",
+            alpha=alpha,
+            architecture=architecture,
+            photos=photos,
+            steps=steps,
+            size=size,
+            batch_size=batch_size,
+            seed=seed,
+            perceptual=perceptual,
+            perceptual_weights=perceptual_weights,
+            style_weight=style_weight,
+            files=files,
+            export_size=export_size,
+        )
+        standing = check(training, checkpoints)
+        if standing and not force:
+            return skipped_state(standing)  # type: ignore[return-value]
+        sync_dataset(training)
+        with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
+            return _train(training, checkpoints, parent_run, force, Path(scratch))  # type: ignore[return-value]
+    except (ValueError, OSError) as error:
+        return failed(error)  # type: ignore[return-value]
+
+
+def _train(training: Training, checkpoints: str, parent_run: str | None, force: bool, scratch: Path) -> State[Any]:
+    """The steps that cost something, to the state that the flow run ends in."""
+    run, model = scratch / "run", scratch / "model"
+    record = train(training, checkpoints, parent_run, force, run)
+    if record.state != "completed":
+        return unfinished_state(record)
+    report = evaluate(training, run)
+    files = assemble_files(training, run, report, model)
+    version = log_and_register(training, run, model, report, files)
+    show_result(version, report, files)
+    message = (
+        f"{training.name} version {version.version}: total loss {report.rows[-1].total:.4f}, {files[0].bytes:,} bytes"
+    )
+    return Completed(message=message, data=result_of(version, skipped=False))
+
+
+@task(name="check", **NETWORK)
+def check(training: Training, checkpoints: str) -> ModelVersion | None:
+    """Everything that can be known to be wrong, before anything is spent; the version that this run made before, if any."""
+    from tinystyle import nets
+    from tinystyle.coreml.listing import check_files
+    from tinystyle.coreml.sizes import ImageSizes
+    from tinystyle.data.manifest import Manifest
+    from tinystyle.nets import build_network
+
+    config = training.config(checkpoints)
+    nets.check_architecture(training.architecture)
+    for format, _, _ in check_files(training.files):
+        ImageSizes.parse(training.export_size).check(format, build_network(config.network).stride)
+    manifest = Manifest.read(training.photos)
+    if manifest.size < training.size:
+        raise ValueError(
+            f"photos {training.photos}: they have {manifest.size} pixels, a size of {training.size} is asked for"
+        )
+    if not manifest.held_out or manifest.count == len(manifest.held_out):
+        raise ValueError(
+            f"photos {training.photos}: {manifest.count} photos, {len(manifest.held_out)} held out; ingest more"
+        )
+    probe = storage.join(checkpoints, f".write-test-{flow_run.id or 'here'}")
+    storage.write_bytes(probe, b"")
+    storage.remove(probe)
+    return registered(training)
+
+
+def registered(training: Training) -> ModelVersion | None:
+    """The newest version that this very training made, on a machine of any precision.
+
+    Raises:
+        ValueError: style, dataset or perceptual weights are missing or damaged.
+        OSError: they, or the registry, cannot be reached.
+    """
+    from tinystyle import registry
+
+    there = registry.versions(training.name)  # first: it is there or not within seconds
+    keys = run_keys(training.config()).values()
+    return next((version for version in there if version.tags.get("key") in keys), None)
+
+
+@task(name="sync-dataset", **NETWORK)
+def sync_dataset(training: Training) -> Path:
+    """Bring the dataset into this machine's cache, which all runs share."""
+    from tinystyle.data.ingest import dataset_for_training
+
+    folder = dataset_for_training(training.photos, training.size)
+    get_run_logger().info("%s is at %s", training.photos, folder)
+    return folder
+
+
+@task(name="train", tags=["training"], cache_policy=NO_CACHE)
+def train(training: Training, checkpoints: str, parent_run: str | None, force: bool, run: Path) -> RunRecord:
+    """Train in child processes, from the last checkpoint if there is one, with the accelerator to itself."""
+    from tinystyle.training.launch import launch, prepare
+
+    log = get_run_logger()
+    begin_anew = force and flow_run.run_count <= 1
+    key = prepare(training.config(), run.with_name("key"), resume=False).lineage["key"]
+    with own_accelerator(log):
+        record = prepare(training.config(storage.join(checkpoints, key)), run, resume=not begin_anew)
+        if record.step:
+            log.info("going on from step %d", record.step)
+        _track(training, record, run, parent_run)
+        with shown(run, training.steps, log):
+            record = launch(record, run, say=log.warning)
+    record.write_beside_checkpoints()  # how far it came: whoever goes on may be another machine
+    return record
+
+
+def _track(training: Training, record: RunRecord, run: Path, parent_run: str | None) -> None:
+    """Begin the MLflow run, or go on with that of the interrupted run; the training processes log to it."""
+    from tinystyle.tracking import Tracker, flatten
+
+    parameters = flatten(record.config.model_dump(mode="json"))
+    tags = {f"lineage.{fact}": value for fact, value in record.lineage.items()}
+    tags |= {"prefect.flow_run": str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
+    title = f"{training.label()} {record.lineage['key'][:6]}"
+    tracker = Tracker(training.name, title, record.tracking_run, parameters, tags, lambda _: None, parent_run)
+    if tracker.run_id is None:
+        raise OSError("MLflow does not take the run; see what its server says, and try again")
+    record.update(run, tracking_run=tracker.run_id)
+    record.write_beside_checkpoints()
+
+
+@task(name="evaluate", cache_policy=NO_CACHE)
+def evaluate(training: Training, run: Path) -> ModelReport:
+    """Losses and artefacts on held-out photos, beside the untouched photo and a colour match."""
+    from tinystyle.evaluation.model_report import evaluate_model
+    from tinystyle.training.record import RunRecord
+
+    config = training.config()
+    report = evaluate_model(
+        str(run / "model.safetensors"),
+        photos=RunRecord.read(run).dataset,
+        style=training.style,
+        loss=config.loss,
+        size=training.size,
+        max_photos=EVALUATION_PHOTOS,
+        exports=False,
+    )
+    return replace(report, model="model.safetensors", photos=training.photos)
+
+
+@task(name="export-and-verify", cache_policy=NO_CACHE)
+def assemble_files(training: Training, run: Path, report: ModelReport, model: Path) -> list[CoreMLFile]:
+    """Core ML files, each read back and compared with the network, with card, preview and Swift file."""
+    from tinystyle.assembly import assemble
+    from tinystyle.coreml.card import newest_preview
+    from tinystyle.coreml.verification_photos import verification_photos
+    from tinystyle.model_file import load_model
+    from tinystyle.training.record import RunRecord
+
+    network = run / "model.safetensors"
+    return assemble(
+        load_model(network),
+        model,
+        style=training.name,
+        files=training.files,
+        size=training.export_size,
+        photos=verification_photos(RunRecord.read(run).dataset, VERIFICATION_PHOTOS),
+        preview=newest_preview(str(network)),
+        run=run,
+        report=report,
+    )
+
+
+@task(name="log-and-register", **NETWORK)
+def log_and_register(
+    training: Training, run: Path, model: Path, report: ModelReport, files: list[CoreMLFile]
+) -> ModelVersion:
+    """Upload all files to the MLflow run, then make it a version; doing so twice makes one."""
+    from tinystyle import registry
+    from tinystyle.training.record import RunRecord
+
+    record = RunRecord.read(run)
+    assert record.tracking_run is not None
+    registry.log_model(record.tracking_run, model)
+    return registry.register(training.name, record.tracking_run, _tags(training, record, report, files))
+
+
+def _tags(training: Training, record: RunRecord, report: ModelReport, files: list[CoreMLFile]) -> dict[str, str]:
+    """What `tinystyle models` shows of a version; bytes, bits and PSNR are the first file's."""
+    row, first, lineage = report.rows[-1], files[0], record.lineage
+    return {
+        "architecture": training.architecture,
+        "alpha": f"{training.alpha:g}",
+        "weights": str(report.weights),
+        "bytes": str(first.bytes),
+        "bits": str(first.bits),
+        "psnr": f"{first.psnr:.2f}",
+        "content": f"{row.content:.4f}",
+        "style_loss": f"{row.style:.4f}",
+        "total": f"{row.total:.4f}",
+        "bad_blocks": f"{row.bad_blocks:.4f}",
+        "steps": str(training.steps),
+        "precision": record.config.precision,
+        **{fact: lineage[fact] for fact in ("key", "dataset", "perceptual", "commit")},
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(train_style(style="builtin:starry-sky", photos="dataset", checkpoints="checkpoints")))

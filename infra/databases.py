@@ -1,0 +1,41 @@
+"""The two PostgreSQL databases of a stack: `prefect` and `mlflow`, one server for both."""
+
+from __future__ import annotations
+
+import psycopg2
+from psycopg2 import errors, sql
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
+
+from infra.settings import StackSettings
+
+__all__ = ["DATABASES", "ensure_databases"]
+
+DATABASES = ("prefect", "mlflow")
+
+
+def ensure_databases(settings: StackSettings) -> None:
+    """Make the databases where they are absent; the servers fill and migrate them.
+
+    Raises:
+        ValueError: the server cannot be reached with this address, or its user may not make databases.
+    """
+    address = f"{settings.database}/postgres"
+    try:
+        connection = psycopg2.connect(address, connect_timeout=10)
+    except psycopg2.OperationalError as error:
+        raise ValueError(f"PostgreSQL does not let us in; check --database: {error}") from error
+    try:
+        connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)  # CREATE DATABASE runs in no transaction
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT datname FROM pg_database")
+            present = {row[0] for row in cursor.fetchall()}
+            for name in DATABASES:
+                if name not in present:
+                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except errors.InsufficientPrivilege as error:
+        raise ValueError(
+            "the PostgreSQL user of --database may not make databases; have an administrator run: "
+            "createdb prefect --owner USER; createdb mlflow --owner USER"
+        ) from error
+    finally:
+        connection.close()

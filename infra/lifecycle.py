@@ -1,0 +1,202 @@
+"""Starts, watches and stops the stack's servers on this machine, in the right order.
+
+Everything a stack has lies in one folder: data, logs, settings, secrets, and `env` for its clients.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from infra import processes, seaweedfs, servers, work_pool
+from infra.bootstrap import bootstrap
+from infra.databases import ensure_databases
+from infra.servers import Server
+from infra.settings import (
+    HOST,
+    Secrets,
+    StackSettings,
+    client_environment,
+    load_or_make_secrets,
+    write_environment,
+    write_private,
+)
+
+__all__ = ["ServerFailedError", "State", "down", "status", "up"]
+
+Say = Callable[[str], None]
+
+
+class ServerFailedError(RuntimeError):
+    """A server ended, or did not serve in time; `log` holds the last lines it wrote."""
+
+    def __init__(self, sentence: str, log: str) -> None:
+        super().__init__(sentence)
+        self.log = log
+
+
+class State:
+    """A server as `status` shows it; `process` is None where it does not run."""
+
+    def __init__(self, name: str, process: psutil.Process | None, descendants: Sequence[psutil.Process]) -> None:
+        self.name, self.process = name, process
+        self.memory = 0
+        """Resident bytes, with all that came of it (shared pages counted once for each)."""
+        for one in descendants:
+            with suppress(psutil.Error):
+                self.memory += one.memory_info().rss
+
+
+def up(folder: Path, settings: StackSettings, say: Say = print) -> dict[str, str]:
+    """Start what does not run yet of the stack in `folder`, wait until it serves, and return its clients' environment.
+
+    Raises:
+        ValueError: a port is taken, a running server would have to change, or PostgreSQL does not let us in; nothing
+            has been started.
+        ServerFailedError: a server ended or did not serve in time; those before it run on.
+    """
+    with _locked(folder):
+        made = load_or_make_secrets(folder)
+        first = [build(settings, made, folder) for build in _SERVERS]
+        workers = [servers.worker(settings, made, folder, i + 1) for i in range(settings.workers)]
+        _check_unchanged(folder, settings, first)
+        _check_ports(folder, first)
+        if settings.database != "sqlite":
+            ensure_databases(settings)
+        clients = client_environment(settings, made)
+        _lay_out(folder, settings, clients)
+
+        store, *rest = first
+        _start([store], folder, say)
+        for step in bootstrap(seaweedfs.client(clients), clients["AWS_DEFAULT_REGION"]):
+            if step.outcome != "present":
+                say(f"{step.what}: {step.outcome}")
+        _start(rest, folder, say)
+        work_pool.ensure_work_pool(clients, training_limit=max(settings.workers, 1))
+        for name in set(processes.recorded(folder)) - {server.name for server in first + workers}:
+            if processes.stop(folder, name, patience=40):
+                say(f"{name}: stopped, more than --workers {settings.workers}")
+        _start(workers, folder, say, before=lambda server: work_pool.forget_worker(clients, server.name))
+        return clients
+
+
+def down(folder: Path, *, purge: bool = False, say: Say = print) -> None:
+    """Stop everything that `up` started in `folder`, workers first; with `purge`, delete the folder too.
+
+    Raises:
+        ValueError: there is no stack in `folder`.
+    """
+    if not (folder / "settings.json").exists():
+        raise ValueError(f"no stack has been in {folder}; give --folder")
+    with _locked(folder):
+        for name in reversed(processes.recorded(folder)):
+            if processes.stop(folder, name, patience=40 if name.startswith("worker") else 10):
+                say(f"{name}: stopped")
+        if purge:
+            shutil.rmtree(folder)
+            say(f"{folder}: deleted, with all data")
+
+
+def status(folder: Path) -> list[State]:
+    """Every server that the stack in `folder` is to have.
+
+    Raises:
+        ValueError: there is no stack in `folder`.
+    """
+    settings = StackSettings.load(folder)
+    if settings is None:
+        raise ValueError(f"no stack has been in {folder}; give --folder, or start one with `up`")
+    names = ["store", "mlflow", "prefect", *(f"worker-{i + 1}" for i in range(settings.workers))]
+    return [State(name, processes.running(folder, name), processes.descendants(folder, name)) for name in names]
+
+
+_SERVERS: tuple[Callable[[StackSettings, Secrets, Path], Server], ...] = (
+    servers.store_server,
+    servers.mlflow_server,
+    servers.prefect_server,
+)
+
+
+def _start(wanted: Sequence[Server], folder: Path, say: Say, before: Callable[[Server], None] | None = None) -> None:
+    """Start those that do not run, all at once, then wait for each."""
+    started = time.monotonic()
+    for server in wanted:
+        process = processes.running(folder, server.name)
+        if process:
+            say(f"{server.name}: runs already, process {process.pid}")
+            continue
+        processes.stop(folder, server.name, patience=5)  # what a killed server has left behind
+        if before:
+            before(server)
+        processes.start(folder, server.name, server.command, server.environment, server.directory)
+    for server in wanted:
+        _wait(server, folder, started)
+        say(f"{server.name}: serves, after {time.monotonic() - started:.0f} s")
+
+
+def _wait(server: Server, folder: Path, started: float) -> None:
+    log = folder / "log" / f"{server.name}.log"
+    while (complaint := server.complaint()) is not None:
+        ended = processes.running(folder, server.name) is None
+        if ended or time.monotonic() - started > server.allowed_seconds:
+            what = "ended at start" if ended else f"does not serve after {server.allowed_seconds:.0f} s ({complaint})"
+            raise ServerFailedError(
+                f"{server.name} {what}; its log is {log}; what runs already was left running",
+                processes.last_lines(folder, server.name),
+            )
+        time.sleep(0.2)
+
+
+def _check_unchanged(folder: Path, settings: StackSettings, wanted: Sequence[Server]) -> None:
+    before = StackSettings.load(folder)
+    if before is None or not any(processes.running(folder, server.name) for server in wanted):
+        return
+    changed = [n for n in StackSettings.model_fields if n != "workers" and getattr(before, n) != getattr(settings, n)]
+    if changed:
+        options = ", ".join("--" + name.replace("_", "-") for name in changed)
+        raise ValueError(f"the stack in {folder} runs with another {options}; run `down` first")
+
+
+def _check_ports(folder: Path, wanted: Sequence[Server]) -> None:
+    for server in wanted:
+        # Leftovers of a killed server may hold its port; `_start` ends them.
+        if processes.descendants(folder, server.name):
+            continue
+        for port in server.ports:
+            try:
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind((HOST, port))
+            except OSError as error:
+                block = f" ({server.ports[0]} to {server.ports[-1]})" if len(server.ports) > 1 else ""
+                raise ValueError(
+                    f"port {port} of {server.name}{block} is taken; stop what listens there, or give {server.option}"
+                ) from error
+
+
+def _lay_out(folder: Path, settings: StackSettings, clients: dict[str, str]) -> None:
+    for name in ("store", "mlflow", "prefect", "log"):
+        (folder / name).mkdir(exist_ok=True)
+    settings.save(folder)
+    write_private(folder / "mlflow" / "auth.ini", servers.mlflow_users(settings, folder))
+    write_environment(folder / "env", clients)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make the folder, closed to others and ignored by git, and keep other `up` and `down` out of it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / ".gitignore").write_text("*\n")
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another `up` or `down` is at work in {folder}; wait for it") from None
+        yield

@@ -1,0 +1,165 @@
+"""The stack's servers: for each its command line, its environment, and how one knows that it serves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from infra import seaweedfs, work_pool
+from infra.bootstrap import BUCKETS
+from infra.settings import HOST, STORE_PORTS, Secrets, StackSettings, client_environment
+
+__all__ = ["REPOSITORY", "Server", "mlflow_server", "prefect_server", "store_server", "worker"]
+
+REPOSITORY = Path(__file__).parents[1]
+"""Where workers run: deployments name flows by paths relative to it."""
+_BIN = Path(sys.executable).parent
+_SILENT = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+_SIGNING = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
+# What a user's shell says of other servers is not for these.
+_NOT_INHERITED = ("PREFECT_", "MLFLOW_", "AWS_", "WEED_", "S3_BUCKET")
+
+
+@dataclass(frozen=True)
+class Server:
+    """One process of the stack, with all that came of it."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(repr=False)
+    complaint: Callable[[], str | None]
+    """Why it does not serve yet; None once it does. Raises nothing."""
+    directory: Path
+    ports: tuple[int, ...] = ()
+    option: str = ""
+    """The option that gives it other ports."""
+    allowed_seconds: float = 120
+    patience: float = 10
+    """Seconds from SIGTERM to SIGKILL."""
+
+
+def store_server(settings: StackSettings, made: Secrets, folder: Path) -> Server:
+    """SeaweedFS, its data in store/."""
+    clients = client_environment(settings, made)
+    keys = {name: clients[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    # Signed requests between filer and volume server: their ports ask for no S3 credentials.
+    signing = {f"WEED_JWT_{name}": made.store_signing_key for name in _SIGNING}
+    return Server(
+        name="store",
+        command=seaweedfs.command(folder / "store", settings.s3_port, BUCKETS),
+        environment=_inherited() | keys | signing,
+        complaint=partial(seaweedfs.complaint, seaweedfs.client(clients), BUCKETS[0]),
+        directory=folder / "store",
+        ports=tuple(range(settings.s3_port, settings.s3_port + STORE_PORTS)),
+        option="--s3-port",
+    )
+
+
+def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Server:
+    """MLflow with users and passwords; artefacts go through it to s3://mlflow/artifacts, so that clients hold no S3 key."""
+    clients = client_environment(settings, made)
+    data = folder / "mlflow"
+    on_postgres = settings.database != "sqlite"
+    store = settings.database_url("mlflow", "psycopg2") if on_postgres else f"sqlite:///{data}/mlflow.db"
+    environment = {name: value for name, value in clients.items() if name.startswith("AWS_")} | {
+        "MLFLOW_BACKEND_STORE_URI": store,  # not on the command line, which every user of the machine can read
+        "MLFLOW_S3_ENDPOINT_URL": clients["AWS_ENDPOINT_URL"],
+        "MLFLOW_AUTH_CONFIG_PATH": str(data / "auth.ini"),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": made.mlflow_password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": made.mlflow_cookie_key,
+        # Its runner of language-model judges: five more processes, of no use here.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    return Server(
+        name="mlflow",
+        command=[
+            str(_BIN / "mlflow"), "server", "--host", HOST, "--port", str(settings.mlflow_port), "--workers", "2",
+            "--app-name", "basic-auth", "--artifacts-destination", "s3://mlflow/artifacts",
+        ],
+        environment=_inherited() | environment,
+        complaint=partial(
+            _http_complaint, "POST", f"{clients['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/experiments/search",
+            (clients["MLFLOW_TRACKING_USERNAME"], made.mlflow_password), {"max_results": 1},
+        ),
+        directory=data,
+        ports=(settings.mlflow_port,),
+        option="--mlflow-port",
+    )  # fmt: skip
+
+
+def mlflow_users(settings: StackSettings, folder: Path) -> str:
+    """The content of auth.ini: where MLflow keeps its users. A new one may see nothing until told otherwise."""
+    on_postgres = settings.database != "sqlite"
+    users = settings.database_url("mlflow", "psycopg2") if on_postgres else f"sqlite:///{folder}/mlflow/users.db"
+    users = users.replace("%", "%%")  # ConfigParser's escape
+    return f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {users}\nadmin_username = admin\n"
+
+
+def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Server:
+    """Prefect's API and UI, behind one password."""
+    clients = client_environment(settings, made)
+    data = folder / "prefect"
+    on_postgres = settings.database != "sqlite"
+    environment = {
+        "PREFECT_HOME": str(data),
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(settings.prefect_port),
+        "PREFECT_SERVER_API_AUTH_STRING": clients["PREFECT_API_AUTH_STRING"],
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": (
+            settings.database_url("prefect", "asyncpg") if on_postgres else f"sqlite+aiosqlite:///{data}/prefect.db"
+        ),
+    }
+    user, _, password = clients["PREFECT_API_AUTH_STRING"].partition(":")
+    return Server(
+        name="prefect",
+        command=[str(_BIN / "prefect"), "server", "start", "--host", HOST, "--port", str(settings.prefect_port)],
+        environment=_inherited() | environment,
+        complaint=partial(_http_complaint, "GET", f"{clients['PREFECT_API_URL']}/admin/version", (user, password)),
+        directory=data,
+        ports=(settings.prefect_port,),
+        option="--prefect-port",
+    )
+
+
+def worker(settings: StackSettings, made: Secrets, folder: Path, number: int) -> Server:
+    """A Prefect worker of the pool `tinystyle`, with the whole client environment: flows run in it."""
+    clients = client_environment(settings, made)
+    name = f"worker-{number}"
+    return Server(
+        name=name,
+        command=[
+            str(_BIN / "prefect"), "worker", "start", "--pool", work_pool.NAME, "--type", "process", "--name", name,
+            "--install-policy", "never",
+        ],
+        environment=_inherited() | clients | {"PREFECT_HOME": str(folder / "prefect")},
+        complaint=partial(work_pool.worker_complaint, clients, name),
+        directory=REPOSITORY,
+        patience=40,  # a training run that is asked to stop first saves its checkpoint
+    )  # fmt: skip
+
+
+def _inherited() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+    direct = ",".join(filter(None, (os.environ.get("NO_PROXY"), HOST)))
+    return kept | _SILENT | {"PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}", "NO_PROXY": direct, "no_proxy": direct}
+
+
+def _http_complaint(
+    method: str, address: str, auth: tuple[str, str], body: Mapping[str, object] | None = None
+) -> str | None:
+    try:
+        httpx.request(method, address, auth=auth, json=body, timeout=10, trust_env=False).raise_for_status()
+    except httpx.HTTPError as error:
+        return str(error)
+    return None

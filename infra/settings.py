@@ -1,0 +1,137 @@
+"""What a stack is made of: ports, databases, workers and secrets, and the environment its clients want.
+
+All of it lies in the stack's folder; what holds a secret is readable by its owner alone, from its creation.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+__all__ = [
+    "HOST",
+    "STORE_PORTS",
+    "Secrets",
+    "StackSettings",
+    "client_environment",
+    "load_or_make_secrets",
+    "write_private",
+]
+
+HOST = "127.0.0.1"
+"""The only address that anything of the stack listens on."""
+STORE_PORTS = 10
+"""Consecutive ports of the object store, from the S3 port on."""
+
+
+class StackSettings(BaseModel):
+    """A stack's choices; saved as settings.json, so that the next `up` and `down` need not be told again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prefect_port: int = Field(4200, ge=1024, le=65535)
+    mlflow_port: int = Field(5000, ge=1024, le=65535)
+    s3_port: int = Field(9030, ge=1024, le=65535 - STORE_PORTS)
+    """The S3 port; the store's inner servers take the nine ports after it."""
+    database: str = "sqlite"
+    """`sqlite`, or the address of a PostgreSQL server: postgresql://USER:PASSWORD@HOST:PORT, without a database's name."""
+    workers: int = Field(1, ge=0, le=64)
+    """Prefect workers, each of which runs flows; `training` runs never outnumber them."""
+
+    @field_validator("database")
+    @classmethod
+    def _known_database(cls, database: str) -> str:
+        if database == "sqlite":
+            return database
+        address = urlsplit(database)
+        if address.scheme not in ("postgresql", "postgres") or not address.hostname:
+            raise ValueError("give sqlite, or postgresql://USER:PASSWORD@HOST:PORT")
+        if address.path.strip("/") or address.query:
+            raise ValueError(
+                "name the server only, postgresql://USER:PASSWORD@HOST:PORT; its databases are prefect and mlflow"
+            )
+        return f"postgresql://{address.netloc}"
+
+    @model_validator(mode="after")
+    def _distinct_ports(self) -> StackSettings:
+        store = range(self.s3_port, self.s3_port + STORE_PORTS)
+        if self.prefect_port == self.mlflow_port or {self.prefect_port, self.mlflow_port} & set(store):
+            raise ValueError(
+                f"the ports collide: --prefect-port {self.prefect_port}, --mlflow-port {self.mlflow_port}, and "
+                f"--s3-port takes {store[0]} to {store[-1]}"
+            )
+        return self
+
+    @classmethod
+    def load(cls, folder: Path) -> StackSettings | None:
+        """The settings saved in `folder`; None where no stack has been."""
+        path = folder / "settings.json"
+        return cls.model_validate_json(path.read_bytes()) if path.exists() else None
+
+    def save(self, folder: Path) -> None:
+        """Write settings.json, for its owner alone: a database's address may hold a password."""
+        write_private(folder / "settings.json", self.model_dump_json(indent=2) + "\n")
+
+    def database_url(self, name: str, driver: str) -> str:
+        """SQLAlchemy's address of database `name` on the PostgreSQL server."""
+        return f"postgresql+{driver}://{self.database.removeprefix('postgresql://')}/{name}"
+
+
+class Secrets(BaseModel):
+    """Generated once for each stack; saved as secrets.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    s3_access_key: str = Field(default_factory=lambda: "tinystyle-" + secrets.token_hex(6))
+    s3_secret_key: str = Field(default_factory=lambda: secrets.token_urlsafe(32))
+    prefect_password: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    mlflow_password: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    mlflow_cookie_key: str = Field(default_factory=lambda: secrets.token_urlsafe(32))
+    store_signing_key: str = Field(default_factory=lambda: secrets.token_urlsafe(32))
+    """With it the object store's inner servers know each other; without it any user of the machine could read them."""
+
+
+def load_or_make_secrets(folder: Path) -> Secrets:
+    """The stack's secrets, made on first use."""
+    path = folder / "secrets.json"
+    if path.exists():
+        return Secrets.model_validate_json(path.read_bytes())
+    made = Secrets()
+    write_private(path, made.model_dump_json(indent=2) + "\n")
+    return made
+
+
+def client_environment(settings: StackSettings, made: Secrets) -> dict[str, str]:
+    """What a client of the stack has in its environment: the content of the file `env`."""
+    return {
+        "PREFECT_API_URL": f"http://{HOST}:{settings.prefect_port}/api",
+        "PREFECT_API_AUTH_STRING": f"admin:{made.prefect_password}",
+        "MLFLOW_TRACKING_URI": f"http://{HOST}:{settings.mlflow_port}",
+        "MLFLOW_TRACKING_USERNAME": "admin",
+        "MLFLOW_TRACKING_PASSWORD": made.mlflow_password,
+        "AWS_ENDPOINT_URL": f"http://{HOST}:{settings.s3_port}",
+        "AWS_ACCESS_KEY_ID": made.s3_access_key,
+        "AWS_SECRET_ACCESS_KEY": made.s3_secret_key,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def write_environment(path: Path, environment: Mapping[str, str]) -> None:
+    """Write KEY=value lines that a shell can source and Docker can read (--env-file), for their owner alone."""
+    write_private(path, "".join(f"{name}={value}\n" for name, value in environment.items()))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file whole or not at all, with mode 0600 from its creation."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,87 @@
+"""`python -m infra.stack up|down|status`: the object store, MLflow, Prefect and its workers on this machine."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra import lifecycle
+from infra.lifecycle import ServerFailedError
+from infra.settings import StackSettings
+from tinystyle.user_errors import errors, one_sentence
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+NOT_RUNNING = 3
+"""Exit code of `status` where a server is down, as of `systemctl status`."""
+
+Folder = Annotated[Path, typer.Option(help="The stack's folder: data, logs, secrets, and env for clients.")]
+
+
+@app.command()
+def up(
+    folder: Folder = Path(".stack"),
+    database: Annotated[
+        str | None,
+        typer.Option(
+            help="sqlite, or postgresql://USER:PASSWORD@HOST:PORT with databases prefect and mlflow. [sqlite]"
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Prefect workers on this machine. [1]")] = None,
+    prefect_port: Annotated[int | None, typer.Option(help="[4200]")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="[5000]")] = None,
+    s3_port: Annotated[int | None, typer.Option(help="S3; the store takes the nine ports after it too. [9030]")] = None,
+) -> None:
+    """Start what does not run yet, in the background; options not given are those of last time."""
+    folder = folder.absolute()
+    given = {
+        "database": database,
+        "workers": workers,
+        "prefect_port": prefect_port,
+        "mlflow_port": mlflow_port,
+        "s3_port": s3_port,
+    }
+    before = StackSettings.load(folder)
+    settings = StackSettings.model_validate(
+        (before.model_dump() if before else {}) | {name: value for name, value in given.items() if value is not None}
+    )
+    started = time.monotonic()
+    try:
+        clients = lifecycle.up(folder, settings, typer.echo)
+    except ServerFailedError as failed:
+        errors.print(f"Error: {failed}. Its last lines:\n{failed.log}", soft_wrap=True)
+        raise typer.Exit(1) from failed
+    typer.echo(f"The stack runs, after {time.monotonic() - started:.0f} s. Passwords (user admin) are in {folder}/env")
+    typer.echo(f"  Prefect  {clients['PREFECT_API_URL'].removesuffix('/api')}")
+    typer.echo(f"  MLflow   {clients['MLFLOW_TRACKING_URI']}")
+    typer.echo(f"  S3       {clients['AWS_ENDPOINT_URL']}")
+    typer.echo(f"For commands in this shell: set -a; . {folder}/env; set +a")
+
+
+@app.command()
+def down(
+    folder: Folder = Path(".stack"),
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Delete the folder too: all data, runs, models, secrets.")
+    ] = False,
+) -> None:
+    """Stop what `up` started, workers first; the data stays."""
+    lifecycle.down(folder.absolute(), purge=purge, say=typer.echo)
+
+
+@app.command()
+def status(folder: Folder = Path(".stack")) -> None:
+    """Say what runs; exit code 3 where something does not."""
+    states = lifecycle.status(folder.absolute())
+    for state in states:
+        runs = f"runs, process {state.process.pid}, {state.memory / 2**20:.0f} MiB" if state.process else "does not run"
+        typer.echo(f"{state.name}: {runs}")
+    if not all(state.process for state in states):
+        raise typer.Exit(NOT_RUNNING)
+
+
+if __name__ == "__main__":
+    with one_sentence():
+        app()

@@ -1,0 +1,64 @@
+"""The Prefect work pool that deployments name, over the server's REST API.
+
+Prefect's own client would take seconds to import and read its settings from this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import httpx
+
+__all__ = ["NAME", "TRAINING_QUEUE", "ensure_work_pool", "forget_worker", "worker_complaint"]
+
+NAME = "tinystyle"
+TRAINING_QUEUE = "training"
+"""The queue for what occupies an accelerator. Flows that only wait for others go to the queue `default`, which has no
+limit: were they counted too, a sweep could wait for ever for its own children."""
+
+
+def ensure_work_pool(environment: Mapping[str, str], training_limit: int) -> None:
+    """Make the pool and its queues where they are absent, and set how many training runs go on at once.
+
+    A pool's template is left empty: the first worker fills it in.
+
+    Raises:
+        httpx.HTTPError: the server does not answer or refuses.
+    """
+    with _api(environment) as api:
+        pool = {"name": NAME, "type": "process", "description": "Processes of the machines that run a worker"}
+        _created(api.post("/work_pools/", json=pool))
+        queue = {"name": TRAINING_QUEUE, "description": "Runs that occupy an accelerator"}
+        _created(api.post(f"/work_pools/{NAME}/queues", json=queue))
+        limit = {"concurrency_limit": training_limit}
+        api.patch(f"/work_pools/{NAME}/queues/{TRAINING_QUEUE}", json=limit).raise_for_status()
+
+
+def forget_worker(environment: Mapping[str, str], name: str) -> None:
+    """Remove what the server remembers of an earlier worker of this name: it would pass for the new one."""
+    with _api(environment) as api:
+        answer = api.delete(f"/work_pools/{NAME}/workers/{name}")
+        if answer.status_code != httpx.codes.NOT_FOUND:
+            answer.raise_for_status()
+
+
+def worker_complaint(environment: Mapping[str, str], name: str) -> str | None:
+    """Why worker `name` takes no runs yet; None once the server has heard of it."""
+    try:
+        with _api(environment) as api:
+            answer = api.post(f"/work_pools/{NAME}/workers/filter", json={})
+            answer.raise_for_status()
+            online = [worker["name"] for worker in answer.json() if worker["status"] == "ONLINE"]
+    except httpx.HTTPError as error:
+        return str(error)
+    return None if name in online else "the server has not heard of it"
+
+
+def _api(environment: Mapping[str, str]) -> httpx.Client:
+    user, _, password = environment["PREFECT_API_AUTH_STRING"].partition(":")
+    return httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), timeout=20, trust_env=False)
+
+
+def _created(answer: httpx.Response) -> None:
+    if answer.status_code != httpx.codes.CONFLICT:
+        answer.raise_for_status()

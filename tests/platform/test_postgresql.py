@@ -1,0 +1,104 @@
+"""The stack on PostgreSQL: both servers make their tables, and a run is logged through them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg2
+import pytest
+
+from infra import processes
+from tests.integration.servers import free_block
+from tests.platform.conftest import Stack, new_stack
+
+_PLACES = [
+    Path("/usr/lib/postgresql/15/bin"),
+    Path("/usr/lib/postgresql/16/bin"),
+    Path("/usr/local/bin"),
+    Path("/usr/bin"),
+]
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """Address of a PostgreSQL server with an empty cluster and a password of its own."""
+    place = next((place for place in _PLACES if (place / "initdb").exists()), None)
+    if place is None:
+        pytest.skip("no PostgreSQL here: Debian's package postgresql-15 brings it")
+    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+    port = free_block(1)
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))  # pytest's own folders are closed to other users
+    try:
+        (folder / "password").write_text("p@ss word")
+        if user:
+            shutil.chown(folder, user)
+        cluster = folder / "cluster"
+        subprocess.run(
+            [place / "initdb", "-D", cluster, "-U", "operator", "--auth=scram-sha-256", f"--pwfile={folder}/password"],
+            user=user, cwd=folder, check=True, capture_output=True,
+        )  # fmt: skip
+        control = [place / "pg_ctl", "-D", cluster, "-w", "-l", folder / "log"]
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder}"
+        subprocess.run([*control, "-o", options, "start"], user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        try:
+            yield f"postgresql://operator:p%40ss%20word@127.0.0.1:{port}"
+        finally:
+            subprocess.run(
+                [*control, "-m", "fast", "stop"], user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL
+            )
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.e2e
+def test_both_servers_keep_their_data_in_postgresql(postgresql: str, tmp_path: Path) -> None:
+    stack = new_stack(tmp_path / "stack")
+    try:
+        started = stack.up("--database", postgresql)
+        assert started.returncode == 0, started.stderr
+        run = log_a_run(stack)
+        assert rows(postgresql, "mlflow", f"SELECT value FROM metrics WHERE run_uuid = '{run}'") == [(0.5,)]
+        assert rows(postgresql, "mlflow", "SELECT username FROM users") == [("admin",)]
+        assert rows(postgresql, "prefect", "SELECT name FROM work_pool") == [("tinystyle",)]
+        assert not [path for path in stack.folder.rglob("*.db") if "store" not in path.parts], "nothing in SQLite"
+    finally:
+        stack.run("down")
+    assert not processes.descendants(stack.folder)
+
+
+def test_a_server_that_does_not_answer_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    stack = new_stack(tmp_path / "stack")
+    refused = stack.up("--database", f"postgresql://operator:secret@127.0.0.1:{free_block(1)}")
+    assert refused.returncode == 2
+    assert "PostgreSQL does not let us in; check --database" in refused.stderr
+    assert "secret" not in refused.stderr
+    assert not processes.descendants(stack.folder)
+
+
+def log_a_run(stack: Stack) -> str:
+    environment = stack.environment
+    auth = (environment["MLFLOW_TRACKING_USERNAME"], environment["MLFLOW_TRACKING_PASSWORD"])
+    with httpx.Client(
+        base_url=environment["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow", auth=auth, timeout=30, trust_env=False
+    ) as mlflow:
+        run: str = mlflow.post("/runs/create", json={"experiment_id": "0"}).json()["run"]["info"]["run_id"]
+        metric = {"run_id": run, "key": "loss", "value": 0.5, "timestamp": 0, "step": 0}
+        mlflow.post("/runs/log-metric", json=metric).raise_for_status()
+    return run
+
+
+def rows(server: str, database: str, query: str) -> list[tuple[object, ...]]:
+    connection = psycopg2.connect(f"{server}/{database}")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            found: list[tuple[object, ...]] = cursor.fetchall()
+            return found
+    finally:
+        connection.close()

@@ -1,0 +1,61 @@
+"""The deployments: what Prefect will read is there, and can be run."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra import work_pool
+
+ROOT = Path(__file__).parents[3]
+CONTENT = yaml.safe_load((ROOT / "infra" / "prefect.yaml").read_text())
+DEPLOYMENTS = CONTENT["deployments"]
+FLOWS = ["ingest-coco", "ingest-partition", "train-style", "sweep-styles", "retrain-styles", "publish"]
+
+
+def flow_of(deployment: dict[str, Any]) -> Any:
+    file, name = deployment["entrypoint"].split(":")
+    return getattr(importlib.import_module(file.removesuffix(".py").replace("/", ".")), name)
+
+
+def by_flow() -> dict[str, dict[str, Any]]:
+    return {flow_of(deployment).name: deployment for deployment in DEPLOYMENTS}
+
+
+def test_prefect_accepts_the_file() -> None:
+    from prefect.cli.deploy._models import PrefectYamlModel
+
+    assert len(PrefectYamlModel.model_validate(CONTENT).deployments) == len(FLOWS)
+
+
+def test_every_flow_has_its_deployment_by_the_name_that_the_readme_uses() -> None:
+    assert {f"{flow_of(deployment).name}/{deployment['name']}" for deployment in DEPLOYMENTS} == {
+        f"{name}/default" for name in FLOWS
+    }
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_it_runs_on_the_pool_and_reads_well_in_the_form(name: str) -> None:
+    deployment = by_flow()[name]
+    assert deployment["work_pool"]["name"] == work_pool.NAME
+    assert deployment["tags"]
+    flow = flow_of(deployment)
+    assert flow.description
+    for parameter, described in flow.parameters.properties.items():
+        assert described.get("description"), parameter
+    assert set(deployment.get("parameters", {})) <= set(flow.parameters.properties)
+
+
+def test_only_training_is_in_the_queue_that_has_a_limit() -> None:
+    queues = {name: deployment["work_pool"]["work_queue_name"] for name, deployment in by_flow().items()}
+    assert {name for name, queue in queues.items() if queue == work_pool.TRAINING_QUEUE} == {"train-style"}
+
+
+def test_retraining_is_scheduled_and_switched_off() -> None:
+    scheduled = {name: deployment["schedules"] for name, deployment in by_flow().items() if "schedules" in deployment}
+    assert list(scheduled) == ["retrain-styles"]
+    assert all(schedule["active"] is False and schedule["cron"] for schedule in scheduled["retrain-styles"])

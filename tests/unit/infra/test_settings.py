@@ -1,0 +1,100 @@
+"""A stack's choices and secrets."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from infra.servers import mlflow_server, mlflow_users, prefect_server, store_server, worker
+from infra.settings import (
+    Secrets,
+    StackSettings,
+    client_environment,
+    load_or_make_secrets,
+    write_environment,
+    write_private,
+)
+
+
+def test_secrets_are_made_once_each_of_its_own_and_private(tmp_path: Path) -> None:
+    made = load_or_make_secrets(tmp_path)
+    assert load_or_make_secrets(tmp_path) == made
+    assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+    values = list(made.model_dump().values())
+    assert len({*values, *Secrets().model_dump().values()}) == 2 * len(values)
+    assert all(len(value) >= 16 for value in values)
+
+
+def test_a_private_file_is_private_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    replace = Path.replace
+
+    def watch(self: Path, target: Path) -> Path:
+        seen.append(stat.S_IMODE(self.stat().st_mode))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watch)
+    write_private(tmp_path / "secret", "value")
+    assert seen == [0o600]
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def test_a_shell_reads_the_environment_as_it_was_written(tmp_path: Path) -> None:
+    environment = client_environment(StackSettings(), Secrets())
+    write_environment(tmp_path / "env", environment)
+    shown = subprocess.run(
+        ["sh", "-c", f"set -a; . {tmp_path}/env; env"], env={}, capture_output=True, text=True, check=True
+    ).stdout
+    assert environment.items() <= dict(line.split("=", 1) for line in shown.splitlines()).items()
+
+
+def test_settings_are_kept(tmp_path: Path) -> None:
+    assert StackSettings.load(tmp_path) is None
+    settings = StackSettings(workers=3, s3_port=9100, database="postgresql://me:p%40ss@db:5433")
+    settings.save(tmp_path)
+    assert StackSettings.load(tmp_path) == settings
+
+
+@pytest.mark.parametrize(
+    ("choice", "complaint"),
+    [
+        ({"s3_port": 4195}, "--s3-port takes 4195 to 4204"),
+        ({"mlflow_port": 4200}, "the ports collide"),
+        ({"prefect_port": 80}, "greater than or equal to 1024"),
+        ({"database": "mysql://db"}, "give sqlite, or postgresql://"),
+        ({"database": "postgresql://me@db/mine"}, "its databases are prefect and mlflow"),
+        ({"workers": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_choices_that_cannot_be_are_refused(choice: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        StackSettings.model_validate(choice)
+
+
+def test_each_server_gets_the_secrets_it_needs_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "AWS_PROFILE"):
+        monkeypatch.setenv(name, "of another place")
+    settings, made = StackSettings(database="postgresql://me:p%40ss@db"), Secrets()
+    holders = {
+        server.name: server.environment.values()
+        for server in (build(settings, made, tmp_path) for build in (store_server, mlflow_server, prefect_server))
+    }
+    holders["worker-1"] = worker(settings, made, tmp_path, 1).environment.values()
+    held = {
+        name: {holder for holder, values in holders.items() if any(value in text for text in values)}
+        for name, value in made.model_dump().items()
+    }
+    assert held == {
+        "s3_access_key": {"store", "mlflow", "worker-1"},
+        "s3_secret_key": {"store", "mlflow", "worker-1"},
+        "prefect_password": {"prefect", "worker-1"},
+        "mlflow_password": {"mlflow", "worker-1"},
+        "mlflow_cookie_key": {"mlflow"},
+        "store_signing_key": {"store"},
+    }
+    assert not any("of another place" in values for values in holders.values())
+    assert "database_uri = postgresql+psycopg2://me:p%%40ss@db/mlflow" in mlflow_users(settings, tmp_path)

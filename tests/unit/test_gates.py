@@ -1,0 +1,88 @@
+"""What a new version must reach, and what is measured for it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import micro_config
+from tinystyle.assembly import assemble
+from tinystyle.catalogue import StyleEntry, Training
+from tinystyle.coreml.verification_photos import verification_photos
+from tinystyle.gates import Evidence, judge, measure
+from tinystyle.model_file import load_model
+
+ENTRY = StyleEntry(name="wave", image="builtin:wave", budget_bytes=20_000, margin=0.02)
+GOOD = Evidence("version 2", content=0.5, style=0.2, total=0.9, collapsed=None, unverified=None, bytes=15_000)
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion", "accepted", "reason"),
+    [
+        (GOOD, None, True, "total loss 0.9000, no champion to compare with"),
+        (
+            GOOD,
+            replace(GOOD, label="version 1", total=0.885),
+            True,
+            "against 0.8850 of version 1 (+1.7%, at most +2.0%)",
+        ),
+        (
+            GOOD,
+            replace(GOOD, label="version 1", total=0.88),
+            False,
+            "against 0.8800 of version 1 (+2.3%, at most +2.0%)",
+        ),
+        (replace(GOOD, bytes=20_000), None, True, "20,000 bytes of a budget of 20,000"),
+        (replace(GOOD, bytes=20_001), None, False, "20,001 bytes exceed a budget of 20,000"),
+        (replace(GOOD, collapsed="two photos alike"), None, False, "two photos alike"),
+        (replace(GOOD, unverified="a.mlmodel reached 30.0 dB"), None, False, "a.mlmodel reached 30.0 dB"),
+        (replace(GOOD, total=float("nan")), None, False, "total loss nan"),
+    ],
+)
+def test_each_gate(challenger: Evidence, champion: Evidence | None, accepted: bool, reason: str) -> None:
+    decision = judge(challenger, champion, ENTRY)
+    assert decision.accepted is accepted
+    assert len(decision.reasons) == 4
+    assert any(reason in found for found in decision.reasons)
+    assert accepted or reason in decision.reasons[0], "what it failed comes first"
+    assert decision.sentence().startswith("accepted: " if accepted else "refused: ")
+
+
+def test_no_budget_and_a_better_one() -> None:
+    free = ENTRY.model_copy(update={"budget_bytes": None})
+    assert judge(replace(GOOD, bytes=10**9), replace(GOOD, total=5.0), free).accepted
+
+
+@pytest.fixture(scope="module")
+def training(dataset: Path) -> Training:
+    values = {"photos": str(dataset), "size": 48, "perceptual": "efficientnet-lite0"}
+    return Training(style="builtin:mosaic", name="", alpha=0.1, **values)
+
+
+@pytest.fixture(scope="module")
+def fetched(micro_run: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version's files."""
+    folder = tmp_path_factory.mktemp("version") / "files"
+    model = load_model(micro_run / "model.safetensors")
+    photos = verification_photos(str(dataset), 2)
+    assemble(model, folder, style="mosaic", files=["mlmodel-16"], size="64x48", photos=photos)
+    return folder
+
+
+def test_a_version_is_measured_from_its_files(fetched: Path, training: Training) -> None:
+    found = measure("version 1", fetched, training)
+    assert found.total == pytest.approx(found.content + 2.0 * found.style)
+    assert (found.collapsed, found.unverified) == (None, None)
+    assert found.bytes == (fetched / "coreml" / "mosaic-16.mlmodel").stat().st_size
+    assert micro_config(fetched).network.alpha == training.alpha
+
+
+def test_a_file_that_is_not_the_verified_one(fetched: Path, training: Training, tmp_path: Path) -> None:
+    folder = tmp_path / "version"
+    shutil.copytree(fetched, folder)
+    with (folder / "coreml" / "mosaic-16.mlmodel").open("ab") as file:
+        file.write(b"\0")
+    assert measure("version 1", folder, training).unverified == "mosaic-16.mlmodel is not the file that was verified"

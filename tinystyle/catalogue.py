@@ -1,0 +1,266 @@
+"""The style catalogue: which networks are to exist, and what a new version of one must reach. YAML in, checked models out.
+
+Imports no torch; knows nothing of Prefect or of the model registry.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tinystyle import storage, styles
+from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
+from tinystyle.coreml.listing import check_files
+from tinystyle.coreml.sizes import ImageSizes
+
+__all__ = ["Catalogue", "StyleEntry", "Training", "complaint", "load_catalogue", "run_keys", "style_name"]
+
+PHOTOS = "s3://coco/datasets/coco"
+_BUILTIN = "builtin:"
+
+
+def style_name(uri: str) -> str:
+    """The name that a style has where none is given: that of its image, in a-z, 0-9 and dashes.
+
+    Raises:
+        ValueError: nothing of it is left.
+    """
+    stem = PurePosixPath(uri.removeprefix(_BUILTIN)).stem.lower()
+    name = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:60].strip("-")
+    if not name:
+        raise ValueError(f"style {uri}: no name follows from its image; give one with name")
+    return name
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
+    )
+
+
+class Training(_Model):
+    """One network to train: the parameters of the flow train-style. `config` checks those that `RunConfig` has."""
+
+    style: str
+    """Path or URI of the style image, or `builtin:NAME`."""
+    name: str = Field(pattern=r"^[a-z0-9-]{1,60}$")
+    """Of the registered model; by default that of the image."""
+    alpha: float = NetworkConfig().alpha
+    architecture: str = NetworkConfig().architecture
+    photos: str = PHOTOS
+    steps: int = OptimizerConfig().steps
+    size: int = DataConfig().size
+    batch_size: int = DataConfig().batch_size
+    seed: int = 0
+    perceptual: str = LossConfig().perceptual
+    perceptual_weights: str | None = None
+    style_weight: float = LossConfig().style_weight
+    files: list[str] = ["mlmodel-8"]
+    """Core ML files, see `tinystyle.coreml.listing.FILES`."""
+    export_size: str = "640x480"
+    """Image size of these files, as `ImageSizes.parse` takes it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not data.get("name") and isinstance(data.get("style"), str):
+            return {**data, "name": style_name(data["style"])}
+        return data
+
+    @field_validator("files")
+    @classmethod
+    def _known_files(cls, files: list[str]) -> list[str]:
+        check_files(files)
+        return files
+
+    @field_validator("export_size")
+    @classmethod
+    def _size(cls, text: str) -> str:
+        ImageSizes.parse(text)
+        return text
+
+    def config(self, checkpoints: str | None = None) -> RunConfig:
+        """The run.
+
+        Raises:
+            ValueError: a value is not possible (a `ValidationError`; `complaint` says which).
+        """
+        return RunConfig(
+            style=self.style,
+            photos=self.photos,
+            network=NetworkConfig(architecture=self.architecture, alpha=self.alpha),
+            loss=LossConfig(
+                perceptual=self.perceptual, perceptual_weights=self.perceptual_weights, style_weight=self.style_weight
+            ),
+            data=DataConfig(size=self.size, batch_size=self.batch_size),
+            optimizer=OptimizerConfig(steps=self.steps),
+            execution=ExecutionConfig(checkpoints=checkpoints),
+            seed=self.seed,
+        )
+
+    def label(self) -> str:
+        """For tables: name, architecture and alpha."""
+        return f"{self.name} {self.architecture} {self.alpha:g}"
+
+
+class StyleEntry(_Model):
+    """One style of the catalogue: how its networks are trained, and what they must reach."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,55}$")
+    image: str
+    """Path or URI, relative to the catalogue's file; or `builtin:NAME`."""
+    architecture: str = NetworkConfig().architecture
+    alphas: list[float] = Field(default=[NetworkConfig().alpha], min_length=1)
+    """One network for each, a product of its own: with several, the registered models are called NAME-PERCENT."""
+    photos: str = PHOTOS
+    steps: int = OptimizerConfig().steps
+    size: int = DataConfig().size
+    batch_size: int = DataConfig().batch_size
+    seed: int = 0
+    perceptual: str = LossConfig().perceptual
+    perceptual_weights: str | None = None
+    style_weight: float = LossConfig().style_weight
+    formats: list[str] = ["mlmodel-8"]
+    """Core ML files, see `tinystyle.coreml.listing.FILES`."""
+    export_size: str = "640x480"
+    budget_bytes: int | None = Field(default=None, ge=1)
+    """What the largest of these files may take; None: whatever it takes."""
+    margin: float = Field(default=0.02, ge=0, le=1)
+    """By what part of the champion's total loss on held-out photos a new version's may be higher."""
+    auto_promote: bool = False
+    """Whether a version that passes the gates becomes the champion with no person asked."""
+    enabled: bool = True
+    """False leaves the style as it is."""
+
+    @property
+    def trainings(self) -> list[Training]:
+        """One for each alpha.
+
+        Raises:
+            ValueError: a value is not possible.
+        """
+        ours = {"name", "image", "alphas", "formats", "budget_bytes", "margin", "auto_promote", "enabled"}
+        values = self.model_dump(exclude=ours)
+        several = len(self.alphas) > 1
+        return [
+            Training(
+                **values,
+                style=self.image,
+                alpha=alpha,
+                name=f"{self.name}-{round(100 * alpha)}" if several else self.name,
+                files=self.formats,
+            )
+            for alpha in self.alphas
+        ]
+
+
+class Catalogue(_Model):
+    """Styles, each name once."""
+
+    styles: list[StyleEntry]
+
+    @model_validator(mode="after")
+    def _each_name_once(self) -> Catalogue:
+        names = [training.name for entry in self.styles for training in entry.trainings]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the name {twice[0]} stands there twice; each network needs one of its own")
+        return self
+
+
+def load_catalogue(uri: str) -> Catalogue:
+    """Read a catalogue: a mapping with `styles`, a list of entries, and `defaults`, values that each entry starts from.
+
+    Args:
+        uri: path or URI of a YAML file.
+
+    Raises:
+        ValueError: it cannot be read, or what is wrong with which entry, in one sentence.
+    """
+    try:
+        import yaml  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ValueError("a style catalogue is read with PyYAML: pip install 'tinystyle[platform]'") from error
+    try:
+        content = yaml.safe_load(storage.read_bytes(uri))
+    except OSError as error:
+        raise ValueError(f"the catalogue {uri} cannot be read ({error.strerror or error}); give a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"the catalogue {uri} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("styles"), list) or content.keys() - _PARTS:
+        raise ValueError(f"the catalogue {uri} must hold a list `styles`, may hold `defaults`, and nothing else")
+    defaults = content.get("defaults") or {}
+    if not isinstance(defaults, dict):
+        raise ValueError(f"the catalogue {uri}: defaults must be a mapping of values")
+    entries = [_entry(uri, index, values, defaults) for index, values in enumerate(content["styles"])]
+    try:
+        return Catalogue(styles=entries)
+    except ValidationError as error:
+        raise ValueError(f"the catalogue {uri}: {complaint(error)}") from error
+
+
+_PARTS = {"styles", "defaults"}
+
+
+def _entry(uri: str, index: int, values: Any, defaults: dict[str, Any]) -> StyleEntry:
+    label = f"style {index + 1}"
+    try:
+        if not isinstance(values, dict):
+            raise ValueError("an entry must be a mapping with name and image")
+        label = str(values.get("name", label))
+        entry = StyleEntry.model_validate({**defaults, **values})
+        entry = entry.model_copy(update={"image": _beside(uri, entry.image)})
+        for training in entry.trainings:
+            training.config()
+    except ValidationError as error:
+        raise ValueError(f"the catalogue {uri}, {label}: {complaint(error)}") from error
+    except ValueError as error:
+        raise ValueError(f"the catalogue {uri}, {label}: {error}") from error
+    return entry
+
+
+def _beside(uri: str, image: str) -> str:
+    if image.startswith(_BUILTIN) or storage.is_remote(image) or Path(image).is_absolute():
+        return image
+    folder = uri.rpartition("/")[0]
+    return storage.join(folder, image) if folder else image
+
+
+def complaint(error: ValidationError) -> str:
+    """The first thing that pydantic complains of, in one sentence that begins with the value's name."""
+    first = error.errors()[0]
+    text = first["msg"].removeprefix("Value error, ")
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    if not where:
+        return text
+    what = where if first["type"] == "missing" else f"{where} {first['input']!r}"
+    return f"{what}: {text[0].lower()}{text[1:]}"
+
+
+def run_keys(config: RunConfig) -> dict[str, str]:
+    """The key that this run has at each precision ("32", "bf16"), found out without training; `prepare` gives the same.
+
+    Which precision "auto" means is the training machine's affair: work is done if either key is known.
+
+    Raises:
+        ValueError: the style image, the dataset or the weights of the perceptual network are missing or damaged.
+        OSError: one of them cannot be read.
+    """
+    from tinystyle.data.manifest import Manifest
+    from tinystyle.perceptual import load_perceptual_network
+    from tinystyle.training.lineage import lineage_of
+
+    styles.load_style(config.style, config.loss.style_size)
+    style = styles.style_sha256(config.style)
+    dataset = Manifest.read(config.photos).sha256()
+    perceptual = load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).weights_sha256
+    precisions = ("32", "bf16") if config.precision == "auto" else (config.precision,)
+    return {
+        precision: lineage_of(config.model_copy(update={"precision": precision}), dataset, style, perceptual, None)[
+            "key"
+        ]
+        for precision in precisions
+    }

@@ -1,0 +1,110 @@
+"""`tinystyle publish`, `rollback` and `published`: what apps are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tinystyle.commands.terminal import screen
+from tinystyle.user_errors import resumable
+
+__all__ = ["publish", "published", "rollback"]
+
+_ROOT = "s3://models"
+Style = Annotated[str, typer.Argument(help="Name of the style in the model registry.")]
+Root = Annotated[str, typer.Option(help="s3://BUCKET[/PREFIX] or a folder.")]
+Reason = Annotated[str | None, typer.Option(help="For the history in the index.")]
+
+
+def publish(
+    style: Style,
+    version: Annotated[str, typer.Option(help="Number or alias in the model registry.")] = "champion",
+    root: Root = _ROOT,
+    folder: Annotated[
+        Path | None, typer.Option(help="Take the files from here, as they were fetched; --version is then a number.")
+    ] = None,
+    reason: Reason = None,
+) -> None:
+    """Publish a version's Core ML files, with cards, Swift file and checksums, and make it the current one.
+
+    Interrupted, the same command completes it. What is published never changes: again it does nothing.
+    """
+    if folder is not None and not version.isdecimal():
+        raise ValueError(f"--version {version}: with --folder, give the number of the version")
+    from tinystyle import publishing
+
+    with resumable():
+        if folder is not None:
+            result = publishing.publish_folder(
+                folder, style=style, version=int(version), root=root, reason=reason or f"from {folder.name}"
+            )
+        else:
+            from tinystyle import registry
+
+            found = registry.find(style, version)
+            result = publishing.publish(found, root, reason=reason or f"as {version}")
+    screen.print(
+        f"version {result.version} of {style} is published at {root}: {len(result.files)} files", soft_wrap=True
+    )
+    current = publishing.read_index(root).style(style)
+    if current is not None and current.current != result.version:
+        screen.print(
+            f"the index points to version {current.current}, which stays so: "
+            f"tinystyle rollback {style} --version {result.version} points it to this one",
+            soft_wrap=True,
+        )
+
+
+def rollback(
+    style: Style,
+    version: Annotated[
+        int | None, typer.Option(help="Published version to go back to. [default: the one before]", min=1)
+    ] = None,
+    root: Root = _ROOT,
+    reason: Reason = None,
+) -> None:
+    """Point the index back to an earlier version of a style. No file is removed."""
+    from tinystyle import publishing
+
+    result = publishing.rollback(style, root, version, reason=reason or "")
+    screen.print(f"version {result.version} of {style} is the current one at {root}", soft_wrap=True)
+
+
+def published(
+    style: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    root: Root = _ROOT,
+    links: Annotated[
+        float | None, typer.Option(help="Print links to the current files that anybody can open for so many hours.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The index, as JSON.")] = False,
+) -> None:
+    """List what is published: the current version of every style and its files."""
+    from tinystyle import publishing, storage
+
+    index = publishing.read_index(root)
+    styles = [entry for entry in index.styles if style in (None, entry.name)]
+    if style is not None and not styles:
+        raise ValueError(f"{style} is not published at {root}; tinystyle published --root {root} lists what is")
+    if as_json:
+        screen.print_json(index.model_copy(update={"styles": tuple(styles)}).model_dump_json())
+        return
+    if not styles:
+        screen.print(f"nothing is published at {root}", soft_wrap=True)
+        return
+    table = Table("style", title=f"Published at {root}")
+    table.add_column("version", justify="right")
+    table.add_column("file", no_wrap=True)
+    for name in ("bytes", "PSNR, dB", "iOS"):
+        table.add_column(name, justify="right")
+    files = [(entry, file) for entry in styles if (now := entry.version()) is not None for file in now.files]
+    for entry, file in files:
+        numbers = (f"{file.bytes:,}", f"{file.psnr:.1f}", f"{file.minimum_ios}")
+        table.add_row(entry.name, f"{entry.current} of {len(entry.versions)}", file.name, *numbers)
+    if links is None:
+        screen.print(table)
+        return
+    for _, file in files:
+        screen.print(publishing.presign(storage.join(root, file.url), round(links * 3600)), soft_wrap=True)

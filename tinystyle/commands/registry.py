@@ -1,0 +1,137 @@
+"""`tinystyle models` and `promote`: what is registered, how good it is, and which version of a style is published."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from tinystyle.commands.terminal import screen
+
+if TYPE_CHECKING:
+    from tinystyle.registry import ModelVersion
+
+__all__ = ["models", "promote"]
+
+FIGURES = {  # tag of a version -> heading and format; with them, a table 80 columns wide
+    "bytes": ("bytes", ",.0f"),
+    "bits": ("bits", ".0f"),
+    "psnr": ("PSNR", ".1f"),
+    "content": ("con-\ntent", ".3f"),
+    "style_loss": ("style\nloss", ".3f"),
+    "total": ("total", ".3f"),
+}
+Style = Annotated[str, typer.Argument(help="Name of a registered style.")]
+Version = Annotated[str, typer.Argument(help="Number, or alias: champion, candidate.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+models = typer.Typer(
+    help="List the registered models; show or fetch one. They are in MLflow: MLFLOW_TRACKING_URI says where.",
+    rich_markup_mode=None,
+)
+
+
+@models.callback(invoke_without_command=True)
+def _list(
+    context: typer.Context,
+    style: Annotated[str | None, typer.Option(help="Of one style only. [default: all]")] = None,
+    as_json: AsJson = False,
+) -> None:
+    if context.invoked_subcommand:
+        return
+    from tinystyle import registry
+
+    found = registry.versions(style)
+    if as_json:
+        screen.print_json(data=[_plain(version) for version in found])
+        return
+    if not found:
+        what = f"style {style}" if style else "model"
+        screen.print(f"no {what} is registered yet", soft_wrap=True)
+        return
+    table = Table("style", "version", "network", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.columns[0].overflow = "fold"
+    for heading, _ in FIGURES.values():
+        table.add_column(heading, justify="right")
+    table.add_column("when", no_wrap=True)
+    for version in found:
+        network = " ".join(version.tags.get(name, "") for name in ("architecture", "alpha"))
+        number = " ".join([str(version.version), ", ".join(version.aliases)])
+        figures = (_figure(version.tags.get(name, ""), form) for name, (_, form) in FIGURES.items())
+        table.add_row(version.style, number, network, *figures, f"{version.created:%Y-%m-%d}")
+    screen.print(table)
+
+
+@models.command()
+def show(style: Style, version: Version = "champion", as_json: AsJson = False) -> None:
+    """Show everything that is recorded of one version, with the reasons of its aliases."""
+    from tinystyle import registry
+
+    found = registry.find(style, version)
+    if as_json:
+        screen.print_json(data=_plain(found))
+        return
+    table = Table("", title=f"{found.style} {found.version}", show_header=False)
+    table.add_column(overflow="fold")
+    facts = {"aliases": ", ".join(found.aliases), "run": found.run_id, "when, UTC": f"{found.created:%Y-%m-%d %H:%M}"}
+    for name, value in (facts | dict(sorted(found.tags.items()))).items():
+        table.add_row(name, _decision(value) if name.startswith("decision.") else value)
+    screen.print(table)
+
+
+@models.command()
+def fetch(
+    style: Style,
+    out: Annotated[Path, typer.Option(help="Folder to write; new or empty.")],
+    version: Version = "champion",
+) -> None:
+    """Download the Core ML files, cards and network of one version, every file checked by its SHA-256."""
+    from tinystyle import registry
+
+    found = registry.find(style, version)
+    registry.fetch(found, out)
+    files = sum(path.is_file() for path in out.rglob("*"))
+    screen.print(f"{out}: {style} {found.version}, {files} files, all checksums right", soft_wrap=True)
+
+
+def promote(
+    style: Style,
+    version: Annotated[str, typer.Argument(help="Number, or an alias such as candidate.")],
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "promoted by hand",
+) -> None:
+    """Make a version the champion of its style: the one that is published."""
+    from tinystyle import registry
+
+    found = registry.find(style, version)
+    if registry.CHAMPION in found.aliases:
+        screen.print(f"{style} {found.version} is already the champion", soft_wrap=True)
+        return
+    before = next((other for other in registry.versions(style) if registry.CHAMPION in other.aliases), None)
+    registry.assign(style, registry.CHAMPION, found.version, reason)
+    instead = f", in place of {before.version}" if before else ""
+    screen.print(f"{style} {found.version} is now the champion{instead}", soft_wrap=True)
+
+
+def _plain(version: ModelVersion) -> dict[str, Any]:
+    return asdict(version) | {"created": version.created.isoformat()}
+
+
+def _figure(value: str, form: str) -> str:
+    """A tag as it reads well in a column; what is no number as it stands."""
+    try:
+        return format(float(value), form)
+    except ValueError:
+        return value
+
+
+def _decision(value: str) -> str:
+    """What `registry.assign` recorded, in words; what is something else as it stands."""
+    try:
+        decision = json.loads(value)
+        instead = f", in place of {decision['replaces']}" if decision["replaces"] else ""
+        return f"{decision['reason']} ({decision['who']}, {decision['time']}{instead})"
+    except (ValueError, KeyError, TypeError):
+        return value

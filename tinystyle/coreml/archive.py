@@ -1,0 +1,63 @@
+"""An .mlpackage, a folder, as one file for stores that hold files: a zip with the same bytes for the same content."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from tinystyle import storage
+
+__all__ = ["unzip_package", "zip_package"]
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest that the format knows
+MAX_BYTES = 1 << 28
+"""Of an unpacked package; `johnson` at alpha 1 in float32 takes 7 MB."""
+
+
+def zip_package(package: Path, out: Path) -> Path:
+    """Write the folder `package` to the zip file `out`; in it, everything stands below the package's name.
+
+    Stored, not compressed: compressed bytes differ between versions of zlib, and quantized weights would not shrink.
+    """
+    with storage.atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()):
+            member = zipfile.ZipInfo(f"{package.name}/{path}", EPOCH)
+            member.create_system = 3  # Unix, wherever this runs
+            member.external_attr = (stat.S_IFREG | 0o644) << 16
+            archive.writestr(member, (package / path).read_bytes())
+    return out
+
+
+def unzip_package(archive: Path, folder: Path) -> Path:
+    """Unpack NAME.mlpackage.zip into `folder`, which must not hold the package yet; returns folder/NAME.mlpackage.
+
+    Raises:
+        ValueError: it is no zip, or holds anything but regular files below NAME.mlpackage.
+    """
+    name = archive.name.removesuffix(".zip")
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [member for member in opened.infolist() if not member.is_dir()]
+            for member in members:
+                _check(member, name, archive)
+            names = {member.filename for member in members}
+            if not members or len(names) < len(members) or sum(member.file_size for member in members) > MAX_BYTES:
+                raise ValueError(f"{archive.name} is no package: empty, or over {MAX_BYTES >> 20} MB, or ambiguous")
+            for member in members:
+                path = folder / member.filename
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with opened.open(member) as source, path.open("xb") as destination:
+                    shutil.copyfileobj(source, destination)
+    except (zipfile.BadZipFile, NotImplementedError, FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"{archive.name} is damaged or no zip: {error}") from error
+    return folder / name
+
+
+def _check(member: zipfile.ZipInfo, package: str, archive: Path) -> None:
+    path = PurePosixPath(member.filename)
+    inside = len(path.parts) > 1 and path.parts[0] == package and ".." not in path.parts
+    plain = "\\" not in member.filename and stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
+    if not (inside and plain):
+        raise ValueError(f"{archive.name} holds {member.filename!r}, which is no file of {package}; do not use it")

@@ -1,0 +1,240 @@
+"""Datasets on this machine's disk: brought from elsewhere, shared by processes, bounded in size. Knows no photo.
+
+Whoever uses a dataset holds a shared lock on a file of its own, `locks/` beside the datasets; the least recently used one
+that nobody holds goes first. That file also says how many bytes the dataset is about to take, so that two processes
+which fetch at the same time do not both count on the same room.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from tinystyle import storage
+from tinystyle.data.locks import lock_file
+from tinystyle.data.manifest import MANIFEST, Manifest, ShardInfo
+
+__all__ = ["hold", "hold_if_cached", "size_limit", "sync", "trim"]
+
+LIMIT_VARIABLE = "TINYSTYLE_CACHE_MAX_GB"
+DEFAULT_LIMIT_GB = 100.0
+FOLDERS = ("datasets", "ingested")
+"""Of the cache, those that hold one dataset in each of their folders; all of them count."""
+
+_PARALLEL_FETCHES = 8
+_held: dict[Path, int] = {}
+_holding = threading.Lock()
+
+
+def sync(dataset: str) -> Path:
+    """A local path of a dataset: itself where it is local, else a copy in the cache, fetched as far as it differs.
+
+    Every shard is compared with its checksum. May be interrupted, and run by several processes at once. The copy stays
+    at least as long as this process runs; for its sake others that nobody uses may go.
+
+    Raises:
+        ValueError: there is no dataset, or it is larger than the whole cache may be.
+        OSError: it cannot be fetched, what came differs from its checksum, or too much of the cache is in use.
+    """
+    if not storage.is_remote(dataset):
+        return Path(dataset.removeprefix("file://")).expanduser()
+    manifest = Manifest.read(dataset)
+    name, key = dataset.rstrip("/").rsplit("/", 1)[-1], hashlib.sha256(dataset.rstrip("/").encode()).hexdigest()
+    folder = storage.cache_dir("datasets") / f"{name}-{key[:16]}"
+    _reserve(folder, sum(shard.bytes for shard in manifest.shards), dataset)
+
+    def bring(shard: ShardInfo) -> None:
+        path = folder / shard.file
+        if path.is_file() and path.stat().st_size == shard.bytes and storage.sha256(path) == shard.sha256:
+            return
+        with storage.atomic_path(path) as temporary:
+            storage.copy(storage.join(dataset, shard.file), temporary)
+            if storage.sha256(temporary) != shard.sha256:
+                raise OSError(
+                    f"{storage.join(dataset, shard.file)} differs from its checksum; ingest the dataset again"
+                )
+
+    with ThreadPoolExecutor(_PARALLEL_FETCHES) as threads:
+        try:
+            list(threads.map(bring, manifest.shards))
+        finally:
+            threads.shutdown(cancel_futures=True)
+    if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != manifest.to_json():
+        storage.write_bytes(folder / MANIFEST, manifest.to_json())
+    return folder
+
+
+def size_limit() -> int:
+    """Bytes that all cached datasets together may take: $TINYSTYLE_CACHE_MAX_GB (10^9 bytes each), 100 by default.
+
+    Raises:
+        ValueError: it is no positive number.
+    """
+    text = os.environ.get(LIMIT_VARIABLE) or str(DEFAULT_LIMIT_GB)
+    try:
+        limit = int(float(text) * 1e9)
+    except (ValueError, OverflowError):
+        limit = 0
+    if limit < 1:
+        raise ValueError(f"{LIMIT_VARIABLE} is {text!r}; give the gigabytes that cached datasets may take, as in 100")
+    return limit
+
+
+def hold(folder: Path) -> None:
+    """Mark a dataset's folder in the cache, there or about to be, as used by this process until it ends.
+
+    Raises:
+        OSError: the cache cannot be written to.
+    """
+    path = _lock_of(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _holding:
+        if folder not in _held:
+            descriptor = lock_file(path, shared=True)
+            if descriptor is None:  # no locks here: nothing is ever removed, then
+                return
+            _held[folder] = descriptor
+        os.utime(_held[folder])
+
+
+def hold_if_cached(folder: Path) -> int | None:
+    """Use a dataset wherever it lies: the descriptor of a shared lock where it lies in the cache, else None.
+
+    To be closed by the caller.
+    """
+    try:
+        return lock_file(_lock_of(folder.absolute()), shared=True, make=False)
+    except OSError:  # somebody else's cache; whoever opened it for us holds it
+        return None
+
+
+def trim(folder: Path) -> None:
+    """Remove datasets that nobody uses, least recently used first, until the limit is kept; never `folder`.
+
+    Raises:
+        ValueError: the limit is no number.
+        OSError: the cache cannot be written to.
+    """
+    with _alone(folder):
+        _remove_least_recent(folder, _bytes_of(folder), size_limit())
+
+
+def _reserve(folder: Path, needed: int, dataset: str) -> None:
+    limit = size_limit()
+    if needed > limit:
+        raise ValueError(
+            f"{dataset} takes {_gigabytes(needed)} and the cache {_gigabytes(limit)} at most; "
+            f"set {LIMIT_VARIABLE} to more, or ingest fewer photos"
+        )
+    hold(folder)
+    with _alone(folder):
+        folder.mkdir(parents=True, exist_ok=True)  # a folder is what others count
+        _lock_of(folder).write_text(str(needed))
+        excess = _remove_least_recent(folder, needed, limit)
+        if excess <= 0:
+            return
+        _lock_of(folder).write_text("")
+        with suppress(OSError):  # not empty: an earlier copy of the dataset
+            folder.rmdir()
+    _release(folder)
+    raise OSError(
+        f"{dataset} does not fit into the cache: datasets that other processes use leave {_gigabytes(needed - excess)} "
+        f"of {_gigabytes(limit)}, it takes {_gigabytes(needed)}; wait for them, or set {LIMIT_VARIABLE} to more"
+    )
+
+
+def _release(folder: Path) -> None:
+    with _holding:
+        if (descriptor := _held.pop(folder, None)) is not None:
+            os.close(descriptor)
+
+
+class _Dataset(NamedTuple):
+    last_used: int
+    folder: Path
+    size: int
+
+
+def _remove_least_recent(keep: Path, needed: int, limit: int) -> int:
+    """Make room for `needed` bytes of `keep`; returns by how many bytes the limit is exceeded still (<= 0: it is not)."""
+    parents = [keep.parents[1] / name for name in FOLDERS]
+    others = sorted(
+        _Dataset(_last_used(folder), folder, max(_bytes_of(folder), _reserved(folder)))
+        for parent in parents
+        if parent.is_dir()
+        for folder in parent.iterdir()
+        if folder != keep and folder.is_dir()
+    )
+    excess = needed + sum(other.size for other in others) - limit
+    for other in others:
+        if excess <= 0:
+            break
+        if _remove(other.folder):
+            excess -= other.size
+    return excess
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a dataset; False where somebody uses it."""
+    descriptor = lock_file(_lock_of(folder), wait=False)
+    if descriptor is None:
+        return False
+    try:
+        (folder / MANIFEST).unlink(missing_ok=True)  # first: what a kill leaves behind is no dataset then
+        shutil.rmtree(folder)
+        os.truncate(descriptor, 0)
+    except FileNotFoundError:
+        pass
+    finally:
+        os.close(descriptor)
+    return True
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time counts and removes."""
+    path = _lock_of(folder).parent / "room"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = lock_file(path)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.parent.parent / "locks" / f"{folder.parent.name}-{folder.name}.lock"
+
+
+def _last_used(folder: Path) -> int:
+    for path in (_lock_of(folder), folder):
+        with suppress(FileNotFoundError):
+            return path.stat().st_mtime_ns
+    return 0
+
+
+def _reserved(folder: Path) -> int:
+    try:
+        return int(_lock_of(folder).read_text() or 0)
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def _bytes_of(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a temporary file, renamed meanwhile
+            total += path.stat().st_size
+    return total
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.3g} GB"

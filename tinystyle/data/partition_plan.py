@@ -1,0 +1,107 @@
+"""Which partition of an ingest makes which shards; the plan lies in the destination while the ingest is under way."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import shutil
+from contextlib import suppress
+from functools import partial
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tinystyle import storage
+from tinystyle.data.manifest import Quarantined
+from tinystyle.data.shard_files import PARTITIONS
+from tinystyle.data.sources import Source
+
+__all__ = ["Plan", "partition_folders", "remove_partitions", "standing_plan"]
+
+_PLAN = "plan.json"
+
+
+class Plan(BaseModel):
+    """Which partition ingests which names; lies in the destination as long as the ingest is under way."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    source: str
+    fingerprint: str
+    """Of the source's listing; of another one the plan is void."""
+    destination: str
+    size: int
+    photos_per_shard: int
+    partitions: list[list[list[str]]]
+    """For each partition its shards' names; a partition may have none."""
+    problems: list[Quarantined]
+    """What the listing of the source found that is no file."""
+
+    @property
+    def to_do(self) -> list[int]:
+        """Indices, from 1, of the partitions that have anything to do."""
+        return [index for index, groups in enumerate(self.partitions, 1) if groups]
+
+    def names(self, index: int) -> list[str]:
+        """What partition `index`, from 1, covers."""
+        return list(itertools.chain(*self.partitions[index - 1]))
+
+    def folder(self, index: int) -> str:
+        """Where partition `index`, from 1, is made."""
+        key = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        return storage.join(self.destination, PARTITIONS, key, f"{index:04d}")
+
+    def is_of(self, source: Source, size: int, photos_per_shard: int, of: int) -> bool:
+        """Whether it plans this source, as it is listed now, in this way."""
+        asked = (source.uri, source.fingerprint(), size, photos_per_shard, of)
+        return asked == (self.source, self.fingerprint, self.size, self.photos_per_shard, len(self.partitions))
+
+    def write(self) -> None:
+        """Put it into the destination.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        storage.write_bytes(_uri(self.destination), self.model_dump_json().encode())
+
+
+def standing_plan(destination: str) -> Plan | None:
+    """The plan of the ingest that is under way at `destination`.
+
+    Raises:
+        ValueError: it is damaged.
+        OSError: it cannot be read.
+    """
+    try:
+        plan = Plan.model_validate_json(storage.read_bytes(_uri(destination)))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValidationError as error:
+        raise ValueError(f"{_uri(destination)} is damaged; remove it and ingest again") from error
+    return plan if plan.destination == destination else None
+
+
+def partition_folders(destination: str) -> list[str]:
+    """Every partition that has shards, of any plan."""
+    root = storage.join(destination, PARTITIONS)
+    filesystem, path = storage._remote(root)
+    filesystem.invalidate_cache()
+    found = (name[len(path.rstrip("/")) + 1 :] for name in storage._retrying(partial(filesystem.find, path)))
+    return [storage.join(root, folder) for folder in sorted({name.rpartition("/")[0] for name in found}) if folder]
+
+
+def remove_partitions(destination: str) -> None:
+    """Remove all partitions and their plan."""
+    # The plan first: without it the rest is what nobody asks for, and the next plan sweeps it up.
+    storage.remove(_uri(destination))
+    root = storage.join(destination, PARTITIONS)
+    if not storage.is_remote(root):
+        shutil.rmtree(root, ignore_errors=True)
+        return
+    filesystem, path = storage._remote(root)
+    filesystem.invalidate_cache()
+    with suppress(FileNotFoundError):
+        storage._retrying(partial(filesystem.rm, path, recursive=True))
+
+
+def _uri(destination: str) -> str:
+    return storage.join(destination, PARTITIONS, _PLAN)

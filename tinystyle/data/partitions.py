@@ -1,0 +1,244 @@
+"""One ingest spread over processes or machines: planned once, each partition made alone, then merged into the dataset.
+
+A plan cuts the names into groups, one for each shard, and gives every partition a run of consecutive groups, so that the
+merged dataset is the one that `ingest` makes of the same source, to the byte (where there are enough photos for a shard
+in each partition; else to the photo). Partitions lie below the destination, in
+`ingest-partitions/<key of the plan>/<index>`, each a dataset of its own; no shard is fetched to be merged but one that
+holds a photo of an earlier partition.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinystyle import storage
+from tinystyle.data import shards
+from tinystyle.data.ingest import (
+    UNREADABLE,
+    Progress,
+    groups_to_do,
+    open_for_ingest,
+    refuse_nothing_usable,
+    write_groups,
+)
+from tinystyle.data.locks import ConcurrentIngestError, exclusive
+from tinystyle.data.manifest import Manifest, Quarantined
+from tinystyle.data.partition_plan import Plan, partition_folders, remove_partitions, standing_plan
+from tinystyle.data.shard_writer import ShardWriter
+
+__all__ = ["PartitionReport", "Plan", "ingest_partition", "merge_partitions", "plan_partitions", "reasons_of"]
+
+
+_LEAST_PER_SHARD = 8
+
+
+@dataclass(frozen=True)
+class PartitionReport:
+    """What a partition holds once it is ingested; duplicates of other partitions' photos count until the merge."""
+
+    index: int
+    of: int
+    photos: int
+    quarantined: dict[str, int]
+    """How many files for each reason, the details of the reason left out."""
+
+
+def plan_partitions(source: str, destination: str, of: int, *, size: int = 256, photos_per_shard: int = 512) -> Plan:
+    """Split what is still to be ingested into `of` partitions; the plan of an interrupted ingest is found again.
+
+    What an interrupted ingest of another number of partitions, or of an earlier state of the source, has made is merged
+    first.
+
+    Args:
+        source: folder, zip file, object store prefix or https address of a zip file.
+        destination: folder or URI.
+        of: how many partitions.
+        size: short side of the photos in pixels.
+        photos_per_shard: at most; fewer where some partition would be empty otherwise.
+
+    Raises:
+        ValueError: as `ingest`.
+        OSError: the source cannot be listed, or the destination not be written.
+    """
+    if min(size, photos_per_shard, of) < 1:
+        raise ValueError("size, partitions and photos per shard must be at least 1")
+    opened, destination = open_for_ingest(source, destination)
+    with exclusive(destination, wait=True):
+        standing = standing_plan(destination)
+        if standing and standing.is_of(opened, size, photos_per_shard, of):
+            return standing
+        writer = ShardWriter(destination, size, opened.uri, None)
+        for folder in partition_folders(destination):
+            _merge(ShardWriter(folder, size, opened.uri, None), writer)
+        remove_partitions(destination)
+        groups = groups_to_do(opened.names(), writer, photos_per_shard)
+        if len(groups) < of:  # smaller shards, rather than partitions with nothing to do
+            smaller = max(_LEAST_PER_SHARD, math.ceil(sum(map(len, groups)) / of))
+            groups = groups_to_do(opened.names(), writer, min(smaller, photos_per_shard))
+        cuts = [len(groups) * index // of for index in range(of + 1)]
+        plan = Plan(
+            source=opened.uri,
+            fingerprint=opened.fingerprint(),
+            destination=destination,
+            size=size,
+            photos_per_shard=photos_per_shard,
+            partitions=[list(map(list, groups[start:end])) for start, end in itertools.pairwise(cuts)],
+            problems=[Quarantined(name=name, reason=reason) for name, reason in opened.problems],
+        )
+        if plan.to_do:
+            plan.write()
+    return plan
+
+
+def ingest_partition(
+    source: str,
+    destination: str,
+    index: int,
+    of: int,
+    *,
+    size: int = 256,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    photos_per_shard: int = 512,
+) -> PartitionReport:
+    """Ingest one partition, or the rest of one that was interrupted; plans where no plan stands.
+
+    Several processes may run the same one at once: on one file system the second waits, in a store each goes on from
+    what the other wrote.
+
+    Args:
+        source, destination, size, photos_per_shard: as they were planned.
+        index: 1 to `of`.
+        of: partitions in all.
+        workers: decoding processes; None means one for each core.
+        progress: called after each photo, with numbers of this partition.
+
+    Raises:
+        ValueError: as `ingest`, or the standing plan is of another source, size or number of partitions.
+        OSError: as `ingest`. The same call continues later.
+    """
+    if not 1 <= index <= of:
+        raise ValueError(f"there is no partition {index} of {of}; count from 1")
+    opened, destination = open_for_ingest(source, destination)
+    plan = standing_plan(destination)
+    if plan is None:
+        plan = plan_partitions(source, destination, of, size=size, photos_per_shard=photos_per_shard)
+    elif not plan.is_of(opened, size, photos_per_shard, of):
+        raise ValueError(
+            f"{destination} is being ingested in {len(plan.partitions)} partitions at size {plan.size} from "
+            f"{plan.source} as it was listed then; plan the ingest anew, or name that source, size and number"
+        )
+    names, groups = plan.names(index), plan.partitions[index - 1]
+    if not groups:
+        return PartitionReport(index, of, 0, {})
+    with exclusive(plan.folder(index), wait=True):
+        if standing_plan(destination) != plan:  # another process did it meanwhile, and all were merged
+            _remove_empty(plan.folder(index))
+            return PartitionReport(index, of, 0, {})
+        while True:
+            writer = ShardWriter(plan.folder(index), size, opened.uri, None)
+            done = _names_in(writer)
+            rest = [[name for name in group if name not in done] for group in groups]
+            again = groups_to_do([name for name in names if name in done], writer, photos_per_shard)
+            to_do = [group for group in [*rest, *again] if group]
+            with suppress(ConcurrentIngestError):
+                write_groups(opened, writer, to_do, names, workers, progress)
+                break
+        manifest = writer.finish([])
+    return PartitionReport(index, of, manifest.count, reasons_of(manifest))
+
+
+def merge_partitions(plan: Plan) -> Manifest:
+    """Make the dataset of the plan's partitions and of what stood before, and remove the partitions.
+
+    The same call goes on where an interrupted one stopped, and does nothing where all is done.
+
+    Raises:
+        ValueError: a partition is unfinished, or no photo is usable.
+        OSError: the destination cannot be written.
+    """
+    with exclusive(plan.destination, wait=True):
+        parts = {index: _opened(plan, index) for index in plan.to_do}
+        writer = ShardWriter(plan.destination, plan.size, plan.source, None)
+        done = _names_in(writer)
+        if standing_plan(plan.destination) == plan:  # else another process has merged it
+            done -= {name for name, reason in writer.quarantined.items() if reason.startswith(UNREADABLE)}
+        for index, part in parts.items():
+            if missing := set(plan.names(index)) - done - (_names_in(part) if part else set()):
+                raise ValueError(
+                    f"partition {index} of {len(plan.partitions)} of {plan.destination} is not finished "
+                    f"({len(missing)} photos to go); run it, then merge again"
+                )
+        for part in parts.values():
+            if part:
+                _merge(part, writer)
+        manifest = writer.finish([(entry.name, entry.reason) for entry in plan.problems])
+        remove_partitions(plan.destination)
+    refuse_nothing_usable(manifest)
+    return manifest
+
+
+def reasons_of(manifest: Manifest) -> dict[str, int]:
+    """How many files are quarantined for each reason, most frequent first; a reason's details left out."""
+    short = (entry.reason.split(":")[0].split(" of ")[0] for entry in manifest.quarantined)
+    return dict(Counter(short).most_common())
+
+
+def _merge(part: ShardWriter, writer: ShardWriter) -> None:
+    """Append to `writer` what it lacks of `part`, shard by shard."""
+    names = set(writer.names_by_hash.values())
+    # Where a partition's first photo of some pixels proves a duplicate, its own duplicates are of the earlier one, too.
+    originals: dict[str, str] = {}
+    for info, index in part.shards:
+        kept, entries = set(), []
+        for name, sha256 in zip(index.names, index.sha256, strict=True):
+            original = writer.names_by_hash.get(sha256, name)
+            if original != name:
+                originals[f"duplicate of {name}"] = f"duplicate of {original}"
+                entries.append(Quarantined(name=name, reason=f"duplicate of {original}"))
+            elif name not in names:
+                kept.add(name)
+        for entry in index.quarantined:
+            entries.append(Quarantined(name=entry.name, reason=originals.get(entry.reason, entry.reason)))
+        entries = [entry for entry in entries if entry.name not in names and _is_news(entry, writer.quarantined)]
+        entries.sort(key=lambda entry: entry.name)
+        if len(kept) == len(index.names) and entries == index.quarantined:
+            writer.adopt(storage.join(part.destination, info.file), info, index)
+        elif kept or entries:
+            photos = shards.read_photos(storage.read_bytes(storage.join(part.destination, info.file))) if kept else []
+            writer.append(
+                [(name, photo) for name, photo in photos if name in kept],
+                [(entry.name, entry.reason) for entry in entries],
+            )
+        names |= kept
+
+
+def _is_news(entry: Quarantined, known: dict[str, str]) -> bool:
+    return entry.name not in known or (
+        known[entry.name].startswith(UNREADABLE) and not entry.reason.startswith(UNREADABLE)
+    )
+
+
+def _names_in(writer: ShardWriter) -> set[str]:
+    return set(writer.names_by_hash.values()) | writer.quarantined.keys()
+
+
+def _opened(plan: Plan, index: int) -> ShardWriter | None:
+    """What stands of a partition; None where nothing does."""
+    folder = plan.folder(index)
+    if not storage.is_remote(folder) and not Path(folder).is_dir():
+        return None
+    return ShardWriter(folder, plan.size, plan.source, None)
+
+
+def _remove_empty(folder: str) -> None:
+    """What waiting for a lock made anew after the merge."""
+    if not storage.is_remote(folder):
+        for path in (Path(folder), *Path(folder).parents[:2]):
+            with suppress(OSError):
+                path.rmdir()

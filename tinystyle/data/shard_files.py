@@ -1,0 +1,131 @@
+"""The files of a dataset being made, in a folder or at any URI: listed, created once, copied, described. Decides nothing."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from tinystyle import storage
+from tinystyle.data import shards
+from tinystyle.data.locks import ConcurrentIngestError
+from tinystyle.data.manifest import ShardInfo
+from tinystyle.data.shards import ShardIndex
+
+__all__ = [
+    "OURS",
+    "PARTITIONS",
+    "SHARD",
+    "create",
+    "damaged",
+    "describe",
+    "link_or_copy",
+    "list_files",
+    "read_index_at",
+    "remove_half_written",
+]
+
+SHARD = re.compile(r"shard-([0-9]{5,9})\.arrow")
+PARTITIONS = "ingest-partitions"
+"""Folder below a dataset where parts of it are made."""
+OURS = re.compile(
+    rf"\.?(shard-[0-9]+\.arrow|manifest\.json)(\..*\.tmp)?|{PARTITIONS}"
+)  # also what a killed process left half-written
+
+
+def create(destination: str, file: str, data: bytes) -> None:
+    """Write a shard that is not there yet; in a store, one that is there already with the same bytes is as good."""
+    uri = storage.join(destination, file)
+    if not storage.is_remote(uri):  # guarded by `exclusive`
+        storage.write_bytes(uri, data)
+        return
+    filesystem, path = storage._remote(uri)
+
+    def create() -> None:
+        try:
+            filesystem.pipe_file(path, data, mode="create")
+        except OSError as error:
+            if error.errno == errno.ENOSYS:  # a store without conditional writes
+                filesystem.pipe_file(path, data)
+                return
+            # Stores and backends say "it exists" in several ways; a lost answer to the first attempt is one of them.
+            try:
+                standing = filesystem.cat_file(path)
+            except OSError:
+                raise error from None
+            if standing != data:
+                raise ConcurrentIngestError(destination) from error
+
+    storage._retrying(create, attempts=storage._WRITE_ATTEMPTS)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """One file under a second name; a store copies it on its own side."""
+    if storage.is_remote(source):
+        filesystem, path = storage._remote(source)
+        storage._retrying(filesystem.cp_file, path, storage._remote(target)[1], attempts=storage._WRITE_ATTEMPTS)
+        return
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links, or the target stands
+        storage.copy(source, target)
+
+
+def list_files(destination: str) -> dict[str, int]:
+    """Names and sizes of what stands directly at `destination`; folders have size -1."""
+    if not storage.is_remote(destination):
+        items = list(os.scandir(destination))
+        return {item.name: -1 if item.is_dir() else item.stat(follow_symlinks=False).st_size for item in items}
+    filesystem, path = storage._remote(destination)
+    filesystem.invalidate_cache()
+    try:
+        listing = storage._retrying(partial(filesystem.ls, path, detail=True))
+    except FileNotFoundError:
+        return {}
+    return {
+        item["name"].rstrip("/").rsplit("/", 1)[-1]: int(item["size"] or 0) if item["type"] == "file" else -1
+        for item in listing
+        if item["name"].strip("/") != path.strip("/")
+    }
+
+
+def remove_half_written(destination: str, files: Collection[str]) -> None:
+    if not storage.is_remote(destination):
+        for file in files:
+            if file.startswith(".") and OURS.fullmatch(file):
+                Path(destination, file).unlink(missing_ok=True)
+
+
+def read_index_at(destination: str, file: str) -> ShardIndex:
+    uri = storage.join(destination, file)
+    try:
+        if not storage.is_remote(uri):
+            with pa.memory_map(uri) as mapped:
+                return shards.read_index(mapped)
+        filesystem, path = storage._remote(uri)
+
+        def read() -> ShardIndex:
+            # Exactly the parts that are asked for: the photos stay where they are.
+            with filesystem.open(path, "rb", cache_type="none") as opened:
+                return shards.read_index(pa.PythonFile(opened, "r"))
+
+        index: ShardIndex = storage._retrying(read)
+        return index
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(damaged(destination, file)) from error
+
+
+def describe(uri: str, file: str, count: int) -> ShardInfo:
+    """A shard that no manifest lists yet, because the ingest was interrupted."""
+    data = storage.read_bytes(uri)
+    return ShardInfo(file=file, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), count=count)
+
+
+def damaged(destination: str, file: str) -> str:
+    return f"{storage.join(destination, file)} is damaged; remove the dataset and ingest it again"

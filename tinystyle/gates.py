@@ -1,0 +1,157 @@
+"""The gates that a new version of a network must pass. Decides; measures what the decision needs; changes nothing.
+
+Challenger and champion are measured now, on the same photos, with the same code and loss network: figures that were
+written down when each was trained may come from other photos and other code.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinystyle.catalogue import StyleEntry, Training
+from tinystyle.coreml.listing import read_listing
+
+__all__ = ["Decision", "Evidence", "judge", "measure"]
+
+PHOTOS = 64
+"""At most so many held-out photos are evaluated: a comparison needs no more, and a large dataset has thousands."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a version is worth today."""
+
+    label: str
+    """Of the version, for the reasons."""
+    content: float
+    style: float
+    total: float
+    """Mean losses on held-out photos."""
+    collapsed: str | None
+    """Why the network has collapsed; None if it has not."""
+    unverified: str | None
+    """Why a Core ML file is not the verified network; None if all are."""
+    bytes: int
+    """Of the largest Core ML file."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a challenger."""
+
+    accepted: bool
+    reasons: list[str]
+    """One for every gate, first those that it did not pass."""
+
+    def sentence(self) -> str:
+        """All of it in one line."""
+        return f"{'accepted' if self.accepted else 'refused'}: {'; '.join(self.reasons)}"
+
+
+def judge(challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> Decision:
+    """Whether `challenger` may become a candidate.
+
+    Verified, within the byte budget, not collapsed, and of a total loss at most (1 + margin) times the champion's.
+    """
+    passed = [
+        (challenger.unverified is None, challenger.unverified or "every Core ML file is verified"),
+        _budget(challenger, entry),
+        (challenger.collapsed is None, challenger.collapsed or "no collapse on held-out photos"),
+        _loss(challenger, champion, entry),
+    ]
+    reasons = [reason for _, reason in sorted(passed, key=lambda gate: gate[0])]
+    return Decision(all(ok for ok, _ in passed), reasons)
+
+
+def _budget(challenger: Evidence, entry: StyleEntry) -> tuple[bool, str]:
+    if entry.budget_bytes is None:
+        return True, f"{challenger.bytes:,} bytes, no budget is set"
+    within = challenger.bytes <= entry.budget_bytes
+    return within, f"{challenger.bytes:,} bytes {'of' if within else 'exceed'} a budget of {entry.budget_bytes:,}"
+
+
+def _loss(challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> tuple[bool, str]:
+    if champion is None:
+        return math.isfinite(challenger.total), f"total loss {challenger.total:.4f}, no champion to compare with"
+    allowed = champion.total * (1 + entry.margin)
+    change = challenger.total / champion.total - 1
+    text = (
+        f"total loss {challenger.total:.4f} against {champion.total:.4f} of {champion.label} "
+        f"({change:+.1%}, at most {entry.margin:+.1%})"
+    )
+    return challenger.total <= allowed, text
+
+
+def measure(label: str, folder: Path, training: Training) -> Evidence:
+    """Measure a version on the held-out photos of `training.photos`, in the style and by the loss of `training`.
+
+    Args:
+        label: of the version.
+        folder: its files, as `registry.fetch` leaves them: model/ and coreml/.
+        training: decides photos, style and losses; not the network, which is that of `folder`.
+
+    Raises:
+        ValueError: something is missing or wrong.
+        OSError: the photos cannot be read.
+    """
+    from tinystyle.evaluation.model_report import evaluate_model
+
+    config = training.config()
+    model = folder / "model" / "model.safetensors"
+    report = evaluate_model(
+        str(model),
+        photos=training.photos,
+        style=training.style,
+        loss=config.loss,
+        size=config.data.size,
+        max_photos=PHOTOS,
+        exports=False,
+    )
+    row = report.rows[-1]
+    return Evidence(
+        label=label,
+        content=row.content,
+        style=row.style,
+        total=row.total,
+        collapsed=_collapse(model, training),
+        unverified=_unverified(folder / "coreml"),
+        bytes=max(file.bytes for file in read_listing(folder / "coreml")),
+    )
+
+
+def _collapse(model: Path, training: Training) -> str | None:
+    """Why the network has collapsed, on the held-out photos that training looks at."""
+    import torch
+
+    from tinystyle import styles
+    from tinystyle.data.datamodule import evenly_spaced, photo_tensor
+    from tinystyle.data.ingest import dataset_for_training
+    from tinystyle.data.shards import ShardDataset
+    from tinystyle.evaluation import collapse, colour_match
+    from tinystyle.model_file import load_model
+    from tinystyle.training.runner import EVALUATION_PHOTOS
+
+    config = training.config()
+    shards = ShardDataset(dataset_for_training(training.photos, config.data.size))
+    recolour = colour_match(photo_tensor(styles.load_style(training.style, config.loss.style_size)))
+    photos = [photo_tensor(shards.read(index)) for index in evenly_spaced(shards.held_out, EVALUATION_PHOTOS)]
+    network = load_model(model).network
+    with torch.inference_mode():
+        outputs = [network(photo) for photo in photos]
+    return collapse(outputs, photos, [recolour(photo) for photo in photos])
+
+
+def _unverified(coreml: Path) -> str | None:
+    """Why a file's verification, which names it by checksum, does not hold."""
+    from tinystyle import storage
+    from tinystyle.coreml.verify import MIN_PSNR
+
+    for file in read_listing(coreml):
+        least = MIN_PSNR[file.bits]
+        if storage.sha256(coreml / file.name) != file.sha256:
+            return f"{file.name} is not the file that was verified"
+        if least is not None and file.psnr < least:
+            return f"{file.name} reached {file.psnr:.1f} dB where {least:g} are asked"
+    return None

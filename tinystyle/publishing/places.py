@@ -1,0 +1,188 @@
+"""Where models are published: an S3 bucket or a local folder, with writes that lose no other writer's.
+
+Knows nothing of models. storage.py has no such write: fsspec gives no entity tag with the bytes, nor a condition on it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib
+import mimetypes
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from tinystyle import storage
+from tinystyle.data.locks import exclusive
+
+__all__ = ["MAX_LINK_SECONDS", "LocalPlace", "Place", "S3Place", "open_place", "presign"]
+
+MAX_LINK_SECONDS = 7 * 24 * 3600
+"""What signature version 4 allows."""
+_CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "OperationAborted")
+_REASONS = {  # code of S3 -> (errno, what to do)
+    "NoSuchBucket": (errno.ENOENT, "there is no such bucket; make it, or give another --root"),
+    "AccessDenied": (errno.EACCES, "access denied; use the keys of one who may publish"),
+    "InvalidAccessKeyId": (errno.EACCES, "the server does not know the access key; correct AWS_ACCESS_KEY_ID"),
+    "SignatureDoesNotMatch": (
+        errno.EACCES,
+        "the secret key does not fit the access key; correct AWS_SECRET_ACCESS_KEY",
+    ),
+}
+
+
+class Place(Protocol):
+    """A root below which files stand by names with slashes."""
+
+    uri: str
+
+    def read(self, name: str) -> tuple[bytes, str] | None:
+        """A file and its revision, which is another one for every other content; None if there is none."""
+
+    def write(self, name: str, data: bytes, revision: str | None) -> bool:
+        """Write a file whole if it still has that `revision`, None meaning that there is none; False, and no change, if not."""
+
+    def link(self, name: str, seconds: int) -> str:
+        """An address at which anybody can read the file for so long."""
+
+
+def open_place(root: str) -> Place:
+    """The place of a root, s3://BUCKET[/PREFIX] or a local folder; contacts no server.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if root.startswith("s3://"):
+        return S3Place(root)
+    if storage.is_remote(root):
+        raise ValueError(f"{root}: models are published to s3://BUCKET or a local folder; give one of these")
+    return LocalPlace(root)
+
+
+def presign(uri: str, seconds: int) -> str:
+    """An address at which anybody can read an s3:// object for so long; of a local file its file:// address.
+
+    Args:
+        uri: of one file.
+        seconds: 1 to MAX_LINK_SECONDS (a week).
+
+    Raises:
+        ValueError: `seconds` is out of range, or `uri` names no file.
+    """
+    if not 1 <= seconds <= MAX_LINK_SECONDS:
+        raise ValueError(f"a link can last from 1 second to a week ({MAX_LINK_SECONDS} s), not {seconds} s")
+    root, _, name = uri.rpartition("/")
+    if not name or root in ("s3:/", "s3:"):
+        raise ValueError(f"{uri}: names no file; give s3://BUCKET/NAME or a path")
+    return open_place(root).link(name, seconds)
+
+
+class LocalPlace:
+    """A local folder, made at the first write. Writers take turns by a lock on it."""
+
+    def __init__(self, root: str) -> None:
+        self.uri = root.rstrip("/") or "/"
+        self._folder = Path(root.removeprefix("file://")).expanduser()
+
+    def read(self, name: str) -> tuple[bytes, str] | None:
+        try:
+            data = (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        return data, hashlib.sha256(data).hexdigest()
+
+    def write(self, name: str, data: bytes, revision: str | None) -> bool:
+        with exclusive(str(self._folder), wait=True):
+            found = self.read(name)
+            if (found[1] if found else None) != revision:
+                return False
+            storage.write_bytes(self._folder / name, data)
+            return True
+
+    def link(self, name: str, seconds: int) -> str:  # noqa: ARG002 - a file is there as long as it is there
+        return (self._folder / name).resolve().as_uri()
+
+
+class S3Place:
+    """A prefix of a bucket, with the endpoint and the keys of the usual AWS variables."""
+
+    def __init__(self, root: str) -> None:
+        self._bucket, _, prefix = root.removeprefix("s3://").rstrip("/").partition("/")
+        if not re.fullmatch(r"[a-zA-Z0-9._-]{1,255}", self._bucket):
+            raise ValueError(f"{root}: names no bucket; give s3://BUCKET or s3://BUCKET/PREFIX")
+        self.uri = root.rstrip("/")
+        self._prefix = f"{prefix}/" if prefix else ""
+        try:
+            session: Any = importlib.import_module("boto3.session")
+            config: Any = importlib.import_module("botocore.config")
+            self._exceptions: Any = importlib.import_module("botocore.exceptions")
+        except ImportError as error:
+            raise ValueError("publishing to s3:// needs boto3: pip install 'tinystyle[platform]'") from error
+        with self._plain_errors(""):
+            # A session of its own: the default one must not be used by several threads at once.
+            self._client = session.Session().client(
+                "s3",
+                config=config.Config(
+                    signature_version="s3v4",  # conditional writes and long-lived links want it
+                    connect_timeout=5,
+                    retries={"mode": "standard", "max_attempts": 4},
+                ),
+            )
+
+    def read(self, name: str) -> tuple[bytes, str] | None:
+        with self._plain_errors(name):
+            try:
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
+                return answer["Body"].read(), answer["ETag"]
+            except self._client.exceptions.NoSuchKey:
+                return None
+
+    def write(self, name: str, data: bytes, revision: str | None) -> bool:
+        condition = {"IfNoneMatch": "*"} if revision is None else {"IfMatch": revision}
+        kind = mimetypes.guess_type(name)[0] or ("text/plain" if "." not in name else "application/octet-stream")
+        # A client that kept an index would miss a rollback.
+        kept = "no-cache" if name == "index.json" else "max-age=31536000, immutable" if "/" in name else "max-age=300"
+        with self._plain_errors(name):
+            try:
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=self._prefix + name,
+                    Body=data,
+                    ContentType=kind,
+                    CacheControl=kept,
+                    **condition,
+                )
+            except self._exceptions.ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code in _CONFLICTS or (code == "NoSuchKey" and revision is not None):  # changed, or removed
+                    return False
+                raise
+        return True
+
+    def link(self, name: str, seconds: int) -> str:
+        with self._plain_errors(name):
+            address: str = self._client.generate_presigned_url(
+                "get_object", Params={"Bucket": self._bucket, "Key": self._prefix + name}, ExpiresIn=seconds
+            )
+        return address
+
+    @contextmanager
+    def _plain_errors(self, name: str) -> Iterator[None]:
+        """Botocore's errors as OSError in one sentence."""
+        uri = storage.join(self.uri, name) if name else self.uri
+        try:
+            yield
+        except self._exceptions.ClientError as error:
+            code = str(error.response["Error"]["Code"])
+            number, sentence = _REASONS.get(code, (errno.EIO, f"{code}: {error.response['Error'].get('Message', '')}"))
+            raise OSError(number, sentence, uri) from error
+        except (self._exceptions.NoCredentialsError, self._exceptions.PartialCredentialsError) as error:
+            sentence = "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            raise OSError(errno.EACCES, sentence, uri) from error
+        except self._exceptions.BotoCoreError as error:
+            raise OSError(errno.EIO, " ".join(str(error).split()), uri) from error
+        except ValueError as error:  # an endpoint that is no address, a bucket's name that cannot be one
+            raise ValueError(f"{uri}: {error}; correct AWS_ENDPOINT_URL or --root") from error

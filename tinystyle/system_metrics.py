@@ -1,0 +1,82 @@
+"""What a training run takes of its machine, under MLflow's own names, so that its UI shows it under "System metrics".
+
+MLflow's monitor is a thread with requests of its own, which ends at the first fault of the server and holds up the end of a
+run. These gauges are read between steps and sent with the losses, so they have the losses' steps, and their pauses.
+"""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+__all__ = ["SystemMetrics"]
+
+EVERY_SECONDS = 10.0
+MEGABYTE = 1e6
+
+
+class SystemMetrics:
+    """Gauges of the processors, the memory, the disk and the GPUs; none where psutil or NVML is not installed.
+
+    Processor and GPU use are percentages of all of the machine, since the reading before.
+    """
+
+    def __init__(self) -> None:
+        self._psutil = _imported("psutil")
+        self._nvml, self._gpus = _nvidia()
+        self._next = monotonic() + EVERY_SECONDS
+        with suppress(Exception):
+            self._psutil.cpu_percent()  # from here on
+
+    def due(self) -> dict[str, float]:
+        """A reading, if the last one is ten seconds ago; else nothing."""
+        return self.read() if monotonic() >= self._next else {}
+
+    def read(self) -> dict[str, float]:
+        """A reading now. A gauge that fails is left out."""
+        self._next = monotonic() + EVERY_SECONDS
+        values: dict[str, float] = {}
+        for gauges in (self._machine, self._graphics):
+            with suppress(Exception):  # a container without /proc, a GPU off its bus: no reason to stop a run
+                values |= gauges()
+        return {f"system/{name}": value for name, value in values.items()}
+
+    def _machine(self) -> dict[str, float]:
+        if not self._psutil:
+            return {}
+        memory, disk = self._psutil.virtual_memory(), self._psutil.disk_usage(".")
+        return {
+            "cpu_utilization_percentage": self._psutil.cpu_percent(),
+            "system_memory_usage_megabytes": (memory.total - memory.available) / MEGABYTE,
+            "system_memory_usage_percentage": memory.percent,
+            "process_memory_megabytes": self._psutil.Process().memory_info().rss / MEGABYTE,
+            "disk_usage_percentage": disk.percent,
+        }
+
+    def _graphics(self) -> dict[str, float]:
+        values = {}
+        for i, gpu in enumerate(self._gpus):
+            memory = self._nvml.nvmlDeviceGetMemoryInfo(gpu)
+            values[f"gpu_{i}_utilization_percentage"] = float(self._nvml.nvmlDeviceGetUtilizationRates(gpu).gpu)
+            values[f"gpu_{i}_memory_usage_megabytes"] = memory.used / MEGABYTE
+            values[f"gpu_{i}_memory_usage_percentage"] = 100 * memory.used / memory.total
+            values[f"gpu_{i}_power_usage_watts"] = self._nvml.nvmlDeviceGetPowerUsage(gpu) / 1000
+        return values
+
+
+def _imported(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def _nvidia() -> tuple[Any, list[Any]]:
+    nvml = _imported("pynvml")
+    try:
+        nvml.nvmlInit()
+        return nvml, [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+    except Exception:  # not installed, or no driver
+        return None, []
