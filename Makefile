@@ -14,19 +14,22 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: demo test test-platform-smoke e2e check install format clean stack stack-down deploy
+.PHONY: demo test test-long test-platform-smoke e2e check install format clean stack stack-down deploy
 
 demo: $(INSTALLED)  ## train, export and look at a style in under five minutes
 	$(BIN)/tinystyle demo --out demo
 
 test: $(INSTALLED)  ## the test suite
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder  # long files first, as they are collected
+
+test-long: $(INSTALLED)  ## what takes minutes or gigabytes each: the demo, 24 megapixels, bfloat16 killed and resumed
+	$(BIN)/python -m pytest -m long
 
 test-platform-smoke: $(INSTALLED)  ## servers up, S3 to published, servers down
-	$(BIN)/python -m pytest tests/platform -m 'platform and not e2e'
+	$(BIN)/python -m pytest -m 'platform and not e2e'
 
 e2e: $(INSTALLED)  ## all of the platform, from a clean state
-	$(BIN)/python -m pytest tests/platform -m platform
+	$(BIN)/python -m pytest -m platform
 	@echo "e2e: everything passed"
 
 check: $(INSTALLED)  ## lint, formatting and strict types

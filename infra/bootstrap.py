@@ -102,7 +102,10 @@ def _make_bucket(s3: Any, name: str, region: str) -> bool:
     else:
         return False
     place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    s3.create_bucket(Bucket=name, **place)
+    try:
+        s3.create_bucket(Bucket=name, **place)
+    except s3.exceptions.BucketAlreadyOwnedByYou:  # another bootstrap was faster
+        return False
     return True
 
 

@@ -65,7 +65,7 @@ def up(folder: Path, settings: StackSettings, say: Say = print) -> dict[str, str
     with _locked(folder):
         made = load_or_make_secrets(folder)
         first = [build(settings, made, folder) for build in _SERVERS]
-        workers = [servers.worker(settings, made, folder, i + 1) for i in range(settings.workers)]
+        workers = servers.workers(settings, made, folder)
         _check_unchanged(folder, settings, first)
         _check_ports(folder, first)
         if settings.database != "sqlite":
@@ -79,7 +79,7 @@ def up(folder: Path, settings: StackSettings, say: Say = print) -> dict[str, str
             if step.outcome != "present":
                 say(f"{step.what}: {step.outcome}")
         _start(rest, folder, say)
-        work_pool.ensure_work_pool(clients, training_limit=max(settings.workers, 1))
+        work_pool.ensure_work_pool(clients)
         for name in set(processes.recorded(folder)) - {server.name for server in first + workers}:
             if processes.stop(folder, name, patience=40):
                 say(f"{name}: stopped, more than --workers {settings.workers}")
@@ -97,7 +97,7 @@ def down(folder: Path, *, purge: bool = False, say: Say = print) -> None:
         raise ValueError(f"no stack has been in {folder}; give --folder")
     with _locked(folder):
         for name in reversed(processes.recorded(folder)):
-            if processes.stop(folder, name, patience=40 if name.startswith("worker") else 10):
+            if processes.stop(folder, name, patience=10 if name in _SERVER_NAMES else 40):
                 say(f"{name}: stopped")
         if purge:
             shutil.rmtree(folder)
@@ -113,7 +113,7 @@ def status(folder: Path) -> list[State]:
     settings = StackSettings.load(folder)
     if settings is None:
         raise ValueError(f"no stack has been in {folder}; give --folder, or start one with `up`")
-    names = ["store", "mlflow", "prefect", *(f"worker-{i + 1}" for i in range(settings.workers))]
+    names = [*_SERVER_NAMES, "coordinator", *(f"worker-{i + 1}" for i in range(settings.workers))]
     return [State(name, processes.running(folder, name), processes.descendants(folder, name)) for name in names]
 
 
@@ -122,6 +122,7 @@ _SERVERS: tuple[Callable[[StackSettings, Secrets, Path], Server], ...] = (
     servers.mlflow_server,
     servers.prefect_server,
 )
+_SERVER_NAMES = ("store", "mlflow", "prefect")
 
 
 def _start(wanted: Sequence[Server], folder: Path, say: Say, before: Callable[[Server], None] | None = None) -> None:

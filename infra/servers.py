@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from infra import seaweedfs, work_pool
 from infra.bootstrap import BUCKETS
 from infra.settings import HOST, STORE_PORTS, Secrets, StackSettings, client_environment
 
-__all__ = ["REPOSITORY", "Server", "mlflow_server", "prefect_server", "store_server", "worker"]
+__all__ = ["REPOSITORY", "Server", "mlflow_server", "prefect_server", "store_server", "workers"]
 
 REPOSITORY = Path(__file__).parents[1]
 """Where workers run: deployments name flows by paths relative to it."""
@@ -103,7 +103,10 @@ def mlflow_users(settings: StackSettings, folder: Path) -> str:
     on_postgres = settings.database != "sqlite"
     users = settings.database_url("mlflow", "psycopg2") if on_postgres else f"sqlite:///{folder}/mlflow/users.db"
     users = users.replace("%", "%%")  # ConfigParser's escape
-    return f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {users}\nadmin_username = admin\n"
+    return (
+        f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {users}\nadmin_username = admin\n"
+        "auth_cache_ttl_seconds = 60\n"  # a password's hash takes longer than most requests
+    )
 
 
 def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Server:
@@ -132,17 +135,25 @@ def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Serv
     )
 
 
-def worker(settings: StackSettings, made: Secrets, folder: Path, number: int) -> Server:
+def workers(settings: StackSettings, made: Secrets, folder: Path) -> list[Server]:
+    """The coordinator, whose flows wait for others, and the workers, which do one thing at a time."""
+    coordinator = _worker(settings, made, folder, "coordinator", ("--work-queue", "default"))
+    names = [f"worker-{i + 1}" for i in range(settings.workers)]
+    return [coordinator, *(_worker(settings, made, folder, name, work_pool.WORKER_OPTIONS) for name in names)]
+
+
+def _worker(settings: StackSettings, made: Secrets, folder: Path, name: str, options: Sequence[str]) -> Server:
     """A Prefect worker of the pool `tinystyle`, with the whole client environment: flows run in it."""
     clients = client_environment(settings, made)
-    name = f"worker-{number}"
     return Server(
         name=name,
         command=[
             str(_BIN / "prefect"), "worker", "start", "--pool", work_pool.NAME, "--type", "process", "--name", name,
-            "--install-policy", "never",
+            "--install-policy", "never", *options,
         ],
-        environment=_inherited() | clients | {"PREFECT_HOME": str(folder / "prefect")},
+        environment=_inherited()
+        | clients
+        | {"PREFECT_HOME": str(folder / "prefect"), "TINYSTYLE_CHECKOUT": str(REPOSITORY)},
         complaint=partial(work_pool.worker_complaint, clients, name),
         directory=REPOSITORY,
         patience=40,  # a training run that is asked to stop first saves its checkpoint

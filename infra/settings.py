@@ -41,7 +41,7 @@ class StackSettings(BaseModel):
     database: str = "sqlite"
     """`sqlite`, or the address of a PostgreSQL server: postgresql://USER:PASSWORD@HOST:PORT, without a database's name."""
     workers: int = Field(1, ge=0, le=64)
-    """Prefect workers, each of which runs flows; `training` runs never outnumber them."""
+    """Prefect workers on this machine; each trains one network, or ingests one partition, at a time."""
 
     @field_validator("database")
     @classmethod

@@ -29,7 +29,7 @@ def up(
             help="sqlite, or postgresql://USER:PASSWORD@HOST:PORT with databases prefect and mlflow. [sqlite]"
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Prefect workers on this machine. [1]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trainings on this machine at a time. [1]")] = None,
     prefect_port: Annotated[int | None, typer.Option(help="[4200]")] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="[5000]")] = None,
     s3_port: Annotated[int | None, typer.Option(help="S3; the store takes the nine ports after it too. [9030]")] = None,

@@ -9,16 +9,20 @@ from collections.abc import Mapping
 
 import httpx
 
-__all__ = ["NAME", "TRAINING_QUEUE", "ensure_work_pool", "forget_worker", "worker_complaint"]
+__all__ = ["NAME", "QUEUES", "WORKER_OPTIONS", "ensure_work_pool", "forget_worker", "worker_complaint"]
 
 NAME = "tinystyle"
-TRAINING_QUEUE = "training"
-"""The queue for what occupies an accelerator. Flows that only wait for others go to the queue `default`, which has no
-limit: were they counted too, a sweep could wait for ever for its own children."""
+QUEUES = {
+    "training": "Runs that occupy a machine or a GPU: one at a time for each worker",
+    "ingest": "Partitions of a dataset: one at a time for each worker",
+}
+"""Besides Prefect's own queue `default`, of flows that wait for others: the coordinator takes any number of those. Were they
+counted too, a sweep could wait for ever for its own children."""
+WORKER_OPTIONS = ("--work-queue", "training", "--work-queue", "ingest", "--limit", "1")
 
 
-def ensure_work_pool(environment: Mapping[str, str], training_limit: int) -> None:
-    """Make the pool and its queues where they are absent, and set how many training runs go on at once.
+def ensure_work_pool(environment: Mapping[str, str]) -> None:
+    """Make the pool and its queues where they are absent.
 
     A pool's template is left empty: the first worker fills it in.
 
@@ -28,10 +32,8 @@ def ensure_work_pool(environment: Mapping[str, str], training_limit: int) -> Non
     with _api(environment) as api:
         pool = {"name": NAME, "type": "process", "description": "Processes of the machines that run a worker"}
         _created(api.post("/work_pools/", json=pool))
-        queue = {"name": TRAINING_QUEUE, "description": "Runs that occupy an accelerator"}
-        _created(api.post(f"/work_pools/{NAME}/queues", json=queue))
-        limit = {"concurrency_limit": training_limit}
-        api.patch(f"/work_pools/{NAME}/queues/{TRAINING_QUEUE}", json=limit).raise_for_status()
+        for name, description in QUEUES.items():
+            _created(api.post(f"/work_pools/{NAME}/queues", json={"name": name, "description": description}))
 
 
 def forget_worker(environment: Mapping[str, str], name: str) -> None:

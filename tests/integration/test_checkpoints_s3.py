@@ -19,7 +19,7 @@ from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
 
 __all__ = ["object_store"]  # a fixture
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 STEPS = 60
 
 

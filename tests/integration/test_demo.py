@@ -10,7 +10,7 @@ from tinystyle.data.manifest import Manifest
 from tinystyle.demo import HELD_OUT, run_demo
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(280)
 def test_a_shorter_demo_meets_what_the_whole_one_promises(tmp_path: Path) -> None:
     screen = Console(record=True, width=120)

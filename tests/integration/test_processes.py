@@ -28,33 +28,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 def command(dataset: Path, out: Path, *options: str, steps: int = STEPS, precision: str = "32") -> list[str]:
     """The command line of `micro_config`'s run."""
     return [
-        *(
-            sys.executable,
-            "-m",
-            "tinystyle.cli",
-            "train",
-            "--style",
-            "builtin:mosaic",
-            "--photos",
-            str(dataset),
-            "--out",
-            str(out),
-        ),
-        *("--alpha", "0.1", "--size", "48", "--steps", str(steps), "--seed", "3", "--perceptual", "efficientnet-lite0"),
-        *(
-            "--style-size",
-            "96",
-            "--style-weight",
-            "2",
-            "--tv-weight",
-            "1",
-            "--saturation-weight",
-            "1",
-            "--precision",
-            precision,
-        ),
-        *("--checkpoint-every", "10", "--threads", "1", "--no-track", *options),
-    ]
+        sys.executable, "-m", "tinystyle.cli", "train", "--style", "builtin:mosaic", "--photos", str(dataset),
+        "--out", str(out), "--alpha", "0.1", "--size", "48", "--steps", str(steps), "--seed", "3",
+        "--perceptual", "efficientnet-lite0", "--style-size", "96", "--style-weight", "2", "--tv-weight", "1",
+        "--saturation-weight", "1", "--precision", precision, "--checkpoint-every", "10", "--threads", "1",
+        "--no-track", *options,
+    ]  # fmt: skip
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
@@ -86,7 +65,7 @@ def assert_all_gone(descendants: list[psutil.Process]) -> None:
     assert not alive
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("precision", ["32", pytest.param("bf16", marks=pytest.mark.long)])
 def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path: Path, precision: str) -> None:
     reference = tmp_path / "uninterrupted"
     prepare(micro_config(dataset, steps=STEPS, precision=precision), reference, resume=True)
@@ -117,7 +96,7 @@ def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path:
     assert [json.loads(line)["total"] for line in first] == [json.loads(line)["total"] for line in second]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_asked_to_stop_it_saves_and_names_the_way_on(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "run"
     process = start(command(dataset, out, "--checkpoint-every", "1000", steps=100000))
@@ -142,7 +121,7 @@ def test_asked_to_stop_it_saves_and_names_the_way_on(dataset: Path, tmp_path: Pa
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("32", 1e-4), ("bf16", 2e-2)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("32", 1e-4), pytest.param("bf16", 2e-2, marks=pytest.mark.long)])
 def test_two_processes_do_the_same_as_one(dataset: Path, tmp_path: Path, precision: str, tolerance: float) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     prepare(micro_config(dataset, steps=20, precision=precision), one, resume=True)

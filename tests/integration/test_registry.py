@@ -22,6 +22,7 @@ import torch
 from tests.unit.conftest import Run, run
 from tests.unit.test_registry import entry
 from tinystyle import registry
+from tinystyle.commands.terminal import screen
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.archive import zip_package
 from tinystyle.coreml.convert import export_model
@@ -98,7 +99,7 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store({"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}, folder)
 
 
-@pytest.fixture(params=["server", "sqlite"])
+@pytest.fixture(params=[pytest.param("server", marks=pytest.mark.platform), "sqlite"])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
     chosen: Store = request.getfixturevalue(request.param)
     for name, value in chosen.environment.items():
@@ -293,13 +294,14 @@ def test_promote_list_show_and_fetch_by_command(
     assert decision["time"].endswith("+00:00")
     assert json.loads(newest["tags"]["decision.candidate"])["reason"] == "passed the gates"
 
+    monkeypatch.setattr(screen, "width", 120)
     _, output, _ = run("models")
     (row,) = (line for line in output.splitlines() if "champion" in line and "commands" in line)
     assert " ".join(row.split()).startswith("commands 2 candidate, champion small 0.1 15,297 8 47.1 1.530 ")
     _, output, _ = run("models", "show", "commands")
     assert "the sky is calmer (" in output
     assert ", in place of 1)" in output
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(screen, "width", 80)
     _, output, _ = run("models")
     assert "candidate" in output
     assert "…" not in output, "nothing is cut off on a narrow terminal"
@@ -324,6 +326,7 @@ def test_an_unknown_style_is_one_sentence_with_what_there_is(run: Run, finished:
     assert run("models", "--style", "unknown") == (0, "no style unknown is registered yet\n", "")
 
 
+@pytest.mark.platform
 @pytest.mark.parametrize("store", ["server"], indirect=True)
 @pytest.mark.usefixtures("store")
 def test_a_wrong_password_is_one_sentence_within_seconds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,6 +356,7 @@ def add_user(name: str, password: str) -> None:
     ).close()
 
 
+@pytest.mark.platform
 @pytest.mark.parametrize("store", ["server"], indirect=True)
 @pytest.mark.usefixtures("store")
 def test_who_may_only_read_fetches_but_does_not_promote(

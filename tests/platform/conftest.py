@@ -1,7 +1,4 @@
-"""A real stack for the tests of this folder, on free ports, in a temporary folder.
-
-They run where the marker is asked for (`-m platform`), so that `make test` stays free of servers.
-"""
+"""A real stack for the tests of this folder, on free ports, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -19,21 +16,7 @@ from infra.processes import descendants
 from infra.settings import STORE_PORTS
 from tests.integration.servers import free_block
 
-HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "e2e: minutes long; part of `make e2e`, not of `make test-platform-smoke`")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    here = [item for item in items if HERE in item.path.parents]
-    for item in here:
-        item.add_marker(pytest.mark.platform)
-    if "platform" not in (config.option.markexpr or ""):
-        config.hook.pytest_deselected(items=here)
-        items[:] = [item for item in items if item not in here]
+REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)

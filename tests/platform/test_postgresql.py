@@ -17,6 +17,7 @@ from infra import processes
 from tests.integration.servers import free_block
 from tests.platform.conftest import Stack, new_stack
 
+pytestmark = pytest.mark.platform
 _PLACES = [
     Path("/usr/lib/postgresql/15/bin"),
     Path("/usr/lib/postgresql/16/bin"),

@@ -75,6 +75,7 @@ def test_peak_bytes_counts_what_is_alive_together() -> None:
 
 
 @linux
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("architecture", "alpha", "side"),
     [("small", 0.3, 1600), ("johnson", 0.5, 700)],
@@ -93,7 +94,7 @@ def test_available_memory() -> None:
 
 
 @linux
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_does_not_fit_is_refused_and_the_side_it_names_fits(tmp_path: Path) -> None:
     photo, out = tmp_path / "photo.png", tmp_path / "out"
     synthetic_photo(1, 60, 40).resize((6000, 4000)).save(photo, compress_level=1)
@@ -119,7 +120,7 @@ def test_what_does_not_fit_is_refused_and_the_side_it_names_fits(tmp_path: Path)
 
 
 @linux
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_24_megapixels_within_6_gigabytes(tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"

@@ -25,7 +25,7 @@ from tinystyle.data.partitions import plan_partitions
 
 __all__ = ["object_store"]  # a fixture
 
-pytestmark = [pytest.mark.slow, *QUIET]
+pytestmark = [pytest.mark.platform, *QUIET]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tinystyle import registry
 from tinystyle.publishing import check_published, read_index, rollback
 
 __all__ = ["assembled", "retrained"]  # fixtures
-pytestmark = [*QUIET, pytest.mark.usefixtures("platform"), pytest.mark.slow]
+pytestmark = [*QUIET, pytest.mark.usefixtures("platform"), pytest.mark.platform]
 STYLE = "tiles"  # other flows of the same store have their own
 
 

@@ -14,7 +14,7 @@ from flows.retrain_styles import JUDGED, retrain_styles
 from tests.unit.flows.conftest import QUIET, Platform
 from tinystyle import registry
 
-pytestmark = [pytest.mark.slow, *QUIET]
+pytestmark = [pytest.mark.platform, *QUIET]
 
 
 def retrain(platform: Platform, *styles: dict[str, Any], **options: Any) -> Any:

@@ -15,7 +15,7 @@ from flows.sweep_styles import sweep_styles
 from tests.unit.flows.conftest import QUIET, Platform
 from tinystyle import registry
 
-pytestmark = [pytest.mark.slow, *QUIET]
+pytestmark = [pytest.mark.platform, *QUIET]
 
 
 def sweep(platform: Platform, styles: list[str], **changes: Any) -> Any:

@@ -24,7 +24,7 @@ from tinystyle import registry
 from tinystyle.catalogue import Training
 from tinystyle.model_file import load_model
 
-pytestmark = [pytest.mark.slow, *QUIET]
+pytestmark = [pytest.mark.platform, *QUIET]
 
 
 def run(platform: Platform, **changes: Any) -> Any:

@@ -50,9 +50,13 @@ def test_it_runs_on_the_pool_and_reads_well_in_the_form(name: str) -> None:
     assert set(deployment.get("parameters", {})) <= set(flow.parameters.properties)
 
 
-def test_only_training_is_in_the_queue_that_has_a_limit() -> None:
+def test_what_waits_for_other_flows_takes_no_worker_s_place() -> None:
     queues = {name: deployment["work_pool"]["work_queue_name"] for name, deployment in by_flow().items()}
-    assert {name for name, queue in queues.items() if queue == work_pool.TRAINING_QUEUE} == {"train-style"}
+    assert {name: queue for name, queue in queues.items() if queue in work_pool.QUEUES} == {
+        "train-style": "training",
+        "ingest-partition": "ingest",
+    }
+    assert set(queues.values()) == {"default", *work_pool.QUEUES}
 
 
 def test_retraining_is_scheduled_and_switched_off() -> None:

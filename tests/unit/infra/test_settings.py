@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from infra.servers import mlflow_server, mlflow_users, prefect_server, store_server, worker
+from infra.servers import mlflow_server, mlflow_users, prefect_server, store_server, workers
 from infra.settings import (
     Secrets,
     StackSettings,
@@ -81,18 +81,21 @@ def test_each_server_gets_the_secrets_it_needs_and_no_other(tmp_path: Path, monk
     settings, made = StackSettings(database="postgresql://me:p%40ss@db"), Secrets()
     holders = {
         server.name: server.environment.values()
-        for server in (build(settings, made, tmp_path) for build in (store_server, mlflow_server, prefect_server))
+        for server in (
+            *(build(settings, made, tmp_path) for build in (store_server, mlflow_server, prefect_server)),
+            *workers(settings, made, tmp_path),
+        )
     }
-    holders["worker-1"] = worker(settings, made, tmp_path, 1).environment.values()
+    flows = {"coordinator", "worker-1"}
     held = {
         name: {holder for holder, values in holders.items() if any(value in text for text in values)}
         for name, value in made.model_dump().items()
     }
     assert held == {
-        "s3_access_key": {"store", "mlflow", "worker-1"},
-        "s3_secret_key": {"store", "mlflow", "worker-1"},
-        "prefect_password": {"prefect", "worker-1"},
-        "mlflow_password": {"mlflow", "worker-1"},
+        "s3_access_key": {"store", "mlflow"} | flows,
+        "s3_secret_key": {"store", "mlflow"} | flows,
+        "prefect_password": {"prefect"} | flows,
+        "mlflow_password": {"mlflow"} | flows,
         "mlflow_cookie_key": {"mlflow"},
         "store_signing_key": {"store"},
     }
