@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: demo test test-long test-platform-smoke e2e check install format clean stack stack-down deploy
+.PHONY: demo test test-long test-platform-smoke e2e check install format clean stack stack-down worker deploy
 
 demo: $(INSTALLED)  ## train, export and look at a style in under five minutes
 	$(BIN)/tinystyle demo --out demo
@@ -55,6 +55,9 @@ STACK ?=
 
 stack: $(INSTALLED)  ## object store, MLflow, Prefect and a worker, in the background
 	$(BIN)/python -m infra.stack up $(STACK)
+
+worker: $(INSTALLED)  ## one more worker, in the foreground, on this machine or another; see docs/operator.md
+	$(BIN)/python -m infra.stack worker $(if $(NAME),--name $(NAME))
 
 stack-down: $(INSTALLED)  ## stop them; the data stays
 	$(BIN)/python -m infra.stack down

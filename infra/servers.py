@@ -15,7 +15,16 @@ from infra import seaweedfs, work_pool
 from infra.bootstrap import BUCKETS
 from infra.settings import HOST, STORE_PORTS, Secrets, StackSettings, client_environment
 
-__all__ = ["REPOSITORY", "Server", "mlflow_server", "prefect_server", "store_server", "workers"]
+__all__ = [
+    "REPOSITORY",
+    "Server",
+    "mlflow_server",
+    "prefect_server",
+    "store_server",
+    "worker_command",
+    "worker_environment",
+    "workers",
+]
 
 REPOSITORY = Path(__file__).parents[1]
 """Where workers run: deployments name flows by paths relative to it."""
@@ -143,21 +152,28 @@ def workers(settings: StackSettings, made: Secrets, folder: Path) -> list[Server
 
 
 def _worker(settings: StackSettings, made: Secrets, folder: Path, name: str, options: Sequence[str]) -> Server:
-    """A Prefect worker of the pool `tinystyle`, with the whole client environment: flows run in it."""
     clients = client_environment(settings, made)
     return Server(
         name=name,
-        command=[
-            str(_BIN / "prefect"), "worker", "start", "--pool", work_pool.NAME, "--type", "process", "--name", name,
-            "--install-policy", "never", *options,
-        ],
-        environment=_inherited()
-        | clients
-        | {"PREFECT_HOME": str(folder / "prefect"), "TINYSTYLE_CHECKOUT": str(REPOSITORY)},
+        command=worker_command(name, options),
+        environment=worker_environment(clients) | {"PREFECT_HOME": str(folder / "prefect")},
         complaint=partial(work_pool.worker_complaint, clients, name),
         directory=REPOSITORY,
         patience=40,  # a training run that is asked to stop first saves its checkpoint
-    )  # fmt: skip
+    )
+
+
+def worker_command(name: str, options: Sequence[str] = work_pool.WORKER_OPTIONS) -> list[str]:
+    """The command line of a Prefect worker of the pool `tinystyle`."""
+    return [
+        str(_BIN / "prefect"), "worker", "start", "--pool", work_pool.NAME, "--type", "process", "--name", name,
+        "--install-policy", "never", *options,
+    ]  # fmt: skip
+
+
+def worker_environment(clients: Mapping[str, str]) -> dict[str, str]:
+    """Its environment: all that clients have, since flows run in it, and where this machine's checkout is."""
+    return {**_inherited(), **clients, "TINYSTYLE_CHECKOUT": str(REPOSITORY)}
 
 
 def _inherited() -> dict[str, str]:

@@ -20,6 +20,8 @@ __all__ = [
     "StackSettings",
     "client_environment",
     "load_or_make_secrets",
+    "read_environment",
+    "write_environment",
     "write_private",
 ]
 
@@ -124,6 +126,21 @@ def client_environment(settings: StackSettings, made: Secrets) -> dict[str, str]
 def write_environment(path: Path, environment: Mapping[str, str]) -> None:
     """Write KEY=value lines that a shell can source and Docker can read (--env-file), for their owner alone."""
     write_private(path, "".join(f"{name}={value}\n" for name, value in environment.items()))
+
+
+def read_environment(path: Path) -> dict[str, str]:
+    """What `write_environment` wrote, here or on the stack's machine.
+
+    Raises:
+        ValueError: the file is missing or lacks a name.
+    """
+    if not path.exists():
+        raise ValueError(f"{path} is missing; start a stack with `up`, or copy that file from the stack's machine")
+    environment = dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+    missing = client_environment(StackSettings(), Secrets()).keys() - environment.keys()
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}; copy it anew from the stack's machine")
+    return environment
 
 
 def write_private(path: Path, text: str) -> None:

@@ -1,16 +1,18 @@
-"""`python -m infra.stack up|down|status`: the object store, MLflow, Prefect and its workers on this machine."""
+"""`python -m infra.stack up|down|status|worker`: the object store, MLflow, Prefect and its workers on this machine."""
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from infra import lifecycle
+from infra import lifecycle, servers
 from infra.lifecycle import ServerFailedError
-from infra.settings import StackSettings
+from infra.settings import StackSettings, read_environment
 from tinystyle.user_errors import errors, one_sentence
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -80,6 +82,18 @@ def status(folder: Folder = Path(".stack")) -> None:
         typer.echo(f"{state.name}: {runs}")
     if not all(state.process for state in states):
         raise typer.Exit(NOT_RUNNING)
+
+
+@app.command()
+def worker(
+    folder: Folder = Path(".stack"),
+    name: Annotated[str | None, typer.Option(help="As the Prefect UI shows it. [this machine's name]")] = None,
+) -> None:
+    """Run one more worker, in the foreground: here, or on another machine that has a copy of the stack's env file."""
+    environment = servers.worker_environment(read_environment(folder.absolute() / "env"))
+    command = servers.worker_command(name or socket.gethostname())
+    os.chdir(servers.REPOSITORY)
+    os.execve(command[0], command, environment)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import pytest
 
 from infra import seaweedfs
 from infra.processes import descendants
-from infra.settings import STORE_PORTS
+from infra.settings import STORE_PORTS, StackSettings
 from tests.integration.servers import free_block
+from tests.platform.pages import Checkout
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -63,11 +64,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         assert not descendants(stack.folder)
 
 
-@pytest.fixture
-def stack_environment(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The stack's client environment, in this process for one test."""
-    for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_TRACKING", "AWS_"))]:
-        monkeypatch.delenv(name)
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    return stack.environment
+@contextmanager
+def platform_in(folder: Path) -> Iterator[Checkout]:
+    """A fresh checkout whose stack is not started yet, its ports free ones; afterwards no process of it is left."""
+    ports = new_stack(folder / ".stack").ports
+    checkout = Checkout(folder, {"TINYSTYLE_CACHE": str(folder.with_name("cache"))})
+    (folder / ".stack").mkdir()
+    StackSettings(**{f"{name}_port": port for name, port in ports.items()}).save(folder / ".stack")
+    try:
+        yield checkout
+    finally:
+        checkout.run("make stack-down")
+        assert not descendants(folder / ".stack")

@@ -15,6 +15,7 @@ from infra.settings import (
     StackSettings,
     client_environment,
     load_or_make_secrets,
+    read_environment,
     write_environment,
     write_private,
 )
@@ -101,3 +102,15 @@ def test_each_server_gets_the_secrets_it_needs_and_no_other(tmp_path: Path, monk
     }
     assert not any("of another place" in values for values in holders.values())
     assert "database_uri = postgresql+psycopg2://me:p%%40ss@db/mlflow" in mlflow_users(settings, tmp_path)
+
+
+def test_a_worker_elsewhere_needs_the_whole_environment(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="env is missing; start a stack with `up`, or copy that file"):
+        read_environment(tmp_path / "env")
+    environment = client_environment(StackSettings(), Secrets())
+    write_environment(tmp_path / "env", environment)
+    assert read_environment(tmp_path / "env") == environment
+    del environment["AWS_SECRET_ACCESS_KEY"]
+    write_environment(tmp_path / "env", environment)
+    with pytest.raises(ValueError, match="env lacks AWS_SECRET_ACCESS_KEY; copy it anew"):
+        read_environment(tmp_path / "env")

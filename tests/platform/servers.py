@@ -1,0 +1,114 @@
+"""What the stack's servers say over REST: to tests, nothing that this project's own code says counts as proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from infra import seaweedfs
+
+__all__ = ["MLflow", "Prefect", "overlap", "s3"]
+
+
+@contextmanager
+def s3(environment: Mapping[str, str]) -> Iterator[Any]:
+    """A boto3 client of the stack's store."""
+    client = seaweedfs.client(environment)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+class _Server:
+    def __init__(self, address: str, user: str, password: str) -> None:
+        self._address, self._auth = address, (user, password)
+
+    def ask(self, method: str, path: str, **options: Any) -> Any:
+        """The JSON of an answer, which has to be a good one."""
+        answer = httpx.request(method, self._address + path, auth=self._auth, timeout=60, trust_env=False, **options)
+        answer.raise_for_status()
+        return answer.json()
+
+
+class MLflow(_Server):
+    """Runs and registered models."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__(
+            environment["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/",
+            environment["MLFLOW_TRACKING_USERNAME"],
+            environment["MLFLOW_TRACKING_PASSWORD"],
+        )
+
+    def version(self, style: str, number: int) -> dict[str, Any]:
+        """A registered version, its tags and aliases as mappings."""
+        asked = {"name": style, "version": str(number)}
+        found: dict[str, Any] = self.ask("GET", "model-versions/get", params=asked)["model_version"]
+        return {**found, "tags": {tag["key"]: tag["value"] for tag in found.get("tags", [])}}
+
+    def versions(self, style: str) -> int:
+        """How many versions a style has."""
+        return len(
+            self.ask("GET", "model-versions/search", params={"filter": f"name='{style}'"}).get("model_versions", [])
+        )
+
+    def alias(self, style: str, alias: str) -> int:
+        """The version that has an alias."""
+        asked = {"name": style, "alias": alias}
+        return int(self.ask("GET", "registered-models/alias", params=asked)["model_version"]["version"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """Parameters, last metrics and tags of a run."""
+        data = self.ask("GET", "runs/get", params={"run_id": run_id})["run"]
+        return {"status": data["info"]["status"]} | {
+            kind: {one["key"]: one["value"] for one in data["data"].get(kind, [])}
+            for kind in ("params", "metrics", "tags")
+        }
+
+    def steps(self, run_id: str, metric: str) -> list[int]:
+        """The steps that a metric was logged at."""
+        asked = {"run_id": run_id, "metric_key": metric}
+        return [int(point["step"]) for point in self.ask("GET", "metrics/get-history", params=asked)["metrics"]]
+
+    def files(self, run_id: str, folder: str) -> list[str]:
+        """Paths of the artefacts right below a folder."""
+        answer = self.ask("GET", "artifacts/list", params={"run_id": run_id, "path": folder})
+        return sorted(file["path"] for file in answer.get("files", []))
+
+
+class Prefect(_Server):
+    """Flow runs and their artefacts."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        user, _, password = environment["PREFECT_API_AUTH_STRING"].partition(":")
+        super().__init__(environment["PREFECT_API_URL"] + "/", user, password)
+
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        """Every run of a flow, oldest first."""
+        asked = {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_ASC"}
+        found: list[dict[str, Any]] = self.ask("POST", "flow_runs/filter", json=asked)
+        return found
+
+    def artifacts(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """Key (or type) to data of what a flow run has left."""
+        asked = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+        return {
+            found["key"] or found["type"]: found["data"] for found in self.ask("POST", "artifacts/filter", json=asked)
+        }
+
+    def logs(self, run: Mapping[str, Any]) -> str:
+        """What a flow run has logged."""
+        asked = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "TIMESTAMP_ASC"}
+        return "\n".join(line["message"] for line in self.ask("POST", "logs/filter", json=asked))
+
+
+def overlap(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """Seconds that two flow runs went on at once; negative if one ended before the other began."""
+    start = max(datetime.fromisoformat(run["start_time"]) for run in (one, other))
+    end = min(datetime.fromisoformat(run["end_time"]) for run in (one, other))
+    return (end - start).total_seconds()

@@ -1,0 +1,89 @@
+"""From photographs in S3 to a published file, by the commands of the pages in docs/, on a stack of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import synthetic_photo
+from tests.platform.conftest import platform_in
+from tests.platform.pages import Checkout, commands
+from tests.platform.servers import MLflow, Prefect, overlap, s3
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(700)]
+PHOTOS = 60
+
+
+def put_photographs(checkout: Checkout, scratch: Path) -> None:
+    """Drawn photographs below s3://coco/raw/photos, and one that is none."""
+    with s3(checkout.environment) as store:
+        for index in range(PHOTOS):
+            file = scratch / f"{index:03d}.jpg"
+            synthetic_photo(index, 360, 270).save(file, quality=90)
+            store.upload_file(str(file), "coco", f"raw/photos/{file.name}")
+        store.put_object(Bucket="coco", Key="raw/photos/broken.jpg", Body=b"no photograph")
+
+
+def start_and_ingest(checkout: Checkout, scratch: Path) -> None:
+    """The operator's page as far as the dataset."""
+    page = commands("operator.md")
+    for block in page["Start"]:
+        shown = checkout.run(block)
+    assert shown.count("runs, process") == 6
+    put_photographs(checkout, scratch)
+    for block in page["Photographs"]:
+        checkout.run(block)
+    prefect = Prefect(checkout.environment)
+    (whole,) = prefect.runs("ingest-coco")
+    assert whole["state"]["message"].startswith(f"s3://coco/datasets/photos: {PHOTOS} photos, ")
+    assert whole["state"]["message"].endswith(" held out, 1 quarantined")
+    assert overlap(*prefect.runs("ingest-partition")) > 0, "one on each worker"
+
+
+def check_run_and_version(checkout: Checkout) -> None:
+    """What `Train a style` leaves in MLflow."""
+    mlflow = MLflow(checkout.environment)
+    version = mlflow.version("wave", 1)
+    assert version["tags"]["weights"] == "11868"
+    assert 14_000 < int(version["tags"]["bytes"]) < 16_000
+    assert float(version["tags"]["psnr"]) >= 40
+    run = mlflow.run(version["run_id"])
+    assert run["status"] == "FINISHED"
+    assert (run["params"]["network.alpha"], run["params"]["optimizer.steps"]) == ("0.3", "60")
+    assert {"total", "content", "style"} <= run["metrics"].keys()
+    assert run["tags"]["lineage.key"] == version["tags"]["key"]
+    assert mlflow.steps(version["run_id"], "total")[-1] == 60
+    assert mlflow.files(version["run_id"], "previews")
+    assert {
+        "coreml/wave-8.mlmodel",
+        "coreml/wave-8.mlmodel.md",
+        "coreml/StyleTransfer.swift",
+        "coreml/files.json",
+    } <= set(mlflow.files(version["run_id"], "coreml"))
+    assert "model/model.safetensors" in mlflow.files(version["run_id"], "model")
+
+
+def publish_first(checkout: Checkout) -> None:
+    """`Publish`, as far as the proof that the published file is the trained network."""
+    promoted, proven, _ = commands("engineer.md")["Publish"]
+    checkout.run(promoted)
+    assert MLflow(checkout.environment).alias("wave", "champion") == 1
+    with s3(checkout.environment) as store:
+        index = json.loads(store.get_object(Bucket="models", Key="index.json")["Body"].read())
+    (style,) = index["styles"]
+    assert (style["name"], style["current"]) == ("wave", 1)
+    shown = checkout.run(proven)
+    assert "all checksums right" in shown
+    assert (checkout.folder / "wave.mlmodel").stat().st_size < 16_000
+
+
+def test_from_photographs_in_s3_to_a_published_file(tmp_path: Path) -> None:
+    with platform_in(tmp_path / "checkout") as checkout:
+        start_and_ingest(checkout, tmp_path)
+        page = commands("engineer.md")
+        for block in page["Train a style"] + page["Look at it"]:
+            checkout.run(block)
+        check_run_and_version(checkout)
+        publish_first(checkout)
