@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
+from PIL import Image
 
-from tests.conftest import synthetic_photo
 from tests.platform.conftest import platform_in
 from tests.platform.pages import Checkout, commands
 from tests.platform.servers import MLflow, Prefect, overlap, s3
+from tinystyle.demo import write_photos
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(700)]
-PHOTOS = 60
+PHOTOS = 120
 
 
 def put_photographs(checkout: Checkout, scratch: Path) -> None:
-    """Drawn photographs below s3://coco/raw/photos, and one that is none."""
+    """Pieces of the demo's photographs below s3://coco/raw/photos, and a file that is none."""
+    whole = [Image.open(path).convert("RGB") for path in write_photos(scratch / "whole").values()]
+    random = Random(0)
     with s3(checkout.environment) as store:
         for index in range(PHOTOS):
             file = scratch / f"{index:03d}.jpg"
-            synthetic_photo(index, 360, 270).save(file, quality=90)
+            photo = whole[index % len(whole)]
+            left, top = random.randrange(photo.width - 300), random.randrange(photo.height - 260)
+            photo.crop((left, top, left + 300, top + 260)).save(file, quality=90)
             store.upload_file(str(file), "coco", f"raw/photos/{file.name}")
         store.put_object(Bucket="coco", Key="raw/photos/broken.jpg", Body=b"no photograph")
 
@@ -51,10 +57,10 @@ def check_run_and_version(checkout: Checkout) -> None:
     assert float(version["tags"]["psnr"]) >= 40
     run = mlflow.run(version["run_id"])
     assert run["status"] == "FINISHED"
-    assert (run["params"]["network.alpha"], run["params"]["optimizer.steps"]) == ("0.3", "60")
+    assert (run["params"]["network.alpha"], run["params"]["optimizer.steps"]) == ("0.3", "100")
     assert {"total", "content", "style"} <= run["metrics"].keys()
     assert run["tags"]["lineage.key"] == version["tags"]["key"]
-    assert mlflow.steps(version["run_id"], "total")[-1] == 60
+    assert mlflow.steps(version["run_id"], "total")[-1] == 100
     assert mlflow.files(version["run_id"], "previews")
     assert {
         "coreml/wave-8.mlmodel",
