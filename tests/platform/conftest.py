@@ -74,5 +74,6 @@ def platform_in(folder: Path) -> Iterator[Checkout]:
     try:
         yield checkout
     finally:
-        checkout.run("make stack-down")
+        if (folder / ".stack" / "settings.json").exists():
+            checkout.run("make stack-down")
         assert not descendants(folder / ".stack")
