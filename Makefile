@@ -6,6 +6,9 @@ INSTALLED := $(VENV)/.installed
 # One more than there are cores: tests that start processes wait for them now and then.
 WORKERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
+# A file's tests share what they start; in the order of collection, which has the longest files first.
+BY_FILE := --dist loadfile --no-loadscope-reorder
+
 # Pip reads both names: the first for packages, the second (pip >= 25.3) for what builds them.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
@@ -20,16 +23,16 @@ demo: $(INSTALLED)  ## train, export and look at a style in under five minutes
 	$(BIN)/tinystyle demo --out demo
 
 test: $(INSTALLED)  ## the test suite
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder  # long files first, as they are collected
+	$(BIN)/python -m pytest -n $(WORKERS) $(BY_FILE)
 
 test-long: $(INSTALLED)  ## what takes minutes or gigabytes each: the demo, 24 megapixels, bfloat16 killed and resumed
 	$(BIN)/python -m pytest -m long
 
 test-platform-smoke: $(INSTALLED)  ## servers up, S3 to published, servers down
-	$(BIN)/python -m pytest -m 'platform and not e2e'
+	$(BIN)/python -m pytest -m 'platform and not e2e' -n 2 $(BY_FILE)
 
-e2e: $(INSTALLED)  ## all of the platform, from a clean state
-	$(BIN)/python -m pytest -m platform
+e2e: test-platform-smoke  ## all of the platform, from a clean state
+	$(BIN)/python -m pytest -m e2e
 	@echo "e2e: everything passed"
 
 check: $(INSTALLED)  ## lint, formatting and strict types

@@ -137,6 +137,7 @@ def test_two_processes_do_the_same_as_one(dataset: Path, tmp_path: Path, precisi
     assert totals[1] == pytest.approx(totals[0], rel=tolerance)
 
 
+@pytest.mark.long
 def test_two_machines_meet_at_an_endpoint(dataset: Path, tmp_path: Path, free_port: int) -> None:
     """Two commands with an agent each, on one machine, as two machines with a shared folder would."""
     out = tmp_path / "run"

@@ -40,7 +40,7 @@ def rates(folder: Path) -> dict[int, float]:
     return {line["step"]: line["learning_rate"] for line in lines}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_collapse_stops_or_rolls_back(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -206,7 +206,7 @@ for name, bits, ios, size in (
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_bytes_are_the_same_in_every_process_and_nothing_is_printed(
     model: LoadedModel, photo_folder: Path, tmp_path: Path
 ) -> None:
