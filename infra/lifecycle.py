@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import psutil
 
 from infra import processes, seaweedfs, servers, work_pool
@@ -79,12 +80,21 @@ def up(folder: Path, settings: StackSettings, say: Say = print) -> dict[str, str
             if step.outcome != "present":
                 say(f"{step.what}: {step.outcome}")
         _start(rest, folder, say)
-        work_pool.ensure_work_pool(clients)
+        _make_work_pool(clients, folder)
         for name in set(processes.recorded(folder)) - {server.name for server in first + workers}:
             if processes.stop(folder, name, patience=40):
                 say(f"{name}: stopped, more than --workers {settings.workers}")
         _start(workers, folder, say, before=lambda server: work_pool.forget_worker(clients, server.name))
         return clients
+
+
+def _make_work_pool(clients: dict[str, str], folder: Path) -> None:
+    try:
+        work_pool.ensure_work_pool(clients)
+    except httpx.HTTPError as error:
+        raise ServerFailedError(
+            f"prefect does not make the work pool: {error}", processes.last_lines(folder, "prefect")
+        ) from error
 
 
 def down(folder: Path, *, purge: bool = False, say: Say = print) -> None:

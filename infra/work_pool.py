@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import httpx
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 __all__ = ["NAME", "QUEUES", "WORKER_OPTIONS", "ensure_work_pool", "forget_worker", "worker_complaint"]
 
@@ -21,6 +22,17 @@ counted too, a sweep could wait for ever for its own children."""
 WORKER_OPTIONS = ("--work-queue", "training", "--work-queue", "ingest", "--limit", "1")
 
 
+def _busy(error: BaseException) -> bool:
+    return isinstance(error, httpx.HTTPStatusError) and error.response.is_server_error
+
+
+# On SQLite the server answers 503 while another writes.
+_again_while_busy = retry(
+    retry=retry_if_exception(_busy), stop=stop_after_delay(60), wait=wait_fixed(0.5), reraise=True
+)
+
+
+@_again_while_busy
 def ensure_work_pool(environment: Mapping[str, str]) -> None:
     """Make the pool and its queues where they are absent.
 
@@ -36,6 +48,7 @@ def ensure_work_pool(environment: Mapping[str, str]) -> None:
             _created(api.post(f"/work_pools/{NAME}/queues", json={"name": name, "description": description}))
 
 
+@_again_while_busy
 def forget_worker(environment: Mapping[str, str], name: str) -> None:
     """Remove what the server remembers of an earlier worker of this name: it would pass for the new one."""
     with _api(environment) as api:
