@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["registered", "train_style"]
 
-EVALUATION_PHOTOS = 64
-"""At most so many held-out photos: a large dataset has thousands, at half a second each."""
 VERIFICATION_PHOTOS = 8
 
 
@@ -220,19 +218,10 @@ def _track(training: Training, record: RunRecord, run: Path, parent_run: str | N
 @task(name="evaluate", cache_policy=NO_CACHE)
 def evaluate(training: Training, run: Path) -> ModelReport:
     """Losses and artefacts on held-out photos, beside the untouched photo and a colour match."""
-    from tinystyle.evaluation.model_report import evaluate_model
+    from tinystyle import gates
     from tinystyle.training.record import RunRecord
 
-    config = training.config()
-    report = evaluate_model(
-        str(run / "model.safetensors"),
-        photos=RunRecord.read(run).dataset,
-        style=training.style,
-        loss=config.loss,
-        size=training.size,
-        max_photos=EVALUATION_PHOTOS,
-        exports=False,
-    )
+    report = gates.evaluate(run / "model.safetensors", training, photos=RunRecord.read(run).dataset)
     return replace(report, model="model.safetensors", photos=training.photos)
 
 

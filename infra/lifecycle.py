@@ -80,21 +80,16 @@ def up(folder: Path, settings: StackSettings, say: Say = print) -> dict[str, str
             if step.outcome != "present":
                 say(f"{step.what}: {step.outcome}")
         _start(rest, folder, say)
-        _make_work_pool(clients, folder)
         for name in set(processes.recorded(folder)) - {server.name for server in first + workers}:
-            if processes.stop(folder, name, patience=40):
+            if processes.stop(folder, name, _patience(name)):
                 say(f"{name}: stopped, more than --workers {settings.workers}")
-        _start(workers, folder, say, before=lambda server: work_pool.forget_worker(clients, server.name))
+        try:
+            work_pool.ensure_work_pool(clients)
+            _start(workers, folder, say, before=lambda server: work_pool.forget_worker(clients, server.name))
+        except httpx.HTTPError as error:
+            log = processes.last_lines(folder, "prefect")
+            raise ServerFailedError(f"prefect does not answer for its work pool: {error}", log) from error
         return clients
-
-
-def _make_work_pool(clients: dict[str, str], folder: Path) -> None:
-    try:
-        work_pool.ensure_work_pool(clients)
-    except httpx.HTTPError as error:
-        raise ServerFailedError(
-            f"prefect does not make the work pool: {error}", processes.last_lines(folder, "prefect")
-        ) from error
 
 
 def down(folder: Path, *, purge: bool = False, say: Say = print) -> None:
@@ -107,7 +102,7 @@ def down(folder: Path, *, purge: bool = False, say: Say = print) -> None:
         raise ValueError(f"no stack has been in {folder}; give --folder")
     with _locked(folder):
         for name in reversed(processes.recorded(folder)):
-            if processes.stop(folder, name, patience=10 if name in _SERVER_NAMES else 40):
+            if processes.stop(folder, name, _patience(name)):
                 say(f"{name}: stopped")
         if purge:
             shutil.rmtree(folder)
@@ -133,6 +128,11 @@ _SERVERS: tuple[Callable[[StackSettings, Secrets, Path], Server], ...] = (
     servers.prefect_server,
 )
 _SERVER_NAMES = ("store", "mlflow", "prefect")
+
+
+def _patience(name: str) -> float:
+    """Seconds from SIGTERM to SIGKILL: a training run that is asked to stop first saves its checkpoint."""
+    return 10 if name in _SERVER_NAMES else 40
 
 
 def _start(wanted: Sequence[Server], folder: Path, say: Say, before: Callable[[Server], None] | None = None) -> None:

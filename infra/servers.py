@@ -54,8 +54,6 @@ class Server:
     option: str = ""
     """The option that gives it other ports."""
     allowed_seconds: float = 120
-    patience: float = 10
-    """Seconds from SIGTERM to SIGKILL."""
 
 
 def store_server(settings: StackSettings, made: Secrets, folder: Path) -> Server:
@@ -159,7 +157,6 @@ def _worker(settings: StackSettings, made: Secrets, folder: Path, name: str, opt
         environment=worker_environment(clients) | {"PREFECT_HOME": str(folder / "prefect")},
         complaint=partial(work_pool.worker_complaint, clients, name),
         directory=REPOSITORY,
-        patience=40,  # a training run that is asked to stop first saves its checkpoint
     )
 
 

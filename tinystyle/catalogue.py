@@ -41,14 +41,9 @@ class _Model(BaseModel):
     )
 
 
-class Training(_Model):
-    """One network to train: the parameters of the flow train-style. `config` checks those that `RunConfig` has."""
+class _Values(_Model):
+    """What a training and an entry of the catalogue have in common."""
 
-    style: str
-    """Path or URI of the style image, or `builtin:NAME`."""
-    name: str = Field(pattern=r"^[a-z0-9-]{1,60}$")
-    """Of the registered model; by default that of the image."""
-    alpha: float = NetworkConfig().alpha
     architecture: str = NetworkConfig().architecture
     photos: str = PHOTOS
     steps: int = OptimizerConfig().steps
@@ -58,10 +53,20 @@ class Training(_Model):
     perceptual: str = LossConfig().perceptual
     perceptual_weights: str | None = None
     style_weight: float = LossConfig().style_weight
+    export_size: str = "640x480"
+    """Image size of the Core ML files, as `ImageSizes.parse` takes it."""
+
+
+class Training(_Values):
+    """One network to train: the parameters of the flow train-style. `config` checks those that `RunConfig` has."""
+
+    style: str
+    """Path or URI of the style image, or `builtin:NAME`."""
+    name: str = Field(pattern=r"^[a-z0-9-]{1,60}$")
+    """Of the registered model; by default that of the image."""
+    alpha: float = NetworkConfig().alpha
     files: list[str] = ["mlmodel-8"]
     """Core ML files, see `tinystyle.coreml.listing.FILES`."""
-    export_size: str = "640x480"
-    """Image size of these files, as `ImageSizes.parse` takes it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -106,26 +111,16 @@ class Training(_Model):
         return f"{self.name} {self.architecture} {self.alpha:g}"
 
 
-class StyleEntry(_Model):
+class StyleEntry(_Values):
     """One style of the catalogue: how its networks are trained, and what they must reach."""
 
     name: str = Field(pattern=r"^[a-z0-9-]{1,55}$")
     image: str
     """Path or URI, relative to the catalogue's file; or `builtin:NAME`."""
-    architecture: str = NetworkConfig().architecture
     alphas: list[float] = Field(default=[NetworkConfig().alpha], min_length=1)
     """One network for each, a product of its own: with several, the registered models are called NAME-PERCENT."""
-    photos: str = PHOTOS
-    steps: int = OptimizerConfig().steps
-    size: int = DataConfig().size
-    batch_size: int = DataConfig().batch_size
-    seed: int = 0
-    perceptual: str = LossConfig().perceptual
-    perceptual_weights: str | None = None
-    style_weight: float = LossConfig().style_weight
     formats: list[str] = ["mlmodel-8"]
     """Core ML files, see `tinystyle.coreml.listing.FILES`."""
-    export_size: str = "640x480"
     budget_bytes: int | None = Field(default=None, ge=1)
     """What the largest of these files may take; None: whatever it takes."""
     margin: float = Field(default=0.02, ge=0, le=1)
@@ -142,8 +137,7 @@ class StyleEntry(_Model):
         Raises:
             ValueError: a value is not possible.
         """
-        ours = {"name", "image", "alphas", "formats", "budget_bytes", "margin", "auto_promote", "enabled"}
-        values = self.model_dump(exclude=ours)
+        values = self.model_dump(include=set(_Values.model_fields))
         several = len(self.alphas) > 1
         return [
             Training(

@@ -9,11 +9,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinystyle.catalogue import StyleEntry, Training
 from tinystyle.coreml.listing import read_listing
 
-__all__ = ["Decision", "Evidence", "judge", "measure"]
+if TYPE_CHECKING:
+    from tinystyle.evaluation.model_report import ModelReport
+
+__all__ = ["Decision", "Evidence", "evaluate", "judge", "measure"]
 
 PHOTOS = 64
 """At most so many held-out photos are evaluated: a comparison needs no more, and a large dataset has thousands."""
@@ -84,6 +88,32 @@ def _loss(challenger: Evidence, champion: Evidence | None, entry: StyleEntry) ->
     return challenger.total <= allowed, text
 
 
+def evaluate(model: Path, training: Training, photos: str | None = None) -> ModelReport:
+    """What a network is worth on held-out photos, in the style and by the loss of `training`.
+
+    Args:
+        model: its file.
+        training: decides photos, style and losses; not the network.
+        photos: a copy of the dataset `training.photos`, where there is one at hand.
+
+    Raises:
+        ValueError: something is missing or wrong.
+        OSError: the photos cannot be read.
+    """
+    from tinystyle.evaluation.model_report import evaluate_model
+
+    config = training.config()
+    return evaluate_model(
+        str(model),
+        photos=photos or training.photos,
+        style=training.style,
+        loss=config.loss,
+        size=config.data.size,
+        max_photos=PHOTOS,
+        exports=False,
+    )
+
+
 def measure(label: str, folder: Path, training: Training) -> Evidence:
     """Measure a version on the held-out photos of `training.photos`, in the style and by the loss of `training`.
 
@@ -96,20 +126,8 @@ def measure(label: str, folder: Path, training: Training) -> Evidence:
         ValueError: something is missing or wrong.
         OSError: the photos cannot be read.
     """
-    from tinystyle.evaluation.model_report import evaluate_model
-
-    config = training.config()
     model = folder / "model" / "model.safetensors"
-    report = evaluate_model(
-        str(model),
-        photos=training.photos,
-        style=training.style,
-        loss=config.loss,
-        size=config.data.size,
-        max_photos=PHOTOS,
-        exports=False,
-    )
-    row = report.rows[-1]
+    row = evaluate(model, training).rows[-1]
     return Evidence(
         label=label,
         content=row.content,

@@ -56,6 +56,10 @@ def quiet(*, timeout: int, retries: int) -> Iterator[None]:
     try:
         with warnings.catch_warnings():  # of MLflow's own parts to each other
             warnings.simplefilter("ignore")
+            import mlflow  # noqa: F401  sets levels of its own
+
+            for name in ("alembic", "mlflow"):  # how they set up a database
+                logging.getLogger(name).setLevel(logging.ERROR)
             yield
     finally:
         for name in ours:
@@ -78,8 +82,6 @@ def connect() -> Iterator[Any]:
         from mlflow.exceptions import MlflowException
         from requests import RequestException
 
-        for name in ("alembic", "mlflow"):  # how they set up a database
-            logging.getLogger(name).setLevel(logging.ERROR)
         try:
             yield MlflowClient(uri)
         except (MlflowException, RequestException) as error:

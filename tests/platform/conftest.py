@@ -13,7 +13,7 @@ import pytest
 
 from infra import seaweedfs
 from infra.processes import descendants
-from infra.settings import STORE_PORTS, StackSettings
+from infra.settings import STORE_PORTS, StackSettings, read_environment
 from tests.integration.servers import free_block
 from tests.platform.pages import Checkout
 
@@ -31,7 +31,7 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """What clients have in their environment, as `up` wrote it."""
-        return dict(line.split("=", 1) for line in (self.folder / "env").read_text().splitlines())
+        return read_environment(self.folder / "env")
 
     def run(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
         """`python -m infra.stack COMMAND`, for this folder."""
