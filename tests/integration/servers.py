@@ -132,8 +132,8 @@ class RangeServer:
                     self.wfile.write(owner.data[start : (start + end) // 2])
                     self.close_connection = True
                 else:
+                    owner.served.append((start, end))  # whoever has received it is to find it there
                     self.wfile.write(owner.data[start:end])
-                    owner.served.append((start, end))
 
             def _answer(self, status: int, length: int, start: int = 0) -> None:
                 self.send_response(status)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from tinystyle import storage
@@ -182,15 +183,16 @@ def write_groups(
     tally = _Tally(progress, total=len(names) + problems)
     tally.done = tally.total - len(to_do)
     tally.quarantined = problems + sum(name in writer.quarantined for name in names if name not in to_do)
-    with DecodePool(workers) as pool:
+    pool = DecodePool(workers)
 
-        def prepare(name: str) -> PreparedPhoto | str:
-            try:
-                return pool.prepare(source.read(name), writer.size)
-            except Unusable as reason:
-                return str(reason)
+    def prepare(name: str) -> PreparedPhoto | str:
+        try:
+            return pool.prepare(source.read(name), writer.size)
+        except Unusable as reason:
+            return str(reason)
 
-        outcomes = _map_in_order(prepare, itertools.chain(*groups), threads=source.parallel_reads + 2 * workers)
+    outcomes = _map_in_order(prepare, itertools.chain(*groups), threads=source.parallel_reads + 2 * workers)
+    with pool, closing(outcomes):  # an error leaves no thread that reads on
         seen = dict(writer.names_by_hash)
         in_a_row = 0
         for group in groups:
@@ -232,7 +234,7 @@ class _Tally:
 
 def _map_in_order(
     function: Callable[[str], PreparedPhoto | str], names: Iterable[str], threads: int
-) -> Iterator[PreparedPhoto | str]:
+) -> Generator[PreparedPhoto | str]:
     """Results in the order of `names`; a bounded number is under way or waits."""
     executor = ThreadPoolExecutor(threads)
     pending: deque[Future[PreparedPhoto | str]] = deque()

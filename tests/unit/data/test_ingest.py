@@ -281,3 +281,15 @@ def test_dataset_for_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         dataset_for_training(str(first), 80)
     with pytest.raises(ValueError, match="no such file or folder"):
         dataset_for_training(str(tmp_path / "nothing"), 64)
+
+
+def test_when_it_has_failed_nothing_of_it_reads_on(photos: Path, tmp_path: Path) -> None:
+    def fail(done: int, _total: int, _quarantined: int) -> None:
+        if done == 3:
+            raise RuntimeError("enough")
+
+    before = set(threading.enumerate())
+    with pytest.raises(RuntimeError, match="enough") as caught:
+        ingest(str(photos), str(tmp_path / "out"), size=64, workers=1, progress=fail)
+    assert caught.tb, "whoever holds the error holds what it left"
+    assert set(threading.enumerate()) <= before
