@@ -28,19 +28,27 @@ def bad_blocks(output_b3hw: Tensor, photo_b3hw: Tensor, matched_b3hw: Tensor | N
     an image of less than a block has none.
 
     Args:
-        matched_b3hw: the photo with its colours matched to the style; where given, a block that is empty there is not bad
-            either: a pale painting leaves a photo's sky no contrast.
+        matched_b3hw: the photo with its colours matched to the style. Where given, blocks are judged by the contrast that the
+            style leaves the photo: the 2 grey levels shrink with the luma's deviation, and a block that is empty in
+            `matched_b3hw` too is not bad. A pale painting leaves a sky no contrast.
     """
     if min(output_b3hw.shape[-2:]) < BLOCK:
         return output_b3hw.new_zeros(len(output_b3hw))
-    bad = _empty_blocks(output_b3hw) & ~_empty_blocks(photo_b3hw)
-    if matched_b3hw is not None:
-        bad &= ~_empty_blocks(matched_b3hw)
-    return bad.float().mean((1, 2))
+    empty_in_photo = _empty_blocks(photo_b3hw)
+    if matched_b3hw is None:
+        return (_empty_blocks(output_b3hw) & ~empty_in_photo).float().mean((1, 2))
+    contrast_b111 = (_deviation(matched_b3hw) / _deviation(photo_b3hw).clamp_min(1e-3)).clamp_max(1)
+    empty, empty_in_matched = (_empty_blocks(image, contrast_b111) for image in (output_b3hw, matched_b3hw))
+    return (empty & ~empty_in_photo & ~empty_in_matched).float().mean((1, 2))
 
 
-def _empty_blocks(image_b3hw: Tensor) -> Tensor:
-    """Which blocks are black, white or flat, (batch, rows, columns) bool."""
+def _deviation(image_b3hw: Tensor) -> Tensor:
+    """Of the luma, in grey levels, (batch, 1, 1, 1)."""
+    return luma(image_b3hw.float()).std((1, 2, 3), keepdim=True)
+
+
+def _empty_blocks(image_b3hw: Tensor, contrast: Tensor | float = 1.0) -> Tensor:
+    """Which blocks are black, white, or flat for an image of such contrast, (batch, rows, columns) bool."""
     image = image_b3hw.float()
     black = (image <= BLACK).all(1, keepdim=True).float()
     white = (image >= WHITE).all(1, keepdim=True).float()
@@ -48,7 +56,7 @@ def _empty_blocks(image_b3hw: Tensor) -> Tensor:
     # Centred on the image first: the variance is the small difference of two large squares.
     y = y - y.mean((2, 3), keepdim=True)
     mean, square = F.avg_pool2d(y, BLOCK), F.avg_pool2d(y.square(), BLOCK)
-    flat = square - mean.square() < FLAT_LUMA_DEVIATION**2
+    flat = square - mean.square() < (FLAT_LUMA_DEVIATION * contrast) ** 2
     filled = (F.avg_pool2d(black, BLOCK) >= FILLED) | (F.avg_pool2d(white, BLOCK) >= FILLED)
     return (flat | filled)[:, 0]
 

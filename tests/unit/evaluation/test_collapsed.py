@@ -78,6 +78,17 @@ def test_what_a_colour_match_flattens_is_no_collapse_but_a_hole_is() -> None:
     assert collapse([torch.full_like(p, 200) for p in photos], photos, matched) is not None
 
 
+def test_flat_means_flat_for_the_contrast_of_the_style() -> None:
+    torch.manual_seed(0)
+    photo_of_noise = 128 + 7 * torch.randn(1, 1, 160, 160).expand(-1, 3, -1, -1)
+    matched = colour_match(photo_of_noise * 0.3 + 100)(photo_of_noise)  # a pale style: 2.1 grey levels
+    mean = matched.mean()
+    calmer, dead = mean + 0.8 * (matched - mean), mean + 0.1 * (matched - mean)
+    assert bad_blocks(calmer, photo_of_noise).tolist() == [1.0]
+    assert bad_blocks(calmer, photo_of_noise, matched).tolist() == [0.0]
+    assert bad_blocks(dead, photo_of_noise, matched).tolist() == [1.0]
+
+
 def test_flat_grey_fails() -> None:
     photos = [photo(seed) for seed in range(2)]
     outputs = [torch.full_like(p, 120 + 10 * i) for i, p in enumerate(photos)]
