@@ -66,7 +66,7 @@ def test_a_collapse_stops_or_rolls_back(
     assert first.startswith(SENTENCE)
     assert first.endswith("; back to the last checkpoint at 0.5 of the learning rate")
     assert last.startswith(f"Error: {SENTENCE}")
-    assert last.endswith(", after 1 rollbacks; try a lower --learning-rate")
+    assert last.endswith(", after 1 rollbacks; try a lower --style-weight or --learning-rate")
     halved = rates(out)
     assert halved.keys() == full.keys() == set(range(1, 121))
     for step in range(1, 121):
@@ -74,4 +74,9 @@ def test_a_collapse_stops_or_rolls_back(
 
     resumed = launch.prepare(RunRecord.read(out).config, out, resume=True)
     assert (resumed.state, resumed.rate_scale) == ("running", 0.5)
+    execution = resumed.config.execution.model_copy(update={"on_collapse": "stop"})
+    to_stop = resumed.config.model_copy(update={"execution": execution})
+    stopped = launch.launch(launch.prepare(to_stop, out, resume=True), out, say=print)
+    assert stopped.message.startswith(SENTENCE)
+    assert stopped.message.endswith("; try a lower --style-weight or --learning-rate, or --on-collapse rollback")
     assert launch.prepare(resumed.config, out, resume=False).rate_scale == 1

@@ -76,7 +76,7 @@ def collapse(
     references: Sequence[Tensor | None] = matched or [None] * len(photos)
     share = torch.cat([bad_blocks(*images) for images in zip(outputs, photos, references, strict=True)]).mean().item()
     if share > COLLAPSED_SHARE:
-        return f"{share:.1%} of the blocks of held-out photos came out black, white or flat (at most {COLLAPSED_SHARE:.0%} may)"
+        return f"{share:.2%} of the blocks of held-out photos came out black, white or flat (at most {COLLAPSED_SHARE:.0%} may)"
     for i, output in enumerate(outputs):
         for j in range(i):
             same_shape = output.shape == outputs[j].shape and photos[i].shape == photos[j].shape

@@ -34,6 +34,8 @@ ROLLBACK_RATE = 0.5
 CHECKPOINTS = ("last.ckpt", "best.ckpt")
 OUTPUTS = ("model.safetensors", "metrics.jsonl")
 
+_CALMER = "try a lower --style-weight or --learning-rate"
+
 
 def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress | None = None) -> RunRecord:
     """Check everything a run needs and write its record.
@@ -121,10 +123,13 @@ def _train(config: RunConfig, folder: Path, say: Callable[[str], None]) -> RunRe
             record.update(folder, state="stopped", message=f"stopped at step {record.step}, before training began")
         elif record.state == "running":
             record.update(folder, state="failed", message=_why_it_ended(code, config.execution))
-        if record.state != "collapsed" or config.execution.on_collapse != "rollback" or asked_to_stop:
+        if record.state != "collapsed" or asked_to_stop:
+            return record
+        if config.execution.on_collapse != "rollback":
+            record.update(folder, message=f"{record.message}; {_CALMER}, or --on-collapse rollback")
             return record
         if rollbacks == MAX_ROLLBACKS:
-            record.update(folder, message=f"{record.message}, after {rollbacks} rollbacks; try a lower --learning-rate")
+            record.update(folder, message=f"{record.message}, after {rollbacks} rollbacks; {_CALMER}")
             return record
         rollbacks += 1
         rate = record.rate_scale * ROLLBACK_RATE

@@ -63,7 +63,7 @@ def test_over_one_percent_black_holes_fails() -> None:
     assert collapse([with_hole(p, 1, 0.0) for p in photos], photos) is None
     reason = collapse([with_hole(p, 2, 0.0) for p in photos], photos)
     assert reason is not None
-    assert reason.startswith("2.0% of the blocks")
+    assert reason.startswith("2.00% of the blocks")
 
 
 def test_what_a_colour_match_flattens_is_no_collapse_but_a_hole_is() -> None:
@@ -92,7 +92,7 @@ def test_flat_means_flat_for_the_contrast_of_the_style() -> None:
 def test_flat_grey_fails() -> None:
     photos = [photo(seed) for seed in range(2)]
     outputs = [torch.full_like(p, 120 + 10 * i) for i, p in enumerate(photos)]
-    assert str(collapse(outputs, photos)).startswith("100.0% of the blocks")
+    assert str(collapse(outputs, photos)).startswith("100.00% of the blocks")
 
 
 def test_the_same_output_for_two_photos_fails_but_not_for_a_duplicate() -> None:
