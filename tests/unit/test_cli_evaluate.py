@@ -57,7 +57,7 @@ def test_json_has_the_losses_that_training_reports_and_the_costs(
     assert report["exports"] == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_tables_name_every_figure_and_the_bytes_of_every_export(
     run: Run, model: Path, dataset: Path, tmp_path: Path
