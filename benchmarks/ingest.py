@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 
+from interleaved import interleaved, ratio
 from PIL import Image, ImageOps
 
 from tinystyle.data.ingest import ingest
@@ -52,6 +50,18 @@ def ours(source: Path, destination: Path, workers: int) -> None:
     assert manifest.count + len(manifest.quarantined) == len(list(source.iterdir()))
 
 
+def measure(source: Path, scratch: Path, rounds: int) -> dict[str, list[float]]:
+    """Seconds of the loop and of ingest, each into a new folder below `scratch`."""
+
+    def fresh() -> Path:
+        return Path(tempfile.mkdtemp(dir=scratch)) / "out"
+
+    contestants = {"Pillow loop": lambda: pillow_loop(source, fresh())}
+    for workers in sorted({1, cpu_count()}):
+        contestants[f"ours, {workers} workers"] = lambda workers=workers: ours(source, fresh(), workers)
+    return interleaved(contestants, rounds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True)
@@ -59,30 +69,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     photos = sorted(arguments.photos.rglob("*.jpg"))[: arguments.count]
-    cores = cpu_count()
-    contestants: dict[str, Callable[[Path, Path], None]] = {
-        "Pillow loop": pillow_loop,
-        "ours, 1 worker": partial(ours, workers=1),
-        f"ours, {cores} workers": partial(ours, workers=cores),
-    }
-    print(f"{len(photos)} photographs, {cores} cores, median of {arguments.rounds} interleaved rounds")
+    print(f"{len(photos)} photographs, {cpu_count()} cores, median of {arguments.rounds} interleaved rounds")
     for size in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "source"
             write_photos(photos, size, source)
-            seconds: dict[str, list[float]] = {name: [] for name in contestants}
-            for number in range(arguments.rounds):
-                for name, run in contestants.items():
-                    began = perf_counter()
-                    run(source, Path(folder) / f"{name} {number}")
-                    seconds[name].append(perf_counter() - began)
+            seconds = measure(source, Path(folder), arguments.rounds)
         print(f"{'x'.join(map(str, size)) if size else 'as they are'}:")
         for name, times in seconds.items():
-            ratios = sorted(loop / own for loop, own in zip(seconds["Pillow loop"], times, strict=True))
-            print(
-                f"  {name}: {len(photos) / median(times):.0f} photographs/s, "
-                f"ratio {median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-            )
+            speed = f"{len(photos) / median(times):.0f} photographs/s"
+            print(f"  {name}: {speed}, {ratio(seconds['Pillow loop'], times)}")
 
 
 if __name__ == "__main__":

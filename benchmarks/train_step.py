@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from statistics import median
-from time import perf_counter
 
 import torch
+from interleaved import interleaved, ratio
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -115,17 +116,11 @@ def main() -> None:
         }
         first = [gradient(network, step, photos) for network, step in zip(networks, steps.values(), strict=True)]
         cosine = F.cosine_similarity(*first, dim=0).item()
-        seconds: dict[str, list[float]] = {name: [] for name in steps}
-        for _ in range(arguments.rounds):
-            for name, step in steps.items():
-                began = perf_counter()
-                step(photos)
-                seconds[name].append(perf_counter() - began)
+        seconds = interleaved({name: partial(step, photos) for name, step in steps.items()}, arguments.rounds)
         speed = {name: 4 / median(times) for name, times in seconds.items()}
-        ratios = sorted(t / o for t, o in zip(seconds["textbook"], seconds["ours"], strict=True))
         print(
             f"{architecture} {alpha:g}: textbook {speed['textbook']:.2f} images/s, ours {speed['ours']:.2f} images/s, "
-            f"ratio {median(ratios):.2f} (per round {ratios[0]:.2f} to {ratios[-1]:.2f}), gradient cosine {cosine:.4f}"
+            f"{ratio(seconds['textbook'], seconds['ours'])}, gradient cosine {cosine:.4f}"
         )
 
 

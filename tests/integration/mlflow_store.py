@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import psutil
 import pytest
 import torch
 
+from tests.integration.servers import free_block
 from tests.unit.test_registry import entry
 from tinystyle import registry
 from tinystyle.config import NetworkConfig
@@ -51,8 +51,7 @@ class Store:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """`mlflow server` with basic-auth, its database SQLite, its artefacts in a folder that clients know nothing of."""
     folder = tmp_path_factory.mktemp("mlflow-server")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_block(1)
     uri = f"http://127.0.0.1:{port}"
     settings = folder / "auth.ini"
     settings.write_text(

@@ -181,6 +181,8 @@ def test_a_server_that_dies_at_start_shows_its_log_and_the_rest_goes_down(tmp_pa
         assert "store ended at start" in failed.stderr
         assert "log/store.log" in failed.stderr
         assert len(failed.stderr.splitlines()) > 5, "the log's last lines"
+        words = " ".join(processes.last_lines(other.folder, "store").split())  # the terminal shows tabs as spaces
+        assert words in " ".join(failed.stderr.split())
         assert "Traceback" not in failed.stderr
     finally:
         other.run("down")

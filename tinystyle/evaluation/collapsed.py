@@ -28,18 +28,16 @@ def bad_blocks(output_b3hw: Tensor, photo_b3hw: Tensor, matched_b3hw: Tensor | N
     an image of less than a block has none.
 
     Args:
-        matched_b3hw: the photo with its colours matched to the style. Where given, blocks are judged by the contrast that the
-            style leaves the photo: the 2 grey levels shrink with the luma's deviation, and a block that is empty in
+        matched_b3hw: the photo with its colours matched to the style, by default the photo itself. Blocks are judged by the
+            contrast that is left in it: the 2 grey levels shrink with the luma's deviation, and a block that is empty in
             `matched_b3hw` too is not bad. A pale painting leaves a sky no contrast.
     """
     if min(output_b3hw.shape[-2:]) < BLOCK:
         return output_b3hw.new_zeros(len(output_b3hw))
-    empty_in_photo = _empty_blocks(photo_b3hw)
-    if matched_b3hw is None:
-        return (_empty_blocks(output_b3hw) & ~empty_in_photo).float().mean((1, 2))
+    matched_b3hw = photo_b3hw if matched_b3hw is None else matched_b3hw
     contrast_b111 = (_deviation(matched_b3hw) / _deviation(photo_b3hw).clamp_min(1e-3)).clamp_max(1)
     empty, empty_in_matched = (_empty_blocks(image, contrast_b111) for image in (output_b3hw, matched_b3hw))
-    return (empty & ~empty_in_photo & ~empty_in_matched).float().mean((1, 2))
+    return (empty & ~_empty_blocks(photo_b3hw) & ~empty_in_matched).float().mean((1, 2))
 
 
 def _deviation(image_b3hw: Tensor) -> Tensor:
@@ -69,12 +67,12 @@ def collapse(
     Collapsed is: not finite, over 1% bad blocks over all photos, or the same output for two different photos.
 
     Args:
-        matched: the photos with their colours matched to the style, see `bad_blocks`.
+        matched: the photos with their colours matched to the style, by default the photos, see `bad_blocks`.
     """
     if not all(bool(torch.isfinite(output).all()) for output in outputs):
         return NOT_FINITE
-    references: Sequence[Tensor | None] = matched or [None] * len(photos)
-    share = torch.cat([bad_blocks(*images) for images in zip(outputs, photos, references, strict=True)]).mean().item()
+    triples = zip(outputs, photos, matched or photos, strict=True)
+    share = torch.cat([bad_blocks(*images) for images in triples]).mean().item()
     if share > COLLAPSED_SHARE:
         return f"{share:.2%} of the blocks of held-out photos came out black, white or flat (at most {COLLAPSED_SHARE:.0%} may)"
     for i, output in enumerate(outputs):

@@ -1,0 +1,26 @@
+"""Times several things in turn, so that what else the machine does meets them all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from time import perf_counter
+
+__all__ = ["interleaved", "ratio"]
+
+
+def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every call: each contestant once a round."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, call in contestants.items():
+            began = perf_counter()
+            call()
+            seconds[name].append(perf_counter() - began)
+    return seconds
+
+
+def ratio(base: Sequence[float], own: Sequence[float]) -> str:
+    """How many times as fast as `base`: the median over the rounds, and the range."""
+    ratios = sorted(slow / fast for slow, fast in zip(base, own, strict=True))
+    return f"ratio {median(ratios):.2f} (per round {ratios[0]:.2f} to {ratios[-1]:.2f})"
