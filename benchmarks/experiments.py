@@ -25,7 +25,7 @@ PAINTINGS = ("great_wave", "starry_night", "shipwreck", "poppy_field", "composit
 
 
 def style_weight() -> Iterator[tuple[str, dict[str, object]]]:
-    """`johnson` on five paintings: how far is a mere colour match from a stylisation?"""
+    """`johnson` on five paintings: how far is a mere color match from a stylisation?"""
     for painting in PAINTINGS:
         yield painting, {"style": painting, "architecture": "johnson", "alpha": 1.0, "steps": 600, "size": 128}
 
@@ -83,13 +83,13 @@ def main() -> None:
 def print_table(results: Path) -> None:
     """The rows of all finished runs as a Markdown table."""
     screen = Console(width=200, highlight=False)
-    screen.print("| run | ended | row | content | style | total | colour match / total | bad blocks | worst photo |")
+    screen.print("| run | ended | row | content | style | total | color match / total | bad blocks | worst photo |")
     screen.print("|---|---|---|---:|---:|---:|---:|---:|---:|")
     for line in map(json.loads, results.read_text().splitlines()):
         totals = {row["name"]: row["total"] for row in line["rows"]}
         for row in line["rows"]:
             losses = " | ".join(f"{row[name]:.3f}" for name in ("content", "style", "total"))
-            ratio = totals["colour match"] / row["total"]
+            ratio = totals["color match"] / row["total"]
             bad = f"{row['bad_blocks']:.2%} | {row['worst_photo']:.2%}"
             screen.print(
                 f"| {line['run']} | {line['state']} at {line['step']} | {row['name']} | {losses} | {ratio:.2f} | {bad} |"

@@ -32,9 +32,10 @@ def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFi
     page = f"# {version.style}, version {version.version}\n\n"
     page += f"{report.name}: {report.weights:,} weights. {run_link(version.run_id)}\n\n"
     page += f"On {report.count} held-out photos:\n\n"
-    page += "| | content | style | total | bad blocks |\n|---|---:|---:|---:|---:|\n"
+    page += "| | content | style | paint3 | paint4 | bad blocks |\n|---|---:|---:|---:|---:|---:|\n"
     for row in report.rows:
-        page += f"| {row.name} | {row.content:.3f} | {row.style:.3f} | {row.total:.3f} | {row.bad_blocks:.2%} |\n"
+        figures = " | ".join(f"{value:.3f}" for value in (row.content, row.style, row.paint3, row.paint4))
+        page += f"| {row.name} | {figures} | {row.bad_blocks:.2%} |\n"
     page += "\n| Core ML file, verified | bytes | PSNR, dB | iOS |\n|---|---:|---:|---:|\n"
     for file in files:
         page += f"| {file.name} | {file.bytes:,} | {file.psnr:.1f} | {file.minimum_ios} |\n"

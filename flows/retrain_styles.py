@@ -55,9 +55,9 @@ def retrain_styles(
 ) -> dict[str, Any]:
     """Train the networks of a style catalogue that are new or changed, and judge each beside the champion.
 
-    What passes the gates (verified, within its budget, not collapsed, total loss within the margin of the champion's, both
-    measured now) gets the alias candidate. The champion is changed by `tinystyle promote`, or here where the catalogue says
-    auto_promote: true. Nothing new or changed, nothing done.
+    What passes the gates (verified, within its budget, not collapsed, content, paint3 and paint4 within the margin of the
+    champion's, both measured now) gets the alias candidate. The champion is changed by `tinystyle promote`, or here where
+    the catalogue says auto_promote: true. Nothing new or changed, nothing done.
 
     Args:
         catalogue: YAML file with the styles: a path in the checkout, or a URI.

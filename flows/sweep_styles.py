@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["sweep_styles"]
 
 EXPERIMENT = "sweeps"
-FIGURES = ("weights", "bytes", "psnr", "content", "style_loss", "total")
+FIGURES = ("weights", "bytes", "psnr", "content", "paint3", "paint4")
 """Tags of a version that are columns of the table."""
 
 

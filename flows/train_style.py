@@ -123,9 +123,9 @@ def _train(training: Training, checkpoints: str, parent_run: str | None, force: 
     files = assemble_files(training, run, report, model)
     version = log_and_register(training, run, model, report, files)
     show_result(version, report, files)
-    message = (
-        f"{training.name} version {version.version}: total loss {report.rows[-1].total:.4f}, {files[0].bytes:,} bytes"
-    )
+    row = report.rows[-1]
+    quality = f"content {row.content:.3f}, paint3 {row.paint3:.3f}, paint4 {row.paint4:.3f}"
+    message = f"{training.name} version {version.version}: {quality}, {files[0].bytes:,} bytes"
     return Completed(message=message, data=result_of(version, skipped=False))
 
 
@@ -217,7 +217,7 @@ def _track(training: Training, record: RunRecord, run: Path, parent_run: str | N
 
 @task(name="evaluate", cache_policy=NO_CACHE)
 def evaluate(training: Training, run: Path) -> ModelReport:
-    """Losses and artefacts on held-out photos, beside the untouched photo and a colour match."""
+    """Losses and artefacts on held-out photos, beside the untouched photo and a color match."""
     from tinystyle import gates
     from tinystyle.training.record import RunRecord
 
@@ -275,6 +275,8 @@ def _tags(training: Training, record: RunRecord, report: ModelReport, files: lis
         "content": f"{row.content:.4f}",
         "style_loss": f"{row.style:.4f}",
         "total": f"{row.total:.4f}",
+        "paint3": f"{row.paint3:.4f}",
+        "paint4": f"{row.paint4:.4f}",
         "bad_blocks": f"{row.bad_blocks:.4f}",
         "steps": str(training.steps),
         "precision": record.config.precision,

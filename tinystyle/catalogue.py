@@ -123,8 +123,8 @@ class StyleEntry(_Values):
     """Core ML files, see `tinystyle.coreml.listing.FILES`."""
     budget_bytes: int | None = Field(default=None, ge=1)
     """What the largest of these files may take; None: whatever it takes."""
-    margin: float = Field(default=0.02, ge=0, le=1)
-    """By what part of the champion's total loss on held-out photos a new version's may be higher."""
+    margin: float = Field(default=0.05, ge=0, le=1)
+    """By what part of the champion's a new version's content, paint3 and paint4 on held-out photos may each be higher."""
     auto_promote: bool = False
     """Whether a version that passes the gates becomes the champion with no person asked."""
     enabled: bool = True

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Decision", "Evidence", "evaluate", "judge", "measure"]
 
+QUALITIES = ("content", "paint3", "paint4")
+"""In none of these may a new version be worse than the champion by more than the margin."""
 PHOTOS = 64
 """At most so many held-out photos are evaluated: a comparison needs no more, and a large dataset has thousands."""
 
@@ -30,9 +32,9 @@ class Evidence:
     label: str
     """Of the version, for the reasons."""
     content: float
-    style: float
-    total: float
-    """Mean losses on held-out photos."""
+    paint3: float
+    paint4: float
+    """Means over held-out photos."""
     collapsed: str | None
     """Why the network has collapsed; None if it has not."""
     unverified: str | None
@@ -57,13 +59,14 @@ class Decision:
 def judge(challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> Decision:
     """Whether `challenger` may become a candidate.
 
-    Verified, within the byte budget, not collapsed, and of a total loss at most (1 + margin) times the champion's.
+    Verified, within the byte budget, not collapsed, and in each of content, paint3 and paint4 at most (1 + margin) times the
+    champion's: a lower sum could hide a picture that has lost the photo, or the painting.
     """
     passed = [
         (challenger.unverified is None, challenger.unverified or "every Core ML file is verified"),
         _budget(challenger, entry),
         (challenger.collapsed is None, challenger.collapsed or "no collapse on held-out photos"),
-        _loss(challenger, champion, entry),
+        *(_quality(name, challenger, champion, entry) for name in QUALITIES),
     ]
     reasons = [reason for _, reason in sorted(passed, key=lambda gate: gate[0])]
     return Decision(all(ok for ok, _ in passed), reasons)
@@ -76,16 +79,14 @@ def _budget(challenger: Evidence, entry: StyleEntry) -> tuple[bool, str]:
     return within, f"{challenger.bytes:,} bytes {'of' if within else 'exceed'} a budget of {entry.budget_bytes:,}"
 
 
-def _loss(challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> tuple[bool, str]:
+def _quality(name: str, challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> tuple[bool, str]:
+    value: float = getattr(challenger, name)
     if champion is None:
-        return math.isfinite(challenger.total), f"total loss {challenger.total:.4f}, no champion to compare with"
-    allowed = champion.total * (1 + entry.margin)
-    change = challenger.total / champion.total - 1
-    text = (
-        f"total loss {challenger.total:.4f} against {champion.total:.4f} of {champion.label} "
-        f"({change:+.1%}, at most {entry.margin:+.1%})"
-    )
-    return challenger.total <= allowed, text
+        return math.isfinite(value), f"{name} {value:.4f}, no champion to compare with"
+    theirs: float = getattr(champion, name)
+    change = value / theirs - 1 if theirs else math.inf
+    text = f"{name} {value:.4f} against {theirs:.4f} of {champion.label} ({change:+.1%}, at most {entry.margin:+.1%})"
+    return value <= theirs * (1 + entry.margin), text
 
 
 def evaluate(model: Path, training: Training, photos: str | None = None) -> ModelReport:
@@ -131,8 +132,8 @@ def measure(label: str, folder: Path, training: Training) -> Evidence:
     return Evidence(
         label=label,
         content=row.content,
-        style=row.style,
-        total=row.total,
+        paint3=row.paint3,
+        paint4=row.paint4,
         collapsed=_collapse(model, training),
         unverified=_unverified(folder / "coreml"),
         bytes=max(file.bytes for file in read_listing(folder / "coreml")),
@@ -147,18 +148,18 @@ def _collapse(model: Path, training: Training) -> str | None:
     from tinystyle.data.datamodule import evenly_spaced, photo_tensor
     from tinystyle.data.ingest import dataset_for_training
     from tinystyle.data.shards import ShardDataset
-    from tinystyle.evaluation import collapse, colour_match
+    from tinystyle.evaluation import collapse, color_match
     from tinystyle.model_file import load_model
     from tinystyle.training.runner import EVALUATION_PHOTOS
 
     config = training.config()
     shards = ShardDataset(dataset_for_training(training.photos, config.data.size))
-    recolour = colour_match(photo_tensor(styles.load_style(training.style, config.loss.style_size)))
+    recolor = color_match(photo_tensor(styles.load_style(training.style, config.loss.style_size)))
     photos = [photo_tensor(shards.read(index)) for index in evenly_spaced(shards.held_out, EVALUATION_PHOTOS)]
     network = load_model(model).network
     with torch.inference_mode():
         outputs = [network(photo) for photo in photos]
-    return collapse(outputs, photos, [recolour(photo) for photo in photos])
+    return collapse(outputs, photos, [recolor(photo) for photo in photos])
 
 
 def _unverified(coreml: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from tinystyle import storage
 from tinystyle.builtin_styles import BUILTIN_STYLES, draw_style
 from tinystyle.images import open_rgb
 
-__all__ = ["BUILTIN_STYLES", "draw_style", "load_style", "style_sha256"]
+__all__ = ["BUILTIN_STYLES", "draw_style", "load_style", "load_style_sizes", "style_sha256"]
 
 _BUILTIN = "builtin:"
 _MAX_ENLARGEMENT = 2
@@ -33,7 +34,32 @@ def load_style(uri: str, size: int) -> NDArray[np.uint8]:
     """
     if uri.startswith(_BUILTIN):
         return np.array(draw_style(uri.removeprefix(_BUILTIN), size))
+    return _at_size(_open(uri), uri, size)
+
+
+def load_style_sizes(uri: str, sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """The style image at each of the short sides `sizes` for which it need not be enlarged more than 2 times.
+
+    Args:
+        uri: as for `load_style`.
+        sizes: in pixels, ascending.
+
+    Returns:
+        At least one; of an image that is too small for all of them, at its own size.
+
+    Raises:
+        ValueError: as `load_style`.
+    """
+    if uri.startswith(_BUILTIN):
+        return [load_style(uri, size) for size in sizes]
     image = _open(uri)
+    short = min(image.size)
+    return [_at_size(image, uri, size) for size in sizes if size <= _MAX_ENLARGEMENT * short] or [
+        _at_size(image, uri, short)
+    ]
+
+
+def _at_size(image: Image.Image, uri: str, size: int) -> NDArray[np.uint8]:
     width, height = image.size
     short, long = sorted(image.size)
     if long > _MAX_ASPECT * short:

@@ -15,9 +15,9 @@ from tinystyle.demo import HELD_OUT, run_demo
 def test_a_shorter_demo_meets_what_the_whole_one_promises(tmp_path: Path) -> None:
     screen = Console(record=True, width=120)
     rows = {row.name: row for row in run_demo(tmp_path / "demo", screen, steps=150)}
-    assert list(rows) == ["identity", "colour match", "small 0.3"]
+    assert list(rows) == ["identity", "color match", "small 0.3"]
     assert rows["small 0.3"].style <= 0.5
-    assert rows["small 0.3"].style < rows["colour match"].style
+    assert rows["small 0.3"].style < rows["color match"].style
     assert rows["small 0.3"].bad_blocks < 0.01
     manifest = Manifest.read(str(tmp_path / "demo" / "dataset"))
     assert (manifest.count, sorted(manifest.held_out)) == (7, sorted(HELD_OUT))
@@ -32,5 +32,5 @@ def test_a_shorter_demo_meets_what_the_whole_one_promises(tmp_path: Path) -> Non
         assert "Verified: 11,868 values are the trained ones" in card
         assert card.endswith("Not run on Apple hardware.\n")
     text = screen.export_text()
-    for shown in ("colour match", "gallery.png", "starry-sky.mlmodel", "starry-sky-int4.mlpackage"):
+    for shown in ("color match", "gallery.png", "starry-sky.mlmodel", "starry-sky-int4.mlpackage"):
         assert shown in text

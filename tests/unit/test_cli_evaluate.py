@@ -45,7 +45,7 @@ def test_json_has_the_losses_that_training_reports_and_the_costs(
     code, output, error = run("evaluate", model, "--photos", dataset, *LOSS, "--no-export", "--json")
     assert (code, error) == (0, "")
     rows, report = rows_of(output), json.loads(output)
-    assert list(rows) == ["identity", "colour match", "small 0.1"]
+    assert list(rows) == ["identity", "color match", "small 0.1"]
     for expected in held_out_rows(micro_run, model):
         row = rows[expected.name]
         assert {name: row[name] for name in expected.as_dict()} == pytest.approx(expected.as_dict())
@@ -55,6 +55,7 @@ def test_json_has_the_losses_that_training_reports_and_the_costs(
     assert report["latency_ms"] > 0
     assert report["threads"] >= 1
     assert report["exports"] == []
+    assert report["second"] is None, "training has seen the only other network"
 
 
 @pytest.mark.long
@@ -64,9 +65,18 @@ def test_the_tables_name_every_figure_and_the_bytes_of_every_export(
 ) -> None:
     code, output, error = run("evaluate", model, "--photos", dataset, *LOSS)
     assert (code, error) == (0, "")
-    for word in ("2 held-out photos", "efficientnet-lite0", "content", "style", "total", "bad", "checker-", "border"):
+    for word in (
+        "2 held-out photos",
+        "efficientnet-lite0",
+        "content",
+        "style",
+        "total",
+        "paint3",
+        "score",
+        "checkerboard",
+    ):
         assert word in output
-    for word in ("identity", "colour match", "small 0.1", "multiply-accumulates", "latency", "CPU thread"):
+    for word in ("identity", "color match", "small 0.1", "multiply-accumulates", "latency", "CPU thread"):
         assert word in output
     assert max(map(len, output.splitlines())) <= 80
     for format, bits in FORMATS.items():

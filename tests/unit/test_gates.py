@@ -16,22 +16,22 @@ from tinystyle.gates import Evidence, judge, measure
 from tinystyle.model_file import load_model
 
 ENTRY = StyleEntry(name="wave", image="builtin:wave", budget_bytes=20_000, margin=0.02)
-GOOD = Evidence("version 2", content=0.5, style=0.2, total=0.9, collapsed=None, unverified=None, bytes=15_000)
+GOOD = Evidence("version 2", content=0.5, paint3=0.3, paint4=0.9, collapsed=None, unverified=None, bytes=15_000)
 
 
 @pytest.mark.parametrize(
     ("challenger", "champion", "accepted", "reason"),
     [
-        (GOOD, None, True, "total loss 0.9000, no champion to compare with"),
+        (GOOD, None, True, "paint4 0.9000, no champion to compare with"),
         (
             GOOD,
-            replace(GOOD, label="version 1", total=0.885),
+            replace(GOOD, label="version 1", paint4=0.885),
             True,
             "against 0.8850 of version 1 (+1.7%, at most +2.0%)",
         ),
         (
             GOOD,
-            replace(GOOD, label="version 1", total=0.88),
+            replace(GOOD, label="version 1", paint4=0.88),
             False,
             "against 0.8800 of version 1 (+2.3%, at most +2.0%)",
         ),
@@ -39,13 +39,25 @@ GOOD = Evidence("version 2", content=0.5, style=0.2, total=0.9, collapsed=None, 
         (replace(GOOD, bytes=20_001), None, False, "20,001 bytes exceed a budget of 20,000"),
         (replace(GOOD, collapsed="two photos alike"), None, False, "two photos alike"),
         (replace(GOOD, unverified="a.mlmodel reached 30.0 dB"), None, False, "a.mlmodel reached 30.0 dB"),
-        (replace(GOOD, total=float("nan")), None, False, "total loss nan"),
+        (replace(GOOD, paint3=float("nan")), None, False, "paint3 nan"),
+        (
+            replace(GOOD, content=0.52),
+            replace(GOOD, label="version 1", paint4=2.0),
+            False,
+            "content 0.5200 against 0.5000",
+        ),
+        (
+            replace(GOOD, paint3=0.32),
+            replace(GOOD, label="version 1", content=2.0),
+            False,
+            "paint3 0.3200 against 0.3000",
+        ),
     ],
 )
 def test_each_gate(challenger: Evidence, champion: Evidence | None, accepted: bool, reason: str) -> None:
     decision = judge(challenger, champion, ENTRY)
     assert decision.accepted is accepted
-    assert len(decision.reasons) == 4
+    assert len(decision.reasons) == 6
     assert any(reason in found for found in decision.reasons)
     assert accepted or reason in decision.reasons[0], "what it failed comes first"
     assert decision.sentence().startswith("accepted: " if accepted else "refused: ")
@@ -53,7 +65,7 @@ def test_each_gate(challenger: Evidence, champion: Evidence | None, accepted: bo
 
 def test_no_budget_and_a_better_one() -> None:
     free = ENTRY.model_copy(update={"budget_bytes": None})
-    assert judge(replace(GOOD, bytes=10**9), replace(GOOD, total=5.0), free).accepted
+    assert judge(replace(GOOD, bytes=10**9), replace(GOOD, content=5.0), free).accepted
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +86,9 @@ def fetched(micro_run: Path, dataset: Path, tmp_path_factory: pytest.TempPathFac
 
 def test_a_version_is_measured_from_its_files(fetched: Path, training: Training) -> None:
     found = measure("version 1", fetched, training)
-    assert found.total == pytest.approx(found.content + 2.0 * found.style)
+    assert found.content > 0
+    assert 0 < found.paint3 < 2
+    assert 0 < found.paint4 < 2
     assert (found.collapsed, found.unverified) == (None, None)
     assert found.bytes == (fetched / "coreml" / "mosaic-16.mlmodel").stat().st_size
     assert micro_config(fetched).network.alpha == training.alpha

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinystyle.styles import BUILTIN_STYLES, draw_style, load_style, style_sha256
+from tests.conftest import synthetic_photo
+from tinystyle.styles import BUILTIN_STYLES, draw_style, load_style, load_style_sizes, style_sha256
 
 NAMES = sorted(BUILTIN_STYLES)
 PAINTINGS = Path(__file__).parents[3] / "shared" / "data" / "styles"
@@ -201,3 +202,11 @@ def test_real_paintings_load() -> None:
         pixels = load_style(str(painting), 256)
         assert min(pixels.shape[:2]) == 256
         assert pixels.std() > 20
+
+
+def test_the_sizes_at_which_a_painting_can_be_seen(tmp_path: Path) -> None:
+    synthetic_photo(0, 150, 100).save(tmp_path / "small.png")
+    sizes = [min(pixels.shape[:2]) for pixels in load_style_sizes(str(tmp_path / "small.png"), (64, 128, 200, 201))]
+    assert sizes == [64, 128, 200], "enlarged twice at most"
+    assert [min(pixels.shape[:2]) for pixels in load_style_sizes(str(tmp_path / "small.png"), (512,))] == [100]
+    assert [pixels.shape[0] for pixels in load_style_sizes("builtin:wave", (48, 96))] == [48, 96]

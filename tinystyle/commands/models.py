@@ -43,7 +43,8 @@ def evaluate(
 ) -> None:
     """Measure what a model is worth on held-out photos, beside two trivial answers, and what it costs.
 
-    Losses, black or flat blocks, grid and frame artefacts; weights, operations, latency on this machine, bytes of exports.
+    Losses, distance to the painting, black or flat blocks, grid and frame; weights, operations, latency on this machine,
+    bytes of exports.
     """
     loss = LossConfig(
         perceptual=perceptual,

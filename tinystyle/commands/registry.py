@@ -22,8 +22,8 @@ FIGURES = {  # tag of a version -> heading and format; with them, a table 80 col
     "bits": ("bits", ".0f"),
     "psnr": ("PSNR", ".1f"),
     "content": ("con-\ntent", ".3f"),
-    "style_loss": ("style\nloss", ".3f"),
-    "total": ("total", ".3f"),
+    "paint3": ("paint3", ".3f"),
+    "paint4": ("paint4", ".3f"),
 }
 Style = Annotated[str, typer.Argument(help="Name of a registered style.")]
 Version = Annotated[str, typer.Argument(help="Number, or alias: champion, candidate.")]

@@ -134,7 +134,7 @@ def train(
     if record.state != "completed":
         errors.print(f"Error: {record.message}", soft_wrap=True)
         raise typer.Exit(FAILED)
-    losses = ", ".join(f"{name} {record.results[f'held_out_{name}']:.3f}" for name in ("content", "style", "total"))
+    losses = ", ".join(f"{name} {record.results[f'held_out_{name}']:.3f}" for name in ("content", "paint3", "paint4"))
     screen.print(f"{out / 'model.safetensors'}: {record.step} steps; on held-out photos {losses}", soft_wrap=True)
 
 

@@ -125,16 +125,30 @@ class PhotoDataModule(L.LightningDataModule):
             worker_init_fn=_in_decoding_process if self.workers else None,
         )
 
-    def held_out(self, count: int) -> list[Tensor]:
-        """Up to `count` whole held-out photos, each (1, 3, H, W) float32; training photos where the dataset holds none out."""
-        return self._read(self.shards.held_out or self.shards.training, count)
+    def held_out(self, count: int, side: int | None = None) -> list[Tensor]:
+        """Up to `count` whole held-out photos, each (1, 3, H, W) float32; training photos where the dataset holds none out.
+
+        Args:
+            side: larger photos are scaled down to this short side, in pixels.
+        """
+        return self._read(self.shards.held_out or self.shards.training, count, side)
 
     def references(self, count: int) -> list[Tensor]:
         """Up to `count` whole training photos, each (1, 3, H, W) float32."""
         return self._read(self.crops.indices, count)
 
-    def _read(self, indices: list[int], count: int) -> list[Tensor]:
-        return [photo_tensor(self.shards.read(index)) for index in evenly_spaced(indices, count)]
+    def _read(self, indices: list[int], count: int, side: int | None = None) -> list[Tensor]:
+        photos = (self.shards.read(index) for index in evenly_spaced(indices, count))
+        return [photo_tensor(_scaled_down(photo, side) if side else photo) for photo in photos]
+
+
+def _scaled_down(photo_hw3: np.ndarray, side: int) -> np.ndarray:
+    height, width = photo_hw3.shape[:2]
+    if min(height, width) <= side:
+        return photo_hw3
+    scale = side / min(height, width)
+    size = (round(width * scale), round(height * scale))
+    return np.asarray(Image.fromarray(photo_hw3).resize(size, Image.Resampling.BICUBIC))
 
 
 def _in_decoding_process(_: int) -> None:

@@ -1,4 +1,4 @@
-"""What a stylised image is worth: losses beside two trivial answers, collapse, artefacts. Knows nothing of training.
+"""What a stylised image is worth: losses and paint beside two trivial answers, collapse, artifacts. Knows nothing of training.
 
 Images are RGB tensors (batch, 3, height, width) in 0..255, float. `model_report` puts it all together for a model file.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from tinystyle.evaluation.artefacts import border_error, checkerboard_energy
 from tinystyle.evaluation.collapsed import NOT_FINITE, bad_blocks, collapse
+from tinystyle.evaluation.criterion import Criterion, PhotoFeatures, paint_measure
+from tinystyle.evaluation.paint import PaintMeasure, picture_score
 from tinystyle.evaluation.rows import (
     REFERENCE_PHOTOS,
     LossRow,
     QualityRow,
     Stylise,
     beside_trivial,
-    colour_match,
+    color_match,
     identity,
     loss_row,
     quality_rows,
@@ -22,7 +24,10 @@ from tinystyle.evaluation.rows import (
 __all__ = [
     "NOT_FINITE",
     "REFERENCE_PHOTOS",
+    "Criterion",
     "LossRow",
+    "PaintMeasure",
+    "PhotoFeatures",
     "QualityRow",
     "Stylise",
     "bad_blocks",
@@ -30,8 +35,10 @@ __all__ = [
     "border_error",
     "checkerboard_energy",
     "collapse",
-    "colour_match",
+    "color_match",
     "identity",
     "loss_row",
+    "paint_measure",
+    "picture_score",
     "quality_rows",
 ]

@@ -79,7 +79,7 @@ def border_error(stylise: Callable[[Tensor], Tensor], photo_b3hw: Tensor, output
         error = mean |y - z'| over the 16 outermost pixels - mean |y - z'| over the interior, from 32 pixels inwards.
 
     The fit and the interior take out what the reflection changes everywhere, through the statistics of instance norm or of
-    `colour_match`; values that z was clamped to, 0 and 255, are left out. A function of each pixel, or of pixels and the
+    `color_match`; values that z was clamped to, 0 and 255, are left out. A function of each pixel, or of pixels and the
     photo's mean and deviation, has 0; zero padding, which darkens or blurs the frame, has more. Under 128 pixels a side the
     distances shrink.
 

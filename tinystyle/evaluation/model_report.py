@@ -24,6 +24,8 @@ from tinystyle.coreml.convert import export_model
 from tinystyle.data.datamodule import PhotoDataModule, evenly_spaced, photo_tensor
 from tinystyle.data.ingest import Progress, dataset_for_training
 from tinystyle.data.shards import ShardDataset
+from tinystyle.evaluation.criterion import Criterion, paint_measure
+from tinystyle.evaluation.paint import PaintMeasure
 from tinystyle.evaluation.rows import REFERENCE_PHOTOS, QualityRow, beside_trivial, quality_rows
 from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.nets.cost import network_cost
@@ -34,6 +36,8 @@ __all__ = ["Export", "ModelReport", "evaluate_model", "export_sizes", "latency_m
 
 WIDTH, HEIGHT = 640, 480
 WARM_UPS, REPEATS = 2, 9
+SECOND_NETWORK = "efficientnet-lite0"
+"""A network may be trained to please one measure; a second one, of other features, tells."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,13 @@ class ModelReport:
     held_out: bool
     """Whether the photos are those that training never saw, or all."""
     perceptual: str
+    second: str | None
+    """The network that training does not see, by which paint is measured again; None where its weights are not at hand."""
     style_size: int
     content_weight: float
     style_weight: float
     rows: list[QualityRow]
-    """`identity`, `colour match` and the model."""
+    """`identity`, `color match` and the model."""
     weights: int
     macs: int
     activation_bytes: int
@@ -83,19 +89,27 @@ class ModelReport:
         return asdict(self)
 
     def tables(self) -> Iterator[Table]:
-        """Losses and artefacts; what the network costs; the bytes of its exports."""
+        """Losses and paint; artifacts; what the network costs; the bytes of its exports."""
         photos = f"{self.count} {'held-out ' if self.held_out else ''}photos"
-        losses = Table(title=f"{photos}, short side {self.short_side}, {self.perceptual}", caption=_LEGEND)
-        losses.caption_justify = "left"
+        title = f"{photos}, short side {self.short_side}, {self.perceptual}"
+        losses = Table(title=title, caption=_PAINT_LEGEND, caption_justify="left")
         losses.add_column("", no_wrap=True)
-        # With the names cut, a table 80 columns wide.
-        for column in ("content", "style", "total", "bad\nblocks", "worst\nphoto", "checker-\nboard", "border\nerror"):
-            losses.add_column(column, justify="right")
+        names = ["content", "style", "total", "paint3", "paint4", "score"]
+        if self.second:
+            names += ["second3", "second4"]
+        for name in names:
+            losses.add_column(name, justify="right")
         for row in self.rows:
-            cells = [f"{value:.3f}" for value in (row.content, row.style, row.total)]
-            cells += [f"{row.bad_blocks:.2%}", f"{row.worst_photo:.2%}", f"{row.checkerboard:.2f}"]
-            losses.add_row(row.name, *cells, f"{round(row.border_error, 2) + 0.0:.2f}")  # no -0.00
+            losses.add_row(row.name, *(f"{getattr(row, name):.3f}" for name in names))
         yield losses
+        artifacts = Table(title="Artifacts", caption=_ARTIFACT_LEGEND, caption_justify="left")
+        artifacts.add_column("", no_wrap=True)
+        for column in ("bad blocks", "worst photo", "checkerboard", "border error"):
+            artifacts.add_column(column, justify="right")
+        for row in self.rows:
+            cells = [f"{row.bad_blocks:.2%}", f"{row.worst_photo:.2%}", f"{row.checkerboard:.2f}"]
+            artifacts.add_row(row.name, *cells, f"{round(row.border_error, 2) + 0.0:.2f}")  # no -0.00
+        yield artifacts
         cost = Table("", title=f"{self.name} at {WIDTH}x{HEIGHT}", show_header=False)
         cost.add_column(justify="right")
         cost.add_row("weights", f"{self.weights:,}")
@@ -108,9 +122,13 @@ class ModelReport:
             yield _export_table(self.exports)
 
 
-_LEGEND = (
+_PAINT_LEGEND = (
+    "paint3, paint4: distance to the painting, the untouched photo's being 1. score: content + 2 (paint3 + paint4). "
+    "second3, second4: the same by a network that training does not see."
+)
+_ARTIFACT_LEGEND = (
     "bad blocks: black, white or flat where the photo is not. checkerboard: energy at periods of 2 and 4 pixels, the "
-    "photo's being 1. border error: of the frame, in grey levels."
+    "photo's being 1. border error: of the frame, in gray levels."
 )
 
 
@@ -179,10 +197,13 @@ def evaluate_model(
         else PhotoDataModule(dataset, size, batch_size=1, seed=0).references(REFERENCE_PHOTOS)
     )
     losses = Losses(perceptual, StyleTarget.measure(perceptual, style_13hw, references))
+    paint = paint_measure(perceptual, style, torch.device("cpu"))
+    criterion = Criterion(losses, paint, loss.content_weight, loss.style_weight)
+    second = _second_measure(style, loss.perceptual)
     network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = f"{model.config.architecture} {model.config.alpha:g}"
     candidates = beside_trivial(name, network, style_13hw)
-    rows = quality_rows(candidates, _read(shards, chosen, progress), losses, loss.content_weight, loss.style_weight)
+    rows = quality_rows(candidates, _read(shards, chosen, progress), criterion, second)
     cost = network_cost(network, WIDTH, HEIGHT)
     return ModelReport(
         model=model_file,
@@ -193,6 +214,7 @@ def evaluate_model(
         short_side=shards.manifest.size,
         held_out=not all_photos,
         perceptual=loss.perceptual,
+        second=second.network.name if second else None,
         style_size=loss.style_size,
         content_weight=loss.content_weight,
         style_weight=loss.style_weight,
@@ -204,6 +226,17 @@ def evaluate_model(
         threads=torch.get_num_threads(),
         exports=export_sizes(model) if exports else [],
     )
+
+
+def _second_measure(style: str, perceptual: str) -> PaintMeasure | None:
+    """Paint on the features of SECOND_NETWORK, where it is not the one that trained and its package is installed."""
+    if perceptual == SECOND_NETWORK:
+        return None
+    try:
+        network = load_perceptual_network(SECOND_NETWORK).prepare(torch.device("cpu"), torch.float32)
+    except ValueError:  # the package is optional
+        return None
+    return paint_measure(network, style, torch.device("cpu"))
 
 
 def _read(shards: ShardDataset, indices: Sequence[int], progress: Progress | None) -> Iterator[Tensor]:

@@ -1,16 +1,18 @@
-"""The rows of a table of results: a network's losses and artefacts, beside those of two trivial answers."""
+"""The rows of a table of results: a network's losses, paint and artifacts, beside those of two trivial answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
 from tinystyle.evaluation.artefacts import border_error, checkerboard_energy
 from tinystyle.evaluation.collapsed import NOT_FINITE, bad_blocks
-from tinystyle.perceptual.losses import Losses
+from tinystyle.evaluation.criterion import Criterion, PhotoFeatures, Scores
+from tinystyle.evaluation.paint import PaintMeasure, picture_score
 
 __all__ = [
     "REFERENCE_PHOTOS",
@@ -18,7 +20,7 @@ __all__ = [
     "QualityRow",
     "Stylise",
     "beside_trivial",
-    "colour_match",
+    "color_match",
     "identity",
     "loss_row",
     "quality_rows",
@@ -36,47 +38,54 @@ def identity(photo_b3hw: Tensor) -> Tensor:
     return photo_b3hw
 
 
-def colour_match(style_13hw: Tensor) -> Stylise:
+def color_match(style_13hw: Tensor) -> Stylise:
     """A function that gives a photo the style image's mean and deviation of each channel: the trivial stylisation."""
     style_std, style_mean = torch.std_mean(style_13hw, (2, 3), keepdim=True)
 
-    def recolour(photo_b3hw: Tensor) -> Tensor:
+    def recolor(photo_b3hw: Tensor) -> Tensor:
         std, mean = torch.std_mean(photo_b3hw, (2, 3), keepdim=True)
         return ((photo_b3hw - mean) / std.clamp_min(1e-3) * style_std + style_mean).clamp(0, 255)
 
-    return recolour
+    return recolor
 
 
 def beside_trivial(name: str, stylise: Stylise, style_13hw: Tensor) -> dict[str, Stylise]:
-    """What every table of results has: `identity`, `colour match` with a style image (RGB 0..255), and `stylise`."""
-    return {"identity": identity, "colour match": colour_match(style_13hw), name: stylise}
+    """What every table of results has: `identity`, `color match` with a style image (RGB 0..255), and `stylise`."""
+    return {"identity": identity, "color match": color_match(style_13hw), name: stylise}
 
 
 @dataclass(frozen=True)
 class LossRow:
-    """Mean losses over photos: one row of every table of results."""
+    """Means over photos: one row of every table of results."""
 
     name: str
     content: float
     style: float
     total: float
+    paint3: float
+    paint4: float
+    score: float
+    """`paint.picture_score` of the means: what decides which checkpoint is the best."""
     bad_blocks: float
     """Share in 0..1, mean over the photos."""
     worst_photo: float
     """The largest share of bad blocks of a photo."""
 
-    def as_dict(self) -> dict[str, float | str]:
+    def as_dict(self) -> dict[str, float | str | None]:
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class QualityRow(LossRow):
-    """Mean losses and artefacts over photos."""
+    """Means over photos, with artifacts, and paint by a second network."""
 
     checkerboard: float
     """`checkerboard_energy`, the photo's being 1."""
     border_error: float
-    """In grey levels."""
+    """In gray levels."""
+    second3: float | None
+    second4: float | None
+    """paint3 and paint4 on the features of a network that training does not see; None where there is none."""
 
 
 @torch.no_grad()
@@ -84,58 +93,91 @@ def loss_row(
     name: str,
     stylise: Stylise,
     photos: Sequence[Tensor],
-    losses: Losses,
-    content_weight: float,
-    style_weight: float,
+    criterion: Criterion,
+    features: Sequence[PhotoFeatures] | None = None,
 ) -> LossRow:
-    """Mean losses of `stylise` over `photos`, each (1, 3, H, W); total is content_weight * content + style_weight * style."""
-    scores = [_losses(stylise(photo), photo, losses) for photo in photos]
-    return LossRow(name, *_means(scores, content_weight, style_weight))
+    """Means of `stylise` over `photos`, each (1, 3, H, W).
+
+    Args:
+        features: of the photos, where the caller keeps them.
+    """
+    features = features or [criterion.photo_features(photo) for photo in photos]
+    means = _Means(criterion)
+    for photo, known in zip(photos, features, strict=True):
+        output = stylise(photo)
+        means.add(criterion.scores(output, known), bad_blocks(output, photo).item())
+    return LossRow(name, **means.of_losses())
 
 
 @torch.no_grad()
 def quality_rows(
     candidates: Mapping[str, Stylise],
     photos: Iterable[Tensor],
-    losses: Losses,
-    content_weight: float,
-    style_weight: float,
+    criterion: Criterion,
+    second: PaintMeasure | None = None,
 ) -> list[QualityRow]:
-    """The rows of several functions, in one pass over `photos`, each (1, 3, H, W); totals as in `loss_row`.
+    """The rows of several functions, in one pass over `photos`, each (1, 3, H, W).
+
+    Args:
+        second: the measure on a network of which the losses know nothing.
 
     Raises:
         ValueError: an output is not finite.
     """
-    scores: dict[str, list[tuple[float, ...]]] = {name: [] for name in candidates}
-    artefacts: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
+    means = {name: _Means(criterion) for name in candidates}
     for photo in photos:
+        features = criterion.photo_features(photo)
+        untouched = second.of(photo) if second else None
         for name, stylise in candidates.items():
             output = stylise(photo)
             if not torch.isfinite(output).all():
                 raise ValueError(f"{name}: {NOT_FINITE}; train it again")
-            scores[name].append(_losses(output, photo, losses))
             grid, border = checkerboard_energy(output, photo), border_error(stylise, photo, output)
-            artefacts[name].append((grid.item(), border.item()))
-    return [
-        QualityRow(name, *_means(scores[name], content_weight, style_weight), *map(_mean, zip(*rows, strict=True)))
-        for name, rows in artefacts.items()
-    ]
+            others = [grid.item(), border.item()]
+            if second and untouched is not None:
+                others += PaintMeasure.scores(second.of(output), untouched)
+            means[name].add(criterion.scores(output, features), bad_blocks(output, photo).item(), *others)
+    rows = []
+    for name, found in means.items():
+        grid_mean, border_mean, second3, second4 = found.of_others()
+        losses = found.of_losses()
+        rows.append(
+            QualityRow(
+                name, **losses, checkerboard=grid_mean, border_error=border_mean, second3=second3, second4=second4
+            )
+        )
+    return rows
 
 
-def _losses(output_13hw: Tensor, photo_13hw: Tensor, losses: Losses) -> tuple[float, float, float]:
-    """Content loss, style loss, share of bad blocks."""
-    content, style = losses(output_13hw, photo_13hw)
-    return content.item(), style.item(), bad_blocks(output_13hw, photo_13hw).item()
+class _Means:
+    """The scores of one function on photo after photo, and their means."""
 
+    def __init__(self, criterion: Criterion) -> None:
+        self.criterion = criterion
+        self.scores: list[Scores] = []
+        self.bad_blocks: list[float] = []
+        self.others: list[tuple[float, ...]] = []
 
-def _means(
-    scores: Sequence[tuple[float, ...]], content_weight: float, style_weight: float
-) -> tuple[float, float, float, float, float]:
-    """Content, style, total, bad blocks, worst photo."""
-    content, style, bad = zip(*scores, strict=True)
-    total = content_weight * _mean(content) + style_weight * _mean(style)
-    return _mean(content), _mean(style), total, _mean(bad), max(bad)
+    def add(self, scores: Scores, bad_blocks: float, *others: float) -> None:
+        self.scores.append(scores)
+        self.bad_blocks.append(bad_blocks)
+        self.others.append(others)
 
+    def of_losses(self) -> dict[str, float]:
+        mean = {
+            name: fmean(getattr(scores, name) for scores in self.scores)
+            for name in ("content", "style", "paint3", "paint4")
+        }
+        total = self.criterion.content_weight * mean["content"] + self.criterion.style_weight * mean["style"]
+        return {
+            **mean,
+            "total": total,
+            "score": picture_score(mean["content"], mean["paint3"], mean["paint4"]),
+            "bad_blocks": fmean(self.bad_blocks),
+            "worst_photo": max(self.bad_blocks),
+        }
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    def of_others(self) -> tuple[float, float, float | None, float | None]:
+        """Checkerboard, border error, and where there is a second measure its paint3 and paint4."""
+        grid, border, *second = (fmean(values) for values in zip(*self.others, strict=True))
+        return (grid, border, second[0], second[1]) if second else (grid, border, None, None)

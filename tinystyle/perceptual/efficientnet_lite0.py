@@ -51,6 +51,7 @@ class EfficientNetLite0(PerceptualNetwork):
     name = "efficientnet-lite0"
     content_layer = "block3.expand"
     style_layers = ("stem", "block1.expand", "block3.expand", "block5.expand")
+    paint_layers = ("block3.expand", "block5.expand")
 
     def __init__(self) -> None:
         super().__init__()

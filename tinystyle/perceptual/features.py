@@ -21,6 +21,8 @@ class PerceptualNetwork(nn.Module):
     """The layer whose features the content loss compares."""
     style_layers: tuple[str, ...]
     """The layers whose Gram matrices the style loss compares."""
+    paint_layers: tuple[str, str]
+    """The layers whose features `paint3` and `paint4` compare: one of strokes, one of the shapes that they make."""
     weights_sha256 = ""
     """Of the file the weights came from."""
     dtype = torch.float32

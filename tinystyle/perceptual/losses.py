@@ -6,6 +6,7 @@ every style: an untouched photo has content loss 0 and style loss 1, an output w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -138,5 +139,10 @@ class Losses(nn.Module):
         content, style = self.network.content_layer, self.network.style_layers
         with torch.no_grad():
             photo_content = self.network(photo_b3hw, {content})[content]
-        features = self.network(output_b3hw, {content, *style})
-        return content_loss(features[content], photo_content), style_loss({n: features[n] for n in style}, self.target)
+        return self.compare(self.network(output_b3hw, {content, *style}), photo_content)
+
+    def compare(self, output_features: Mapping[str, Tensor], photo_content: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, of features that are at hand: of the output's content and style layers, of the photo's content layer."""
+        content, style = self.network.content_layer, self.network.style_layers
+        styled = {name: output_features[name] for name in style}
+        return content_loss(output_features[content], photo_content), style_loss(styled, self.target)

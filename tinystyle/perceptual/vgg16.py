@@ -35,6 +35,7 @@ class VGG16(PerceptualNetwork):
     name = "vgg16"
     content_layer = "relu3_3"
     style_layers = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    paint_layers = ("relu3_3", "relu4_3")
 
     def __init__(self) -> None:
         super().__init__()

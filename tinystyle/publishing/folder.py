@@ -17,8 +17,8 @@ from tinystyle.registry import check_style
 __all__ = ["SUMS", "Publication"]
 
 SUMS, SWIFT, MODEL, EVALUATION = "SHA256SUMS", "StyleTransfer.swift", "model.safetensors", "evaluation.json"
-METRICS = ("content", "style", "total", "bad_blocks", "weights")
-"""Losses on held-out photos, share of bad blocks, number of weights."""
+METRICS = ("content", "style", "total", "paint3", "paint4", "bad_blocks", "weights")
+"""Losses and paint on held-out photos, share of bad blocks, number of weights."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,6 @@ def _evaluated(folder: Path) -> dict[str, float]:
     try:
         report: Any = json.loads(path.read_bytes())
         row = report["rows"][-1] | {"weights": report["weights"]}
-        return {name: float(row[name]) for name in METRICS}
+        return {name: float(row[name]) for name in METRICS if name in row}  # paint is not in evaluations of before
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError(f"{path} is damaged; fetch the style again") from error

@@ -34,7 +34,8 @@ INDEX, SCHEMA = "index.json", "index.schema.json"
 CONFLICT_SECONDS = 120.0
 """For so long an index that others keep replacing is read anew."""
 _METRIC_TAGS = {
-    "content": "content", "style": "style_loss", "total": "total", "bad_blocks": "bad_blocks", "weights": "weights"
+    "content": "content", "style": "style_loss", "total": "total", "paint3": "paint3", "paint4": "paint4",
+    "bad_blocks": "bad_blocks", "weights": "weights",
 }  # fmt: skip
 _Result = TypeVar("_Result")
 

@@ -7,6 +7,7 @@ import math
 import signal
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -18,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from tinystyle import storage
-from tinystyle.evaluation import NOT_FINITE, collapse, colour_match, loss_row
+from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse, color_match, loss_row
 from tinystyle.report import preview_strip
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
 
@@ -96,7 +97,8 @@ class Checkpoints(L.Callback):
         location: folder or URI for the checkpoints.
         every: steps.
         photos: held-out photos, each (1, 3, H, W).
-        style_13hw: the style image: what a colour match with it flattens is no collapse.
+        criterion: what their pictures are judged by; its score decides which checkpoint is the best.
+        style_13hw: the style image: what a color match with it flattens is no collapse.
         steps: the `StepReport` of this run.
         reports: called with the held-out losses.
     """
@@ -106,6 +108,7 @@ class Checkpoints(L.Callback):
         location: str,
         every: int,
         photos: list[Tensor],
+        criterion: Criterion,
         style_13hw: Tensor,
         steps: StepReport,
         reports: Sequence[Report],
@@ -113,7 +116,8 @@ class Checkpoints(L.Callback):
         self.location = location
         self.every = every
         self.photos = photos
-        self.matched = [colour_match(style_13hw)(photo) for photo in photos]
+        self.criterion = criterion
+        self.matched = [color_match(style_13hw)(photo) for photo in photos]
         self.steps = steps
         self.reports = reports
         self.best = math.inf
@@ -130,9 +134,9 @@ class Checkpoints(L.Callback):
         )
         if reason and (step > COLLAPSE_GRACE_STEPS or reason == NOT_FINITE):
             raise CollapsedError(f"the network has collapsed by step {step}: {reason}")
-        is_best = bool(results) and results["held_out_total"] < self.best
+        is_best = bool(results) and results["held_out_score"] < self.best
         if is_best:
-            self.best = results["held_out_total"]
+            self.best = results["held_out_score"]
         self.results = results or self.results
         self._save(trainer, is_best)
         if trainer.is_global_zero and results:
@@ -141,6 +145,11 @@ class Checkpoints(L.Callback):
         if self.steps.stopping:
             trainer.should_stop = True
 
+    @cached_property
+    def _features(self) -> list[PhotoFeatures]:
+        device = next(self.criterion.network.parameters()).device
+        return [self.criterion.photo_features(photo.to(device)) for photo in self.photos]
+
     @torch.no_grad()
     def _evaluate(self, module: StyleTransferModule) -> tuple[str | None, dict[str, float]]:
         photos = [photo.to(module.device) for photo in self.photos]
@@ -148,8 +157,7 @@ class Checkpoints(L.Callback):
         reason = collapse([module.network(photo) for photo in photos], photos, matched)
         if self.steps.stopping:
             return reason, {}  # the process that asked waits only so long
-        weights = module.config.loss
-        row = loss_row("run", module.network, photos, module.losses, weights.content_weight, weights.style_weight)
+        row = loss_row("run", module.network, photos, self.criterion, self._features)
         return reason, {f"held_out_{name}": value for name, value in row.as_dict().items() if isinstance(value, float)}
 
     def _save(self, trainer: L.Trainer, is_best: bool) -> None:

@@ -94,7 +94,7 @@ def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
     if record.state == "completed" and (folder / OUTPUTS[0]).exists():
         return record
     last = storage.join(checkpoint_location(now.config, folder), CHECKPOINTS[0])
-    if "held_out_total" in record.results and not storage.exists(last):
+    if "held_out_score" in record.results and not storage.exists(last):
         raise ValueError(
             f"{folder} holds a run that is at step {record.step}, but {last} is gone; give the place of its checkpoints "
             "with --checkpoints, or begin anew with --resume never"

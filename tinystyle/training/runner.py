@@ -20,7 +20,7 @@ from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.processes import cpu_count
 from tinystyle.training.callbacks import Checkpoints, CollapsedError, Previews, StepReport
 from tinystyle.training.module import NotFiniteError, StyleTransferModule
-from tinystyle.training.objective import build_losses
+from tinystyle.training.objective import build_criterion
 from tinystyle.training.progress import Progress
 from tinystyle.training.record import RunRecord
 
@@ -28,6 +28,8 @@ __all__ = ["MODEL_FILE", "checkpoint_location", "fit", "initial_network"]
 
 MODEL_FILE = "model.safetensors"
 EVALUATION_PHOTOS = 16
+EVALUATION_SIDE = 256
+"""Larger photos are looked at with this short side, in pixels: a look takes seconds of training."""
 PREVIEW_PHOTOS = 4
 
 
@@ -61,17 +63,18 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         config.seed,
         workers=_decoding_processes(device, execution.devices),
     )
-    losses = build_losses(config, photos, device)
+    criterion = build_criterion(config, photos, device)
     network = initial_network(config)
-    module = StyleTransferModule(config, network, losses, bf16=config.precision == "bf16", rate_scale=record.rate_scale)
+    bf16 = config.precision == "bf16"
+    module = StyleTransferModule(config, network, criterion.losses, bf16=bf16, rate_scale=record.rate_scale)
 
     with Progress(record, folder, active=primary, visible=show_progress) as progress:
-        held_out = photos.held_out(EVALUATION_PHOTOS)
+        held_out = photos.held_out(EVALUATION_PHOTOS, EVALUATION_SIDE)
         steps = StepReport(folder, [progress.step])
         location = checkpoint_location(config, folder)
         style_13hw = photo_tensor(styles.load_style(config.style, config.loss.style_size))
         checkpoints = Checkpoints(
-            location, execution.checkpoint_every, held_out, style_13hw, steps, [progress.held_out]
+            location, execution.checkpoint_every, held_out, criterion, style_13hw, steps, [progress.held_out]
         )
         previews = Previews(folder / "previews", execution.preview_every, held_out[:PREVIEW_PHOTOS], progress.preview)
         trainer = L.Trainer(

@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.unit.evaluation.degrade import black_holed, blurred, framed, with_grid
 from tinystyle.config import NetworkConfig
 from tinystyle.data.datamodule import photo_tensor
-from tinystyle.evaluation import border_error, checkerboard_energy, colour_match, identity
+from tinystyle.evaluation import border_error, checkerboard_energy, color_match, identity
 from tinystyle.images import open_rgb
 from tinystyle.nets import build_network
 
@@ -91,9 +91,9 @@ def test_any_size_has_an_energy(height: int, width: int) -> None:
 
 
 def test_functions_of_pixels_and_global_statistics_have_no_border_error(photo: Tensor) -> None:
-    recolour = colour_match(photo.flip(1) * 0.8 + 60)
-    assert ((recolour(photo) == 0) | (recolour(photo) == 255)).any()  # clamped somewhere, which is no error either
-    for function in (identity, recolour, black_holed, with_grid, blurred):
+    recolor = color_match(photo.flip(1) * 0.8 + 60)
+    assert ((recolor(photo) == 0) | (recolor(photo) == 255)).any()  # clamped somewhere, which is no error either
+    for function in (identity, recolor, black_holed, with_grid, blurred):
         assert border(function, photo) == pytest.approx(0.0, abs=0.02)
 
 
@@ -129,10 +129,10 @@ def test_on_real_photographs_only_a_grid_and_a_frame_count(shared_data: Path) ->
     files = sorted((shared_data / "photos").glob("*.jpg"))[::100]
     photos = [resized(open_rgb(file.read_bytes(), file), 192) for file in files]
     assert len(photos) >= 6
-    recolour = colour_match(photos[0])
+    recolor = color_match(photos[0])
     for photo in photos[1:]:
-        assert energy(recolour(photo), photo) == pytest.approx(1.0, abs=0.3)
+        assert energy(recolor(photo), photo) == pytest.approx(1.0, abs=0.3)
         assert energy(with_grid(photo, 2, 2.0), photo) > 2
         assert energy(with_grid(photo, 4, 4.0), photo) > 1.5
-        assert border(recolour, photo) == pytest.approx(0.0, abs=0.02)
+        assert border(recolor, photo) == pytest.approx(0.0, abs=0.02)
         assert border(framed, photo) > 1.0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.conftest import synthetic_photo
 from tinystyle.data.datamodule import photo_tensor
-from tinystyle.evaluation import bad_blocks, collapse, colour_match
+from tinystyle.evaluation import bad_blocks, collapse, color_match
 
 ASSETS = Path(__file__).parents[2] / "assets" / "collapse"
 
@@ -51,11 +51,11 @@ def test_images_under_a_block_have_none() -> None:
     assert bad_blocks(torch.zeros(2, 3, 8, 40), torch.rand(2, 3, 8, 40) * 255).tolist() == [0.0, 0.0]
 
 
-def test_photos_and_recoloured_photos_pass() -> None:
+def test_photos_and_recolored_photos_pass() -> None:
     photos = [photo(seed) for seed in range(6)]
     assert collapse(photos, photos) is None
-    recolour = colour_match(photo(99))
-    assert collapse([recolour(p) for p in photos], photos) is None
+    recolor = color_match(photo(99))
+    assert collapse([recolor(p) for p in photos], photos) is None
 
 
 def test_over_one_percent_black_holes_fails() -> None:
@@ -66,13 +66,13 @@ def test_over_one_percent_black_holes_fails() -> None:
     assert reason.startswith("2.00% of the blocks")
 
 
-def test_what_a_colour_match_flattens_is_no_collapse_but_a_hole_is() -> None:
-    pale = colour_match(photo(99) * 0.02 + 200)
+def test_what_a_color_match_flattens_is_no_collapse_but_a_hole_is() -> None:
+    pale = color_match(photo(99) * 0.02 + 200)
     photos = [photo(seed) for seed in range(4)]
     matched = [pale(p) for p in photos]
     assert "came out black, white or flat" in str(collapse(matched, photos))
     assert collapse(matched, photos, matched) is None
-    vivid = [colour_match(photo(99))(p) for p in photos]
+    vivid = [color_match(photo(99))(p) for p in photos]
     assert collapse([with_hole(p, 2, 0.0) for p in photos], photos, vivid) is not None
     # However pale the style, photos must not all come out the same.
     assert collapse([torch.full_like(p, 200) for p in photos], photos, matched) is not None
@@ -81,7 +81,7 @@ def test_what_a_colour_match_flattens_is_no_collapse_but_a_hole_is() -> None:
 def test_flat_means_flat_for_the_contrast_of_the_style() -> None:
     torch.manual_seed(0)
     photo_of_noise = 128 + 7 * torch.randn(1, 1, 160, 160).expand(-1, 3, -1, -1)
-    matched = colour_match(photo_of_noise * 0.3 + 100)(photo_of_noise)  # a pale style: 2.1 grey levels
+    matched = color_match(photo_of_noise * 0.3 + 100)(photo_of_noise)  # a pale style: 2.1 grey levels
     mean = matched.mean()
     calmer, dead = mean + 0.8 * (matched - mean), mean + 0.1 * (matched - mean)
     assert bad_blocks(calmer, photo_of_noise).tolist() == [1.0]
@@ -107,8 +107,8 @@ def test_nan_fails() -> None:
     assert collapse([broken], [photo(1)]) == "an output holds NaN or infinity"
 
 
-def test_colour_match_has_the_styles_mean_and_deviation() -> None:
-    style, matched = photo(99), colour_match(photo(99))(photo(1) * 0.5 + 60)
+def test_color_match_has_the_styles_mean_and_deviation() -> None:
+    style, matched = photo(99), color_match(photo(99))(photo(1) * 0.5 + 60)
     for measure in (torch.mean, torch.std):
         torch.testing.assert_close(measure(matched, dim=(2, 3)), measure(style, dim=(2, 3)), rtol=0.05, atol=2.0)
 

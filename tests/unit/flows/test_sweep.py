@@ -35,7 +35,7 @@ def test_a_poisoned_style_fails_alone(platform: Platform, tmp_path: Path) -> Non
     assert (bad["style"], bad["state"], bad["version"], bad["bytes"]) == ("poison", "Failed", None, None)
     (version,) = registry.versions("mosaic")
     assert (good["state"], good["version"], good["bytes"]) == ("Completed", 1, int(version.tags["bytes"]))
-    assert good["total"] == float(version.tags["total"])
+    assert good["paint4"] == float(version.tags["paint4"])
 
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     assert client.get_run(version.run_id).data.tags["mlflow.parentRunId"] == report["run_id"]

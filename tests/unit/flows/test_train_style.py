@@ -126,7 +126,7 @@ def test_a_run_registers_a_verified_version_and_the_next_skips_it(platform: Plat
 
     shown = artifacts(state.state_details.flow_run_id)
     assert shown["progress"] == 100
-    assert "| colour match |" in shown["trained-one-run"]
+    assert "| color match |" in shown["trained-one-run"]
     assert json.loads(shown[RESULT]) == [result]
 
     again = run(platform, name="one-run")

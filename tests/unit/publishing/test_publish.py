@@ -59,6 +59,8 @@ def test_losses_come_from_the_evaluation(assembled: Path, root: Path, tmp_path: 
     (folder / "evaluation.json").write_text(json.dumps({"rows": [{"name": "identity"}, row], "weights": 1545}))
     metrics = publish_folder(folder, style="mosaic", version=1, root=str(root)).metrics
     assert metrics == {"content": 0.5, "style": 0.25, "total": 1.0, "bad_blocks": 0.0, "weights": 1545.0}
+    (folder / "evaluation.json").write_text(json.dumps({"rows": [{**row, "paint3": 0.4}], "weights": 1545}))
+    assert publish_folder(folder, style="mosaic", version=2, root=str(root)).metrics["paint3"] == 0.4
 
 
 def test_published_again_changes_nothing(assembled: Path, two_versions: Path) -> None:

@@ -1,0 +1,100 @@
+"""How near a picture is to a painting, so that the figure agrees with the eye: `paint3` and `paint4`.
+
+The features of a picture at one layer are a cloud of points, one for each position. Two clouds are compared by the
+squared sliced 2-Wasserstein distance (Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing", 2011;
+Heitz et al., arXiv:2006.07229, eq. 3): projected on fixed directions, sorted, and the mean square difference of equal
+quantiles taken. It sees which features occur and how often; a Gram matrix sees only their second moments, by which a gray
+emboss can be nearer to a painting than a picture that everybody would call painted (benchmarks/paint.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinystyle.perceptual.features import PerceptualNetwork
+
+__all__ = ["CONTENT_PER_PAINT", "PAINTING_SIZES", "PaintMeasure", "picture_score"]
+
+PAINTING_SIZES = (128, 192, 256, 384, 512)
+"""Short sides, in pixels, at which a painting is seen: the nearest counts, so the size of the strokes is free."""
+DIRECTIONS = 128
+QUANTILES = 256
+CONTENT_PER_PAINT = 4.0
+"""What a picture may lose of the photo for being a painting: one unit of paint is worth four of content loss."""
+
+
+def picture_score(content: float, paint3: float, paint4: float) -> float:
+    """One figure for a picture, lower is better: content + 4 * (paint3 + paint4) / 2; an untouched photo has 4.
+
+    The factor is what ranks published and own pictures as the eye does (benchmarks/paint.md).
+    """
+    return content + CONTENT_PER_PAINT * (paint3 + paint4) / 2
+
+
+class PaintMeasure:
+    """The distance of pictures to one painting, relative to that of the photo they were made from.
+
+    Args:
+        network: gives the features; its `paint_layers` are used.
+        paintings: the painting, RGB in 0..255, each (1, 3, H, W), at the sizes at which it is seen.
+    """
+
+    def __init__(self, network: PerceptualNetwork, paintings: Sequence[Tensor]) -> None:
+        self.network = network
+        self._directions: dict[str, Tensor] = {}
+        with torch.no_grad():
+            self._targets = [self._quantiles(network(image, network.paint_layers)) for image in paintings]
+
+    def distances(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Squared sliced 2-Wasserstein distances (2, sizes) of one picture's features to the painting's.
+
+        Args:
+            features: of the network's `paint_layers`, each (1, C, H, W); others are ignored.
+        """
+        quantiles = self._quantiles(features)
+        rows = [
+            torch.stack([(quantiles[layer] - target[layer]).square().mean() for target in self._targets])
+            for layer in self.network.paint_layers
+        ]
+        return torch.stack(rows)
+
+    @torch.no_grad()
+    def of(self, image_13hw: Tensor) -> Tensor:
+        """`distances` of a picture, RGB in 0..255, (1, 3, H, W)."""
+        return self.distances(self.network(image_13hw, self.network.paint_layers))
+
+    @staticmethod
+    def scores(output_2s: Tensor, photo_2s: Tensor) -> tuple[float, float]:
+        """(paint3, paint4) of a picture: its distances over the photo's, the smallest over the sizes of the painting.
+
+        0 is the painting, 1 is as far from it as the untouched photo.
+        """
+        fine, coarse = (output_2s / photo_2s.clamp_min(1e-12)).amin(1).tolist()
+        return fine, coarse
+
+    def _quantiles(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Layer -> (QUANTILES, DIRECTIONS), along each direction the quantiles of the features at all positions."""
+        result = {}
+        for layer in self.network.paint_layers:
+            x_nc = features[layer][0].flatten(1).mT.float()
+            if layer not in self._directions:
+                # The same for every picture and every run; drawn on the CPU, so the same on every device.
+                generator = torch.Generator().manual_seed(0)
+                directions_cd = F.normalize(torch.randn(x_nc.shape[1], DIRECTIONS, generator=generator), dim=0)
+                self._directions[layer] = directions_cd.to(x_nc.device)
+            result[layer] = _at_quantiles((x_nc @ self._directions[layer]).sort(0).values)
+        return result
+
+
+def _at_quantiles(sorted_nd: Tensor) -> Tensor:
+    """Sorted samples (N, D) at QUANTILES evenly spaced probabilities, interpolated: (QUANTILES, D)."""
+    count = len(sorted_nd)
+    position_q = (torch.arange(QUANTILES, device=sorted_nd.device) + 0.5) / QUANTILES * count - 0.5
+    position_q = position_q.clamp(0, count - 1)
+    below_q = position_q.long()
+    above_q = (below_q + 1).clamp_max(count - 1)
+    return torch.lerp(sorted_nd[below_q], sorted_nd[above_q], (position_q - below_q)[:, None])
