@@ -1,8 +1,9 @@
 """Trains the runs of a named grid, one after the other, and prints their table. Finished runs are kept and skipped.
 
-    python benchmarks/experiments.py GRID --data FOLDER [--out FOLDER]
+    python benchmarks/experiments.py GRID --data FOLDER [--out FOLDER] [--only TEXT] [--limit N]
 
-FOLDER holds photos/, styles/*.jpg and weights/*.safetensors (VGG16). Every finished run is a line of benchmarks/GRID.jsonl.
+FOLDER holds photos/, styles/*.jpg and weights/*.safetensors (VGG16). Every finished run is a line of benchmarks/GRID.jsonl; its
+pictures are left in OUT. All held-out photos are judged at a short side of 384, with VGG16 in float32.
 """
 
 from __future__ import annotations
@@ -11,89 +12,168 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
+import torch
+from PIL import Image
 from rich.console import Console
+from torch import Tensor
 
+from tinystyle import styles
 from tinystyle.config import RunConfig
+from tinystyle.data.datamodule import photo_tensor
+from tinystyle.data.ingest import dataset_for_training
+from tinystyle.data.shards import ShardDataset
+from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, paint_measure
+from tinystyle.evaluation.rows import quality_rows
+from tinystyle.model_file import load_model
+from tinystyle.perceptual import load_perceptual_network
+from tinystyle.perceptual.losses import Losses, StyleTarget
+from tinystyle.report import preview_strip
 from tinystyle.training.launch import launch, prepare
-from tinystyle.training.objective import held_out_rows
 
 HERE = Path(__file__).parent
-PAINTINGS = ("great_wave", "starry_night", "shipwreck", "poppy_field", "composition_vii")
+PAINTINGS = ("starry_night", "great_wave", "shipwreck", "poppy_field", "composition_vii")
+NETWORKS = {"small": 0.3, "johnson": 1.0}
+SIDE = 384
+"""Short side of the photos that are judged, in pixels."""
+SHOWN = 6
+
+Run = dict[str, Any]
+"""style, architecture, and what differs from the defaults: `loss`, `data`, `optimizer`."""
+
+BEFORE = {"style_weight": 2.0, "style_size": 512, "style_layer_weights": (1, 1, 1, 1), "checkerboard_weight": 0.0}
+SIMPLE = {"style_weight": 10.0, "style_size": 256, "style_layer_weights": (1, 1, 1, 1), "checkerboard_weight": 0.0}
 
 
-def style_weight() -> Iterator[tuple[str, dict[str, object]]]:
-    """`johnson` on five paintings: how far is a mere color match from a stylisation?"""
-    for painting in PAINTINGS:
-        yield painting, {"style": painting, "architecture": "johnson", "alpha": 1.0, "steps": 600, "size": 128}
+def pictures() -> Iterator[tuple[str, Run]]:
+    """The defaults on five paintings and two networks, beside the old defaults and beside a mere change of two numbers."""
+    for architecture in NETWORKS:
+        for settings, loss in (("defaults", {}), ("simple change", SIMPLE), ("before", BEFORE)):
+            for painting in PAINTINGS:
+                run = {"style": painting, "architecture": architecture, "loss": loss, "settings": settings}
+                yield (
+                    f"{architecture} {painting} {settings}",
+                    {**run, "data": {"size": 128}, "optimizer": {"steps": 800}},
+                )
 
 
-GRIDS = {"style_weight": style_weight}
+GRIDS = {"pictures": pictures}
 
 
-def config_of(run: dict[str, object], data: Path) -> RunConfig:
+def config_of(run: Run, data: Path) -> RunConfig:
     """The RunConfig of a grid's entry."""
-    loss = {"perceptual_weights": str(next((data / "weights").glob("*.safetensors")))}
     return RunConfig.model_validate(
         {
-            "style": str(data / "styles" / f"{run['style']}.jpg"),
+            "style": style_file(run, data),
             "photos": str(data / "photos"),
-            "network": {"architecture": run["architecture"], "alpha": run["alpha"]},
-            "loss": loss,
-            "data": {"size": run["size"]},
-            "optimizer": {"steps": run["steps"]},
+            "network": {"architecture": run["architecture"], "alpha": NETWORKS[run["architecture"]]},
+            "loss": {"perceptual_weights": weights_file(data), **run.get("loss", {})},
+            "data": run.get("data", {}),
+            "optimizer": run.get("optimizer", {}),
             "execution": {"track": False},
         }
     )
 
 
+def style_file(run: Run, data: Path) -> str:
+    return str(data / "styles" / f"{run['style']}.jpg")
+
+
+def weights_file(data: Path) -> str:
+    return str(next((data / "weights").glob("*.safetensors")))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("grid", choices=sorted(GRIDS))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("experiments"))
+    parser.add_argument("--only", default="", help="only runs whose name holds this")
+    parser.add_argument("--limit", type=int, default=10**6, help="at most so many runs")
     arguments = parser.parse_args()
     results = HERE / f"{arguments.grid}.jsonl"
     done = {json.loads(line)["run"] for line in results.read_text().splitlines()} if results.exists() else set()
-    for name, run in GRIDS[arguments.grid]():
-        if name in done:
-            continue
-        began, folder = monotonic(), arguments.out / arguments.grid / name.replace(" ", "_").replace(",", "")
-        config = config_of(run, arguments.data)
-        # A collapsed run is a result here: its last checkpoint is evaluated like a model.
-        record = launch(prepare(config, folder, resume=True), folder, say=print)
-        if record.state in ("stopped", "failed"):
-            raise SystemExit(record.message)
-        model = folder / ("model.safetensors" if record.state == "completed" else "last.ckpt")
-        rows = [asdict(row) for row in held_out_rows(folder, model)]
-        line = {
-            "run": name,
-            **run,
-            "style_weight": config.loss.style_weight,
-            "state": record.state,
-            "step": record.step,
-        }
+    left = [(name, run) for name, run in GRIDS[arguments.grid]() if name not in done and arguments.only in name]
+    for name, run in left[: arguments.limit]:
+        folder = arguments.out / arguments.grid / name.replace(" ", "_")
+        line = {"run": name, **run, **train(run, folder, arguments.data)}
         with results.open("a") as file:
-            file.write(json.dumps({**line, "seconds": round(monotonic() - began), "rows": rows}) + "\n")
+            file.write(json.dumps(line) + "\n")
     print_table(results)
 
 
+def train(run: Run, folder: Path, data: Path) -> Run:
+    """Train and judge one run; how it ended, its seconds, and its row."""
+    config = config_of(run, data)
+    began = monotonic()
+    # A collapsed run is a result here: its last checkpoint is judged like a model.
+    record = launch(prepare(config, folder, resume=True), folder, say=print)
+    seconds = monotonic() - began
+    if record.state in ("stopped", "failed"):
+        raise SystemExit(record.message)
+    model = load_model(folder / ("model.safetensors" if record.state == "completed" else "last.ckpt"))
+    row, outputs = judge({"network": model.network}, run, data)
+    preview_strip([to_image(photo) for photo in photos(data)[:SHOWN]], outputs, height=320).save(
+        folder / "held-out.png"
+    )
+    return {
+        "state": record.state,
+        "step": record.step,
+        "seconds": round(seconds),
+        "precision": config.precision if config.precision != "auto" else record.config.precision,
+        "chosen_style_weight": record.results.get("style_weight"),
+        **{name: value for name, value in asdict(row[0]).items() if name != "name"},
+    }
+
+
+@torch.inference_mode()
+def judge(candidates: dict[str, Stylise], run: Run, data: Path) -> tuple[list[QualityRow], list[Image.Image]]:
+    """The rows of some functions, and what the last one makes of the first SHOWN held-out photos."""
+    criterion, second = criteria(style_file(run, data), data)
+    rows = quality_rows(candidates, photos(data), criterion, second)
+    last = list(candidates.values())[-1]
+    return rows, [to_image(last(photo)) for photo in photos(data)[:SHOWN]]
+
+
+@cache
+def photos(data: Path) -> list[Tensor]:
+    shards = ShardDataset(dataset_for_training(str(data / "photos"), SIDE))
+    return [photo_tensor(shards.read(index)) for index in shards.held_out]
+
+
+@cache
+def criteria(style: str, data: Path) -> tuple[Criterion, PaintMeasure]:
+    """By VGG16, with the style at 256 px as in the table's runs; and paint by a network that no run has seen."""
+    cpu = torch.device("cpu")
+    network = load_perceptual_network("vgg16", weights_file(data)).prepare(cpu, torch.float32)
+    painting = photo_tensor(styles.load_style(style, 256))
+    losses = Losses(network, StyleTarget.measure(network, painting, photos(data)[::4]))
+    second = load_perceptual_network("efficientnet-lite0").prepare(cpu, torch.float32)
+    return Criterion(losses, paint_measure(network, style, cpu), 1.0, 10.0), paint_measure(second, style, cpu)
+
+
+def to_image(image_13hw: Tensor) -> Image.Image:
+    return Image.fromarray(image_13hw[0].round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
+
+
+COLUMNS = ("content", "paint3", "paint4", "score", "second3", "second4", "worst_photo", "checkerboard", "border_error")
+
+
 def print_table(results: Path) -> None:
-    """The rows of all finished runs as a Markdown table."""
-    screen = Console(width=200, highlight=False)
-    screen.print("| run | ended | row | content | style | total | color match / total | bad blocks | worst photo |")
-    screen.print("|---|---|---|---:|---:|---:|---:|---:|---:|")
-    for line in map(json.loads, results.read_text().splitlines()):
-        totals = {row["name"]: row["total"] for row in line["rows"]}
-        for row in line["rows"]:
-            losses = " | ".join(f"{row[name]:.3f}" for name in ("content", "style", "total"))
-            ratio = totals["color match"] / row["total"]
-            bad = f"{row['bad_blocks']:.2%} | {row['worst_photo']:.2%}"
-            screen.print(
-                f"| {line['run']} | {line['state']} at {line['step']} | {row['name']} | {losses} | {ratio:.2f} | {bad} |"
-            )
+    """All finished runs as a Markdown table."""
+    screen = Console(width=220, highlight=False)
+    screen.print("| run | ended | seconds | style weight | " + " | ".join(COLUMNS) + " |")
+    screen.print("|---|---|---:|---:|" + "---:|" * len(COLUMNS))
+    for line in map(json.loads, results.read_text().splitlines() if results.exists() else ()):
+        figures = " | ".join(f"{line[name]:.3f}" for name in COLUMNS)
+        weight = f"{line['chosen_style_weight']:.1f}" if line["chosen_style_weight"] else ""
+        screen.print(
+            f"| {line['run']} | {line['state']} at {line['step']} | {line['seconds']} | {weight} | {figures} |"
+        )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import itertools
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -43,7 +43,7 @@ def sweep_styles(
     seed: int = 0,
     perceptual: str = "vgg16",
     perceptual_weights: str | None = None,
-    style_weight: float = 2.0,
+    style_weight: float | Literal["auto"] = "auto",
     files: list[str] = ["mlmodel-8"],  # noqa: B006
     export_size: str = "640x480",
     checkpoints: str = "s3://checkpoints",
@@ -66,7 +66,7 @@ def sweep_styles(
         seed: Of initial weights, data order and augmentation.
         perceptual: Loss network, vgg16 or efficientnet-lite0.
         perceptual_weights: URI of its weights (.pth, .safetensors). By default the official file, fetched once.
-        style_weight: Weight of the style loss; more is more style and less photo.
+        style_weight: Weight of the style loss, more is more style and less photo; auto finds it while the network trains.
         files: Core ML files, such as mlmodel-8, mlpackage-8, mlpackage-int4.
         export_size: Image size of these files, WIDTHxHEIGHT.
         checkpoints: Folder or URI, below which the runs keep their checkpoints.

@@ -72,9 +72,7 @@ def micro_config(dataset: Path, *, steps: int = 12, precision: str = "32", **exe
         style="builtin:mosaic",
         photos=str(dataset),
         network=NetworkConfig(architecture="small", alpha=0.1),
-        loss=LossConfig(
-            perceptual="efficientnet-lite0", style_size=96, style_weight=2.0, tv_weight=1.0, saturation_weight=1.0
-        ),
+        loss=LossConfig(perceptual="efficientnet-lite0", style_size=96, tv_weight=1.0, saturation_weight=1.0),
         data=DataConfig(size=48),
         optimizer=OptimizerConfig(steps=steps),
         execution=ExecutionConfig(

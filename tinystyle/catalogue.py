@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -52,7 +52,7 @@ class _Values(_Model):
     seed: int = 0
     perceptual: str = LossConfig().perceptual
     perceptual_weights: str | None = None
-    style_weight: float = LossConfig().style_weight
+    style_weight: float | Literal["auto"] = LossConfig().style_weight
     export_size: str = "640x480"
     """Image size of the Core ML files, as `ImageSizes.parse` takes it."""
 
@@ -247,7 +247,7 @@ def run_keys(config: RunConfig) -> dict[str, str]:
     from tinystyle.perceptual import load_perceptual_network
     from tinystyle.training.lineage import lineage_of
 
-    styles.load_style(config.style, config.loss.style_size)
+    styles.load_style(config.style, config.style_side)
     style = styles.style_sha256(config.style)
     dataset = Manifest.read(config.photos).sha256()
     perceptual = load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).weights_sha256

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tinystyle import __version__
-from tinystyle.commands import coreml, models, publishing, registry, training
+from tinystyle.commands import coreml, models, publishing, registry, styles, training
 from tinystyle.commands.terminal import screen
 from tinystyle.user_errors import one_sentence, refuse_empty
 
@@ -48,6 +48,7 @@ for command in (
     models.stylize,
     coreml.swift,
     models.networks,
+    styles.styles,
     registry.promote,
     publishing.publish,
     publishing.rollback,

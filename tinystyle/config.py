@@ -6,13 +6,15 @@ and may differ between an interrupted run and its continuation.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tinystyle import nets, perceptual
 
 __all__ = [
+    "STYLE_WEIGHT_START",
     "DataConfig",
     "ExecutionConfig",
     "LossConfig",
@@ -24,6 +26,28 @@ __all__ = [
 Architecture = Annotated[str, AfterValidator(nets.check_architecture)]
 PerceptualName = Annotated[str, AfterValidator(perceptual.check_perceptual)]
 Precision = Literal["auto", "32", "bf16"]
+
+
+def _number_or_auto(value: object) -> object:
+    if value == "auto":
+        return value
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise ValueError("give a number of at least 0, or auto")
+    return number
+
+
+def _numbers(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+LayerWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_numbers)]
+NumberOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_number_or_auto)]
+STYLE_WEIGHT_START = 10.0
+"""Where `style_weight` auto begins."""
 
 
 class _Config(BaseModel):
@@ -48,15 +72,44 @@ class LossConfig(_Config):
     """A name from `tinystyle.perceptual.PERCEPTUAL_NETWORKS`."""
     perceptual_weights: str | None = None
     """Path or URI of the perceptual network's weights (.pth or .safetensors); None means the official file."""
-    style_size: int = Field(default=512, ge=32, le=4096)
-    """Short side, in pixels, at which the style image is seen."""
+    style_scale: float = Field(default=2.0, gt=0, le=16)
+    """Short side at which the style image is seen, as a multiple of the crops' side: it decides the size of strokes."""
+    style_size: int | None = Field(default=None, ge=32, le=4096)
+    """The same in pixels, in place of `style_scale`."""
     content_weight: float = Field(default=1.0, ge=0)
-    style_weight: float = Field(default=2.0, ge=0)
-    """Both losses are 1 or less for trivial outputs (losses.py), so one value serves every style."""
+    style_weight: NumberOrAuto = "auto"
+    """A number, or auto: the one with which the content loss comes to `content_target`."""
+    content_target: float | None = Field(default=None, gt=0)
+    """Content loss that auto holds; None means the perceptual network's own. Higher: more style, less photo."""
+    style_layer_weights: LayerWeights | None = None
+    """Weights of the style layers, finest first; None means the perceptual network's own."""
+    sliced_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of sliced Wasserstein distances in the style loss; the rest is distances of Gram matrices."""
     tv_weight: float = Field(default=0.0, ge=0)
     """Weight of total variation: mean squared difference of neighbouring pixels, in units of the range 0..1."""
     saturation_weight: float = Field(default=10.0, ge=0)
     """Weight of the penalty on pre-activations that the output tanh has saturated."""
+    checkerboard_weight: float = Field(default=0.2, ge=0)
+    """Weight of the penalty on a grid of period 2 or 4 pixels, which upsampling leaves."""
+
+    @model_validator(mode="after")
+    def _a_weight_for_each_layer(self) -> LossConfig:
+        layers, weights = perceptual.STYLE_LAYERS[self.perceptual], self.style_layer_weights
+        if weights is not None and (len(weights) != len(layers) or not any(weights)):
+            raise ValueError(
+                f"style_layer_weights {','.join(f'{weight:g}' for weight in weights)}: give {len(layers)} weights, not all "
+                f"0, for {', '.join(layers)}"
+            )
+        return self
+
+    @property
+    def style_weight_at_first(self) -> float:
+        """The weight of the style loss at step 0, and in totals over held-out photos."""
+        return STYLE_WEIGHT_START if self.style_weight == "auto" else self.style_weight
+
+    def style_side(self, crop: int) -> int:
+        """Short side, in pixels, at which the style image is seen beside crops of side `crop`."""
+        return self.style_size or max(32, round(self.style_scale * crop))
 
 
 class DataConfig(_Config):
@@ -75,10 +128,16 @@ class OptimizerConfig(_Config):
     learning_rate: float = Field(default=2e-3, gt=0, le=1)
     """The highest rate, reached after the warm-up."""
     warmup_steps: int = Field(default=100, ge=0)
+    """Steps until the rate is at its highest; at most a quarter of all."""
     final_rate: float = Field(default=0.02, gt=0, le=1)
     """The rate at the last step, as a fraction of the highest."""
     clip_norm: float = Field(default=1.0, gt=0)
     """The gradient is scaled down to this norm where it is larger."""
+
+    @property
+    def warmup(self) -> int:
+        """Steps of warm-up of a run that may be short."""
+        return min(self.warmup_steps, self.steps // 4)
 
 
 class ExecutionConfig(_Config):
@@ -126,3 +185,8 @@ class RunConfig(_Config):
     seed: int = Field(default=0, ge=0, lt=2**63)
     init_from: str | None = None
     """Model (.safetensors or .ckpt) whose weights the network starts from."""
+
+    @property
+    def style_side(self) -> int:
+        """Short side, in pixels, at which the style image is seen."""
+        return self.loss.style_side(self.data.size)

@@ -154,7 +154,7 @@ def _collapse(model: Path, training: Training) -> str | None:
 
     config = training.config()
     shards = ShardDataset(dataset_for_training(training.photos, config.data.size))
-    recolor = color_match(photo_tensor(styles.load_style(training.style, config.loss.style_size)))
+    recolor = color_match(photo_tensor(styles.load_style(training.style, config.style_side)))
     photos = [photo_tensor(shards.read(index)) for index in evenly_spaced(shards.held_out, EVALUATION_PHOTOS)]
     network = load_model(model).network
     with torch.inference_mode():

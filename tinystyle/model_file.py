@@ -17,12 +17,12 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from tinystyle import storage
+from tinystyle import pretrained, storage
 from tinystyle.config import NetworkConfig
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
 
-__all__ = ["LoadedModel", "load_model", "save_model"]
+__all__ = ["LoadedModel", "load_model", "read_model_bytes", "save_model"]
 
 # One metadata entry, not several: safetensors writes entries in no fixed order, and equal models are to be equal bytes.
 _METADATA_KEY = "tinystyle"
@@ -38,28 +38,44 @@ class LoadedModel:
     lineage: dict[str, str]
 
 
-def save_model(network: StyleNetwork, path_or_uri: str | Path, config: NetworkConfig, lineage: dict[str, str]) -> None:
-    """Write the weights in float32, with `config` and `lineage`, as .safetensors; whole or not at all.
+def save_model(
+    network: StyleNetwork,
+    path_or_uri: str | Path,
+    config: NetworkConfig,
+    lineage: dict[str, str],
+    *,
+    record: dict[str, str] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write the weights, with `config` and `lineage`, as .safetensors; whole or not at all.
 
     Equal arguments give equal bytes.
+
+    Args:
+        record: of a style that ships with the package, see `tinystyle.pretrained`.
+        dtype: of the weights in the file: float32, or float16 at half the bytes; they are read back as float32.
     """
     # clone: safetensors refuses tensors that share memory or are not laid out plainly (channels_last).
     weights = {
-        name: tensor.detach().to("cpu", torch.float32).clone(memory_format=torch.contiguous_format)
+        name: tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
     }
-    metadata = json.dumps({"lineage": lineage, "network": config.model_dump(mode="json")}, sort_keys=True)
+    facts: dict[str, Any] = {"lineage": lineage, "network": config.model_dump(mode="json")}
+    metadata = json.dumps(facts | ({pretrained.RECORD_KEY: record} if record else {}), sort_keys=True)
     storage.write_bytes(path_or_uri, safetensors.torch.save(weights, {_METADATA_KEY: metadata}))
 
 
 def load_model(uri: str | Path) -> LoadedModel:
     """Read what `save_model` wrote, or the network inside a training checkpoint (`.ckpt`).
 
+    Args:
+        uri: path, URI, or `pretrained:NAME` of a style that ships with the package.
+
     Raises:
         ValueError: the file is missing, is no model of this project, or its weights do not fit the network it names.
     """
     try:
-        data = storage.read_bytes(uri)
+        data = read_model_bytes(uri)
     except FileNotFoundError as error:
         raise ValueError(f"{uri}: no such file; give a model.safetensors or a .ckpt") from error
     except OSError as error:
@@ -75,6 +91,19 @@ def load_model(uri: str | Path) -> LoadedModel:
     _check_weights(weights, network, f"{uri}: the weights do not fit {config.architecture} at alpha {config.alpha}")
     network.load_state_dict(weights)
     return LoadedModel(network.eval(), config, lineage)
+
+
+def read_model_bytes(uri: str | Path) -> bytes:
+    """The bytes of a model's file.
+
+    Args:
+        uri: as for `load_model`.
+
+    Raises:
+        ValueError: no style of that name ships with the package.
+        OSError: it cannot be read.
+    """
+    return storage.read_bytes(pretrained.path_of(str(uri)) if pretrained.is_pretrained(uri) else uri)
 
 
 def _safetensors(data: bytes, uri: str | Path) -> tuple[dict[str, Tensor], str, dict[str, str]]:

@@ -15,7 +15,7 @@ __all__ = ["INTERRUPTED", "USAGE_ERROR", "errors", "one_sentence", "refuse_empty
 USAGE_ERROR = 2
 INTERRUPTED = 130
 """What a shell says of a command that SIGINT ended."""
-errors = Console(stderr=True, highlight=False, markup=False)  # paths may hold brackets
+errors = Console(stderr=True, highlight=False, markup=False, emoji=False)  # paths may hold brackets, and :names:
 
 
 @contextmanager
@@ -62,7 +62,8 @@ def _first_complaint(error: ValidationError) -> str:
     text = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
         return text
-    option = "--" + str(first["loc"][-1]).replace("_", "-")
+    field = next(part for part in reversed(first["loc"]) if isinstance(part, str))  # a number is a place within a field
+    option = "--" + field.replace("_", "-")
     return f"{option} {first['input']}: {_lower(text)}"
 
 

@@ -30,7 +30,7 @@ def command(dataset: Path, out: Path, *options: str, steps: int = STEPS, precisi
     return [
         sys.executable, "-m", "tinystyle.cli", "train", "--style", "builtin:mosaic", "--photos", str(dataset),
         "--out", str(out), "--alpha", "0.1", "--size", "48", "--steps", str(steps), "--seed", "3",
-        "--perceptual", "efficientnet-lite0", "--style-size", "96", "--style-weight", "2", "--tv-weight", "1",
+        "--perceptual", "efficientnet-lite0", "--style-size", "96", "--tv-weight", "1",
         "--saturation-weight", "1", "--precision", precision, "--checkpoint-every", "10", "--threads", "1",
         "--no-track", *options,
     ]  # fmt: skip

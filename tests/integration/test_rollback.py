@@ -22,7 +22,13 @@ SENTENCE = "the network has collapsed by step 120: "
 
 def flattening(dataset: Path) -> RunConfig:
     config = micro_config(dataset, steps=130, checkpoint_every=CHECKPOINT)
-    only_smooth = {"style_weight": 0.0, "content_weight": 0.0, "tv_weight": 100.0, "saturation_weight": 0.0}
+    only_smooth = {
+        "style_weight": 0.0,
+        "content_weight": 0.0,
+        "tv_weight": 100.0,
+        "saturation_weight": 0.0,
+        "checkerboard_weight": 0.0,
+    }
     changes = {
         "loss": config.loss.model_copy(update=only_smooth),
         "optimizer": config.optimizer.model_copy(update={"learning_rate": 1.0}),
@@ -31,8 +37,10 @@ def flattening(dataset: Path) -> RunConfig:
     return config.model_copy(update=changes)
 
 
-OPTIONS = "--style-weight 0 --content-weight 0 --tv-weight 100 --saturation-weight 0 --learning-rate 1 --size 32"
-OPTIONS += f" --batch-size 1 --checkpoint-every {CHECKPOINT} --on-collapse rollback"
+OPTIONS = (
+    "--style-weight 0 --content-weight 0 --tv-weight 100 --saturation-weight 0 --checkerboard-weight 0 --learning-rate 1 "
+    f"--size 32 --batch-size 1 --checkpoint-every {CHECKPOINT} --on-collapse rollback"
+)
 
 
 def rates(folder: Path) -> dict[int, float]:
@@ -66,7 +74,7 @@ def test_a_collapse_stops_or_rolls_back(
     assert first.startswith(SENTENCE)
     assert first.endswith("; back to the last checkpoint at 0.5 of the learning rate")
     assert last.startswith(f"Error: {SENTENCE}")
-    assert last.endswith(", after 1 rollbacks; try a lower --style-weight or --learning-rate")
+    assert last.endswith(", after 1 rollbacks; try a lower --content-target, --style-weight or --learning-rate")
     halved = rates(out)
     assert halved.keys() == full.keys() == set(range(1, 121))
     for step in range(1, 121):
@@ -78,5 +86,7 @@ def test_a_collapse_stops_or_rolls_back(
     to_stop = resumed.config.model_copy(update={"execution": execution})
     stopped = launch.launch(launch.prepare(to_stop, out, resume=True), out, say=print)
     assert stopped.message.startswith(SENTENCE)
-    assert stopped.message.endswith("; try a lower --style-weight or --learning-rate, or --on-collapse rollback")
+    assert stopped.message.endswith(
+        "; try a lower --content-target, --style-weight or --learning-rate, or --on-collapse rollback"
+    )
     assert launch.prepare(resumed.config, out, resume=False).rate_scale == 1

@@ -24,7 +24,7 @@ from tests.unit.conftest import Run
 from tinystyle import cli
 
 COMMANDS = (
-    "ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks",
+    "ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks", "styles",
     "models", "promote", "publish", "rollback", "published", "demo",
 )  # fmt: skip
 
@@ -112,7 +112,14 @@ MISTAKES = {  # command line -> what the one sentence says
     TRAIN + " --size 128": "{dataset} holds photos of size 64, 128 is asked for; ingest with `--size 128`",
     TRAIN + " --seed -1": "--seed -1: input should be",
     TRAIN + " --learning-rate 0": "--learning-rate 0.0: input should be greater than 0",
-    TRAIN + " --style-weight -1": "--style-weight -1.0: input should be",
+    TRAIN + " --style-weight -1": "--style-weight -1: give a number of at least 0, or auto",
+    TRAIN + " --style-weight much": "--style-weight much: give a number of at least 0, or auto",
+    TRAIN + " --style-weight nan": "--style-weight nan: give a number of at least 0, or auto",
+    TRAIN + " --content-target 0": "--content-target 0.0: input should be greater than 0",
+    TRAIN + " --style-scale 0": "--style-scale 0.0: input should be greater than 0",
+    TRAIN + " --style-layer-weights 1,2": "style_layer_weights 1,2: give 4 weights, not all 0, for stem, block1.expand",
+    TRAIN + " --style-layer-weights 0,0,0,0": "style_layer_weights 0,0,0,0: give 4 weights, not all 0",
+    TRAIN + " --style-layer-weights 1,a,1,1": "--style-layer-weights a: input should be a valid number",
     TRAIN + " --checkpoint-every 0": "--checkpoint-every 0: input should be",
     TRAIN + " --batch-size 5 --devices 2": "--batch-size 5 must be a multiple of the 2 processes",
     TRAIN + " --nodes 2": "--nodes over 1 needs --rdzv-endpoint HOST:PORT",

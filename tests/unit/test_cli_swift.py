@@ -21,7 +21,7 @@ def mlmodel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = NetworkConfig(architecture="small", alpha=0.1)
     model = LoadedModel(build_network(config).eval(), config, {})
     out = tmp_path_factory.mktemp("exported") / "starry-sky.mlmodel"
-    return export_model(model, format="mlmodel", bits=8, size=(32, 16), out=out).path
+    return export_model(model, format="mlmodel", bits=8, size=(32, 20), out=out).path
 
 
 def test_it_writes_the_file_and_says_what_to_do_with_it(run: Run, mlmodel: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ MEASURE = """
 import resource, sys
 import torch
 from pathlib import Path
+from tinystyle.nets.blocks import MARGIN
 from tinystyle.stylize import open_model
 from tinystyle.stylize.memory import peak_bytes
 from tinystyle.stylize.render import run
@@ -32,7 +33,7 @@ run(model, photo(side))
 # Not ru_maxrss, which a process has from the one that started it.
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 grown = int(peak.split()[1]) * 1024 - resident
-print(grown, peak_bytes(lambda: run(model, photo(256))) / 256**2 * side**2)
+print(grown, peak_bytes(lambda: run(model, photo(256))) / (256 + 2 * MARGIN) ** 2 * (side + 2 * MARGIN) ** 2)
 """
 # Runs the command with so many bytes of address space to take.
 LIMITED = """

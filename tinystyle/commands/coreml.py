@@ -15,7 +15,7 @@ __all__ = ["export", "swift", "verify"]
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="model.safetensors or a checkpoint.")],
+    model: Annotated[str, typer.Argument(help="model.safetensors, a checkpoint, or pretrained:NAME.")],
     format: Annotated[str, typer.Option(help="mlmodel (smallest) or mlpackage (ML Program).")],
     out: Annotated[Path, typer.Option(help="File to write.")],
     bits: Annotated[int, typer.Option(help="Per weight: 32, 16, 8, 6 or 4.")] = 8,

@@ -19,7 +19,7 @@ _DATA = DataConfig()
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="model.safetensors or a checkpoint.")],
+    model: Annotated[str, typer.Argument(help="model.safetensors, a checkpoint, or pretrained:NAME.")],
     photos: Annotated[str, typer.Option(help="Dataset made by `tinystyle ingest`, or a folder of photographs.")],
     style: Annotated[str, typer.Option(help="Style image: path, URI or builtin:NAME.")],
     perceptual: Annotated[str, typer.Option(help="vgg16 or efficientnet-lite0.")] = _LOSS.perceptual,
@@ -30,10 +30,10 @@ def evaluate(
         int, typer.Option(help="Short side of the photos of a folder in pixels; a dataset's are as stored.")
     ] = _DATA.size,
     style_size: Annotated[
-        int, typer.Option(help="Short side at which the style is seen, in pixels.")
-    ] = _LOSS.style_size,
+        int | None, typer.Option(help="Short side at which the style is seen, in pixels. [default: twice --size]")
+    ] = None,
     content_weight: Annotated[float, typer.Option(help="Of the photo's content.")] = _LOSS.content_weight,
-    style_weight: Annotated[float, typer.Option(help="Of the style.")] = _LOSS.style_weight,
+    style_weight: Annotated[float, typer.Option(help="Of the style, in the total.")] = _LOSS.style_weight_at_first,
     all_photos: Annotated[bool, typer.Option("--all-photos", help="Every photo, not only those held out.")] = False,
     max_photos: Annotated[
         int | None, typer.Option(help="At most so many, evenly spaced. [default: all]", min=1)
@@ -76,16 +76,23 @@ def evaluate(
 
 
 def stylize(
-    model: Annotated[str, typer.Argument(help="model.safetensors, a checkpoint, .mlmodel or .mlpackage.")],
+    model: Annotated[
+        str, typer.Argument(help="model.safetensors, a checkpoint, .mlmodel, .mlpackage, or pretrained:NAME.")
+    ],
     photos: Annotated[
         list[str], typer.Argument(help="Photographs: files, URIs, folders, patterns, or - for standard input.")
     ],
-    out: Annotated[str, typer.Option(help="Folder for the PNGs, named like the photos; - for standard output.")],
+    out: Annotated[
+        str, typer.Option(help="Folder for the PNGs, named like the photos; - for standard output.")
+    ] = "stylized",
     max_side: Annotated[
         int | None, typer.Option(help="Longer side in pixels to which larger photos are scaled down, and stay.")
     ] = None,
     keep_colors: Annotated[bool, typer.Option("--keep-colors", help="Only the luminance is stylised.")] = False,
     strength: Annotated[float, typer.Option(help="From 0, the photo, to 1, the stylised image.")] = 1.0,
+    stroke_size: Annotated[
+        float, typer.Option(help="Strokes so many times as large as trained, with the photo's edges; from 0.25 to 16.")
+    ] = 1.0,
 ) -> None:
     """Stylise photographs at their own size, upright, as sRGB, with their EXIF.
 
@@ -107,6 +114,7 @@ def stylize(
                 max_side=max_side,
                 keep_colors=keep_colors,
                 strength=strength,
+                stroke_size=stroke_size,
                 say=lambda sentence: errors.print(sentence, soft_wrap=True),
                 progress=progress,
                 written=paths.append,

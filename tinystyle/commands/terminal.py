@@ -13,7 +13,7 @@ from tinystyle.user_errors import errors
 __all__ = ["FAILED", "STOPPED", "photo_progress", "screen"]
 
 FAILED, STOPPED = 1, 75  # 75 is EX_TEMPFAIL of sysexits.h: run it again
-screen = Console(highlight=False, markup=False)  # paths may hold brackets
+screen = Console(highlight=False, markup=False, emoji=False)  # paths may hold brackets, and :names:
 
 
 @contextmanager

@@ -57,13 +57,24 @@ def train(
     perceptual_weights: Annotated[
         str | None, typer.Option(help="Its weights: path or URI, .pth or .safetensors. [default: the official file]")
     ] = None,
-    style_size: Annotated[
-        int, typer.Option(help="Short side at which the style is seen, in pixels.")
-    ] = _LOSS.style_size,
+    style_scale: Annotated[
+        float, typer.Option(help="Short side at which the style is seen, in crop sides: larger gives larger strokes.")
+    ] = _LOSS.style_scale,
+    style_size: Annotated[int | None, typer.Option(help="The same in pixels, in place of --style-scale.")] = None,
     content_weight: Annotated[float, typer.Option(help="Of the photo's content.")] = _LOSS.content_weight,
-    style_weight: Annotated[float, typer.Option(help="Of the style.")] = _LOSS.style_weight,
+    style_weight: Annotated[
+        str, typer.Option(help="Of the style: a number, or auto, which holds --content-target.")
+    ] = "auto",
+    content_target: Annotated[
+        float | None,
+        typer.Option(help="Content loss that auto holds: higher gives more style. [default: the loss network's]"),
+    ] = None,
+    style_layer_weights: Annotated[
+        str | None, typer.Option(help="Of its style layers, finest first, such as 3,3,1,0.5. [default: its own]")
+    ] = None,
     tv_weight: Annotated[float, typer.Option(help="Of total variation: smoother.")] = _LOSS.tv_weight,
     saturation_weight: Annotated[float, typer.Option(help="Against black holes.")] = _LOSS.saturation_weight,
+    checkerboard_weight: Annotated[float, typer.Option(help="Against a fine grid.")] = _LOSS.checkerboard_weight,
     learning_rate: Annotated[float, typer.Option(help="The highest, after the warm-up.")] = _OPTIMIZER.learning_rate,
     devices: Annotated[int, typer.Option(help="GPUs, or CPU processes where there is no GPU.")] = _EXECUTION.devices,
     nodes: Annotated[int, typer.Option(help="Machines; start the same command on each.")] = _EXECUTION.nodes,
@@ -97,11 +108,15 @@ def train(
         loss=LossConfig(
             perceptual=perceptual,
             perceptual_weights=perceptual_weights,
+            style_scale=style_scale,
             style_size=style_size,
             content_weight=content_weight,
-            style_weight=style_weight,
+            style_weight=style_weight,  # type: ignore[arg-type] # its validator reads text
+            content_target=content_target,
+            style_layer_weights=style_layer_weights,  # type: ignore[arg-type] # its validator reads text
             tv_weight=tv_weight,
             saturation_weight=saturation_weight,
+            checkerboard_weight=checkerboard_weight,
         ),
         data=DataConfig(size=size, batch_size=batch_size),
         optimizer=OptimizerConfig(steps=steps, learning_rate=learning_rate),
@@ -134,6 +149,8 @@ def train(
     if record.state != "completed":
         errors.print(f"Error: {record.message}", soft_wrap=True)
         raise typer.Exit(FAILED)
+    if record.config.loss.style_weight == "auto":
+        screen.print(f"The style weight came to {record.results['style_weight']:.3g}", soft_wrap=True)
     losses = ", ".join(f"{name} {record.results[f'held_out_{name}']:.3f}" for name in ("content", "paint3", "paint4"))
     screen.print(f"{out / 'model.safetensors'}: {record.step} steps; on held-out photos {losses}", soft_wrap=True)
 

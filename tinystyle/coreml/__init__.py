@@ -19,7 +19,7 @@ IOS = (16, 18)
 VARIANTS = (*((name, bits, 16) for name, choices in FORMATS.items() for bits in choices), ("mlpackage", 4, 18))
 """(format, bits, iOS) of every file that can be written. iOS 18 adds int4; all else runs there too."""
 
-MIN_SIDE, MAX_SIDE = 16, 4096
+MIN_SIDE, MAX_SIDE = 20, 4096
 """Pixels, of an exported image. A smaller one the networks would pad; a larger one takes gigabytes to run."""
 
 

@@ -19,6 +19,7 @@ from tinystyle.coreml.package import content_sha256
 from tinystyle.images import open_rgb
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets.cost import network_cost
+from tinystyle.pretrained import is_pretrained
 from tinystyle.report import preview_strip
 from tinystyle.stylize import stylize_image
 
@@ -82,8 +83,10 @@ def remove_card(path: Path) -> None:
 
 def newest_preview(model: str) -> Image.Image | None:
     """The last picture in `previews/` beside a model file, as training leaves them; None if there is none."""
+    if storage.is_remote(model) or is_pretrained(model):
+        return None
     folder = Path(model).parent / "previews"
-    for path in sorted(folder.glob("*.png"), reverse=True) if not storage.is_remote(model) else ():
+    for path in sorted(folder.glob("*.png"), reverse=True):
         with contextlib.suppress(ValueError, OSError):
             return open_rgb(path.read_bytes(), str(path))
     return None

@@ -146,6 +146,13 @@ def _padding(part: Any, _own: _Own) -> Compute:
     return lambda _rounded, x: ops.pad(x, padding, mode, part.constant.value)
 
 
+def _slice(part: Any, _own: _Own) -> Compute:
+    axis = part.axis - 3  # of (channels, height, width), from the end
+    kept = slice(part.startIndex, part.endIndex, part.stride)
+    whole = (slice(None),) * (-axis - 1)
+    return lambda _rounded, x: x[(..., kept, *whole)]
+
+
 def _scale(part: Any, own: _Own) -> Compute:
     scale = _decode(part.scale, tuple(part.shapeScale), own, "scale")
     bias = _decode(part.bias, tuple(part.shapeBias), own, "bias") if part.hasBias else torch.zeros(())
@@ -175,6 +182,7 @@ _LAYERS: dict[str, Callable[[Any, _Own], Compute]] = {
     "multiply": _multiply,
     "upsample": _upsample,
     "padding": _padding,
+    "slice": _slice,
     "scale": _scale,
     "bias": _bias,
     "addBroadcastable": _broadcast(torch.add),

@@ -183,6 +183,20 @@ def _pad(settings: _Settings, _order: list[str]) -> Compute:
     return lambda _rounded, x: ops.pad(x, (0, 0, 0, 0, *padding)[-4:], mode, value)
 
 
+def _slice_by_index(settings: _Settings, _order: list[str]) -> Compute:
+    begin, end = settings.integers("begin", ()), settings.integers("end", ())
+    none = (0,) * len(begin)
+    stride = settings.integers("stride", (1,) * len(begin))
+    from_first, to_last = (settings.integers(f"{side}_mask", none) for side in ("begin", "end"))
+    if any(settings.integers("squeeze_mask", none)):
+        raise UnknownOperationError("a slice that drops a dimension is not known here")
+    kept = tuple(
+        slice(None if first else low, None if last else high, step)
+        for low, high, step, first, last in zip(begin, end, stride, from_first, to_last, strict=True)
+    )
+    return lambda _rounded, x: x[kept]
+
+
 def _clip(settings: _Settings, _order: list[str]) -> Compute:
     low, high = settings.number("alpha", 0), settings.number("beta", 1)
     return lambda _rounded, x: x.clamp(low, high)
@@ -211,5 +225,6 @@ _OPERATIONS: dict[str, _Builder] = {
     "clip": _clip,
     "leaky_relu": _leaky_relu,
     "pad": _pad,
+    "slice_by_index": _slice_by_index,
     "upsample_nearest_neighbor": _upsample,
 }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tinystyle.evaluation.luma import luma
+from tinystyle.perceptual.luma import luma
 
 __all__ = ["NOT_FINITE", "bad_blocks", "collapse"]
 

@@ -68,7 +68,7 @@ class Criterion:
     @torch.no_grad()
     def scores(self, output_13hw: Tensor, photo: PhotoFeatures) -> Scores:
         """Of a picture, RGB in 0..255, that was made from `photo`."""
-        layers = {self.network.content_layer, *self.network.style_layers, *self.network.paint_layers}
+        layers = {*self.losses.layers, *self.network.paint_layers}
         features = self.network(output_13hw, layers)
         content, style = self.losses.compare(features, photo.content)
         paint3, paint4 = PaintMeasure.scores(self.paint.distances(features), photo.distances)

@@ -179,7 +179,7 @@ def evaluate_model(
             f"{model_file}: evaluate takes a model.safetensors or a .ckpt; `tinystyle verify` compares a Core ML file with it"
         )
     model = load_model(model_file)
-    style_13hw = photo_tensor(styles.load_style(style, loss.style_size))
+    style_13hw = photo_tensor(styles.load_style(style, loss.style_side(size)))
     perceptual = load_perceptual_network(loss.perceptual, loss.perceptual_weights)
     perceptual.prepare(torch.device("cpu"), torch.float32)
     dataset = dataset_for_training(photos, size, progress)
@@ -196,9 +196,10 @@ def evaluate_model(
         if all_photos
         else PhotoDataModule(dataset, size, batch_size=1, seed=0).references(REFERENCE_PHOTOS)
     )
-    losses = Losses(perceptual, StyleTarget.measure(perceptual, style_13hw, references))
+    target = StyleTarget.measure(perceptual, style_13hw, references, loss.style_layer_weights, loss.sliced_share)
+    losses = Losses(perceptual, target)
     paint = paint_measure(perceptual, style, torch.device("cpu"))
-    criterion = Criterion(losses, paint, loss.content_weight, loss.style_weight)
+    criterion = Criterion(losses, paint, loss.content_weight, loss.style_weight_at_first)
     second = _second_measure(style, loss.perceptual)
     network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = f"{model.config.architecture} {model.config.alpha:g}"
@@ -215,9 +216,9 @@ def evaluate_model(
         held_out=not all_photos,
         perceptual=loss.perceptual,
         second=second.network.name if second else None,
-        style_size=loss.style_size,
+        style_size=loss.style_side(size),
         content_weight=loss.content_weight,
-        style_weight=loss.style_weight,
+        style_weight=loss.style_weight_at_first,
         rows=rows,
         weights=cost.weights,
         macs=cost.macs,

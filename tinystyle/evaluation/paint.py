@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from tinystyle.perceptual.features import PerceptualNetwork
+from tinystyle.perceptual.sliced import at_quantiles, directions, sorted_projections
 
 __all__ = ["CONTENT_PER_PAINT", "PAINTING_SIZES", "PaintMeasure", "picture_score"]
 
@@ -23,6 +23,8 @@ PAINTING_SIZES = (128, 192, 256, 384, 512)
 """Short sides, in pixels, at which a painting is seen: the nearest counts, so the size of the strokes is free."""
 DIRECTIONS = 128
 QUANTILES = 256
+SEED = 0
+"""Of the directions: others than any loss uses."""
 CONTENT_PER_PAINT = 4.0
 """What a picture may lose of the photo for being a painting: one unit of paint is worth four of content loss."""
 
@@ -80,21 +82,8 @@ class PaintMeasure:
         """Layer -> (QUANTILES, DIRECTIONS), along each direction the quantiles of the features at all positions."""
         result = {}
         for layer in self.network.paint_layers:
-            x_nc = features[layer][0].flatten(1).mT.float()
+            x_bchw = features[layer][:1].float()
             if layer not in self._directions:
-                # The same for every picture and every run; drawn on the CPU, so the same on every device.
-                generator = torch.Generator().manual_seed(0)
-                directions_cd = F.normalize(torch.randn(x_nc.shape[1], DIRECTIONS, generator=generator), dim=0)
-                self._directions[layer] = directions_cd.to(x_nc.device)
-            result[layer] = _at_quantiles((x_nc @ self._directions[layer]).sort(0).values)
+                self._directions[layer] = directions(x_bchw.shape[1], DIRECTIONS, SEED).to(x_bchw.device)
+            result[layer] = at_quantiles(sorted_projections(x_bchw, self._directions[layer]), QUANTILES)[0]
         return result
-
-
-def _at_quantiles(sorted_nd: Tensor) -> Tensor:
-    """Sorted samples (N, D) at QUANTILES evenly spaced probabilities, interpolated: (QUANTILES, D)."""
-    count = len(sorted_nd)
-    position_q = (torch.arange(QUANTILES, device=sorted_nd.device) + 0.5) / QUANTILES * count - 0.5
-    position_q = position_q.clamp(0, count - 1)
-    below_q = position_q.long()
-    above_q = (below_q + 1).clamp_max(count - 1)
-    return torch.lerp(sorted_nd[below_q], sorted_nd[above_q], (position_q - below_q)[:, None])

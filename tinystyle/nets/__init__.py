@@ -29,11 +29,11 @@ def check_architecture(name: str) -> str:
 
 
 def build_network(config: NetworkConfig) -> StyleNetwork:
-    """Build the network that `config` names, with freshly initialised weights.
+    """Build the network that `config` names, with freshly initialized weights, in evaluation mode.
 
     Raises:
         ValueError: the architecture is unknown, or alpha leaves a layer without filters.
     """
     module, function = ARCHITECTURES[check_architecture(config.architecture)].split(":")
     network: StyleNetwork = getattr(import_module(module), function)(config.alpha)
-    return network
+    return network.eval()

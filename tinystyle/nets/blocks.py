@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 __all__ = ["ConvNorm", "ResidualBlock", "StyleNetwork", "UpsampleConvNorm", "filters"]
 
-MIN_SIDE = 16
-"""Pixels: the smallest side the layers see; a smaller image is padded up to it."""
+MARGIN = 16
+"""Pixels that an image is extended by on every side, by reflection, and its picture cropped by: what the zero padding of the
+convolutions does lies in them and is cut off. A multiple of every stride. Only outside of training, see `Conv2d`."""
 
 
 def filters(alpha: float, base: int) -> int:
@@ -22,12 +23,30 @@ def filters(alpha: float, base: int) -> int:
     return width
 
 
+class Conv2d(nn.Conv2d):
+    """Convolution without bias that pads by zeros, but in training by reflection.
+
+    Zeros tell a network where the border is, and one that has learned to look for them puts there what it is to hide: a frame,
+    or a bar in the painting's color (ARCHITECTURE.md). Reflection tells it nothing. Once trained it may meet zeros again,
+    which Core ML pads with at no cost; `MARGIN` hides what is left of them.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x_bchw)
+        side = self.kernel_size[0] // 2
+        return F.conv2d(F.pad(x_bchw, (side,) * 4, mode="reflect"), self.weight, stride=self.stride)
+
+
 class ConvNorm(nn.Sequential):
-    """Convolution (zero padding, no bias) followed by affine instance norm (Ulyanov et al., arXiv:1607.08022)."""
+    """`Conv2d` followed by affine instance norm (Ulyanov et al., arXiv:1607.08022)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
+        self.conv = Conv2d(in_channels, out_channels, kernel, stride)
         self.norm = nn.InstanceNorm2d(out_channels, affine=True)
 
 
@@ -88,24 +107,29 @@ class StyleNetwork(nn.Module):
     def forward_with_preactivation(self, photo_b3hw: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, and beside the image the input of the output tanh, of the same shape."""
         height, width = photo_b3hw.shape[-2:]
+        margin = 0 if self.training else MARGIN
         # Scaled first: the variance of 0..255 overflows float16 inside instance norm.
-        x_bchw = _pad_to_stride(photo_b3hw / 255.0, self.stride)
+        x_bchw = _extended(photo_b3hw / 255.0, margin, self.stride)
         for layer in self.down:
             x_bchw = F.relu(layer(x_bchw))
         x_bchw = self.residual(x_bchw)
         for layer in self.up:
             x_bchw = F.relu(layer(x_bchw))
         z_b3hw = self.out(x_bchw)
-        if z_b3hw.shape[-2:] != (height, width):  # else a size would stand in programs that are to take any
-            z_b3hw = z_b3hw[..., :height, :width]
+        if z_b3hw.shape[-2:] == (height + 2 * MARGIN, width + 2 * MARGIN):
+            # Counted from the end: else a size would stand in programs that are to take any.
+            z_b3hw = z_b3hw[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+        elif z_b3hw.shape != photo_b3hw.shape:
+            z_b3hw = z_b3hw[..., margin : margin + height, margin : margin + width]
         return (torch.tanh(z_b3hw) + 1.0) * 127.5, z_b3hw
 
 
-def _pad_to_stride(x_bchw: Tensor, stride: int) -> Tensor:
-    """Pad right and bottom to a multiple of `stride`, and to at least MIN_SIDE: by reflection, or replication if too small."""
-    height, width = x_bchw.shape[-2:]
-    bottom, right = (max(MIN_SIDE, -(-side // stride) * stride) - side for side in (height, width))
+def _extended(x_bchw: Tensor, margin: int, stride: int) -> Tensor:
+    """Extend by `margin` on every side, and to a multiple of `stride` at the right and bottom: by reflection, or replication
+    if the image is too small for it."""
+    height, width = map(int, x_bchw.shape[-2:])  # tracing would keep them as operations
+    bottom, right = (margin + -side % stride for side in (height, width))
     if not (bottom or right):
         return x_bchw
     mode = "reflect" if bottom < height and right < width else "replicate"
-    return F.pad(x_bchw, (0, right, 0, bottom), mode=mode)
+    return F.pad(x_bchw, (margin, right, margin, bottom), mode=mode)

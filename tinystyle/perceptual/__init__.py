@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tinystyle.perceptual.features import PerceptualNetwork
 
-__all__ = ["PERCEPTUAL_NETWORKS", "check_perceptual", "load_perceptual_network"]
+__all__ = ["PERCEPTUAL_NETWORKS", "STYLE_LAYERS", "check_perceptual", "load_perceptual_network"]
 
 PERCEPTUAL_NETWORKS = {
     "efficientnet-lite0": "tinystyle.perceptual.efficientnet_lite0:load",
     "vgg16": "tinystyle.perceptual.vgg16:load",
 }
 """Name -> `module:function`, where the function takes a weights URI or None and returns a `PerceptualNetwork`."""
+
+
+STYLE_LAYERS = {
+    "efficientnet-lite0": ("stem", "block1.expand", "block3.expand", "block5.expand"),
+    "vgg16": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+}
+"""Name -> the layers that the style loss compares, finest first. Here, so that weights of them are checked without torch."""
 
 
 def check_perceptual(name: str) -> str:

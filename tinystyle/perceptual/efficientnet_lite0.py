@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tinystyle.perceptual import STYLE_LAYERS
 from tinystyle.perceptual.features import PerceptualNetwork
 from tinystyle.perceptual.weights import load_weights
 
@@ -50,7 +51,9 @@ class EfficientNetLite0(PerceptualNetwork):
 
     name = "efficientnet-lite0"
     content_layer = "block3.expand"
-    style_layers = ("stem", "block1.expand", "block3.expand", "block5.expand")
+    style_layers = STYLE_LAYERS[name]
+    style_layer_weights = (1.0, 1.0, 1.0, 1.0)
+    content_target = 0.35
     paint_layers = ("block3.expand", "block5.expand")
 
     def __init__(self) -> None:

@@ -21,6 +21,10 @@ class PerceptualNetwork(nn.Module):
     """The layer whose features the content loss compares."""
     style_layers: tuple[str, ...]
     """The layers whose Gram matrices the style loss compares."""
+    style_layer_weights: tuple[float, ...]
+    """What they count for in the style loss, in proportion."""
+    content_target: float
+    """The content loss that a style weight of `auto` holds."""
     paint_layers: tuple[str, str]
     """The layers whose features `paint3` and `paint4` compare: one of strokes, one of the shapes that they make."""
     weights_sha256 = ""

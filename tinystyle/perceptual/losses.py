@@ -1,4 +1,4 @@
-"""The losses: content, style, total variation, saturation. Every one is per photo, then averaged over the batch.
+"""The losses: content, style, total variation, saturation, grid. Every one is per photo, then averaged over the batch.
 
 That makes the mean over processes the mean over the global batch. Content and style are relative, so weights mean the same for
 every style: an untouched photo has content loss 0 and style loss 1, an output with nothing of the photo content loss near 1.
@@ -6,25 +6,31 @@ every style: an untouched photo has content loss 0 and style loss 1, an output w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from tinystyle.perceptual.features import PerceptualNetwork
+from tinystyle.perceptual.grid import grid_energy
+from tinystyle.perceptual.sliced import at_quantiles, directions, sorted_projections
 
 __all__ = [
     "Losses",
     "StyleTarget",
     "content_loss",
     "gram_matrix",
+    "grid_loss",
     "saturation_loss",
     "style_loss",
     "total_variation_loss",
 ]
 
+DIRECTIONS = 32
+DIRECTION_SEED = 1
+"""Not that of `evaluation.paint`, so that what is minimized is not what is measured."""
 SATURATION_LIMIT = 2.0
 """Pre-activations within +-2 are free: tanh(2) is grey level 250.4 or 4.6 of 0..255."""
 
@@ -61,32 +67,86 @@ class _Gram(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class StyleTarget:
-    """The Gram matrices of a style, and what an untouched photo is away from them. Computed once per run.
+    """The statistics of a style's features, and what an untouched photo is away from them. Computed once per run.
 
     Attributes:
         grams: layer -> (C, C), of the style image.
-        scales: layer -> mean over reference photos of MSE(Gram_photo, Gram_style), a float.
+        gram_weights: layer -> what its Gram distance counts for, over that of an untouched photo.
+        clouds: layer -> (N, DIRECTIONS), the style's features along fixed directions, ascending.
+        cloud_weights: layer -> what its sliced distance counts for, over that of an untouched photo.
+        directions: layer -> (C, DIRECTIONS).
     """
 
     grams: dict[str, Tensor]
-    scales: dict[str, float]
+    gram_weights: dict[str, float]
+    clouds: dict[str, Tensor]
+    cloud_weights: dict[str, float]
+    directions: dict[str, Tensor]
 
     @classmethod
     @torch.no_grad()
-    def measure(cls, network: PerceptualNetwork, style_13hw: Tensor, photos: list[Tensor]) -> StyleTarget:
-        """Measure a style image (1, 3, H, W) against reference photos, each (1, 3, H, W), all RGB 0..255."""
-        layers = network.style_layers
-        grams = {name: gram_matrix(f)[0] for name, f in network(style_13hw, layers).items()}
-        sums = dict.fromkeys(layers, 0.0)
+    def measure(
+        cls,
+        network: PerceptualNetwork,
+        style_13hw: Tensor,
+        photos: list[Tensor],
+        layer_weights: Sequence[float] | None = None,
+        sliced_share: float = 0.0,
+    ) -> StyleTarget:
+        """Measure a style image (1, 3, H, W) against reference photos, each (1, 3, H, W), all RGB 0..255.
+
+        Args:
+            layer_weights: of the Gram distances of the network's style layers, in proportion; by default its own.
+            sliced_share: of the sliced distances of the network's paint layers in the loss; the rest is Gram distances'.
+
+        Raises:
+            ValueError: style and photos have the same statistics.
+        """
+        of_grams = dict(zip(network.style_layers, layer_weights or network.style_layer_weights, strict=True))
+        of_clouds = dict.fromkeys(network.paint_layers, 1.0) if sliced_share else {}
+        layers = {*of_grams, *of_clouds}
+        style = network(style_13hw, layers)
+        along = {
+            name: directions(style[name].shape[1], DIRECTIONS, DIRECTION_SEED).to(style_13hw.device)
+            for name in of_clouds
+        }
+        unscaled = cls(
+            {name: gram_matrix(style[name])[0] for name in of_grams},
+            dict.fromkeys(of_grams, 1.0),
+            {name: sorted_projections(style[name], along[name])[0] for name in of_clouds},
+            dict.fromkeys(of_clouds, 1.0),
+            along,
+        )
+        gram_scales, cloud_scales = dict.fromkeys(of_grams, 0.0), dict.fromkeys(of_clouds, 0.0)
         for photo in photos:
-            for name, features in network(photo, layers).items():
-                sums[name] += float((gram_matrix(features)[0] - grams[name]).square().mean())
-        scales = {name: total / len(photos) for name, total in sums.items()}
-        if not all(scale > 0 for scale in scales.values()):
+            features = network(photo, layers)
+            for scales, distance in ((gram_scales, unscaled.gram_distance), (cloud_scales, unscaled.sliced_distance)):
+                for name in scales:
+                    scales[name] += distance(name, features[name]).item() / len(photos)
+        if not all(scale > 0 for scale in (*gram_scales.values(), *cloud_scales.values())):
             raise ValueError(
-                "the style image cannot be told from the photos: their Gram matrices are equal; choose another style"
+                "the style image cannot be told from the photos: their features are alike; choose another style"
             )
-        return cls(grams, scales)
+        return replace(
+            unscaled,
+            gram_weights=_shares(of_grams, gram_scales, 1 - sliced_share),
+            cloud_weights=_shares(of_clouds, cloud_scales, sliced_share),
+        )
+
+    def gram_distance(self, layer: str, features_bchw: Tensor) -> Tensor:
+        """Per picture (batch,): mean squared difference of Gram matrices."""
+        return (gram_matrix(features_bchw) - self.grams[layer]).square().mean((1, 2))
+
+    def sliced_distance(self, layer: str, features_bchw: Tensor) -> Tensor:
+        """Per picture (batch,): squared sliced 2-Wasserstein distance (Heitz et al., arXiv:2006.07229, eq. 3)."""
+        sorted_bnd = sorted_projections(features_bchw, self.directions[layer])
+        return (sorted_bnd - at_quantiles(self.clouds[layer][None], sorted_bnd.shape[1])).square().mean((1, 2))
+
+
+def _shares(weights: Mapping[str, float], scales: Mapping[str, float], share: float) -> dict[str, float]:
+    """Factors with which distances that are `scales` on average come to `share` in all, in the proportion of `weights`."""
+    total = sum(weights.values())
+    return {name: share * weight / total / scales[name] for name, weight in weights.items()}
 
 
 def content_loss(output_bchw: Tensor, photo_bchw: Tensor) -> Tensor:
@@ -96,16 +156,21 @@ def content_loss(output_bchw: Tensor, photo_bchw: Tensor) -> Tensor:
     return (output_bchw.float() - photo).square().mean(dims) / photo.square().mean(dims).clamp_min(1e-12)
 
 
-def style_loss(output_features: dict[str, Tensor], target: StyleTarget) -> Tensor:
-    """Per photo (batch,): mean over layers of MSE(Gram_output, Gram_style) / MSE(Gram_photo, Gram_style).
+def style_loss(output_features: Mapping[str, Tensor], target: StyleTarget) -> Tensor:
+    """Per photo (batch,): weighted mean of distances to the style, each over what an untouched photo has on average.
 
-    The denominator is a constant per layer (`StyleTarget.scales`), so an untouched photo scores 1 on average, whatever the style.
+    Gram distances of the style layers and, by the target's share, sliced Wasserstein distances of the paint layers. The
+    denominators are constants of the style, so an untouched photo scores 1 on average, whatever the style.
     """
-    per_layer = [
-        (gram_matrix(features) - target.grams[name]).square().mean((1, 2)) / target.scales[name]
-        for name, features in output_features.items()
+    grams = [
+        weight * target.gram_distance(name, output_features[name])
+        for name, weight in target.gram_weights.items()
+        if weight
     ]
-    return torch.stack(per_layer).mean(0)
+    clouds = [
+        weight * target.sliced_distance(name, output_features[name]) for name, weight in target.cloud_weights.items()
+    ]
+    return torch.stack([*grams, *clouds]).sum(0)
 
 
 def total_variation_loss(image_b3hw: Tensor) -> Tensor:
@@ -123,6 +188,11 @@ def saturation_loss(preactivation_b3hw: Tensor) -> Tensor:
     return (preactivation_b3hw.float().abs() - SATURATION_LIMIT).relu().square().mean((1, 2, 3))
 
 
+def grid_loss(output_b3hw: Tensor, photo_b3hw: Tensor) -> Tensor:
+    """Per photo (batch,): logarithm of the output's `grid_energy` over the photo's, 0 where it has no more than the photo."""
+    return (grid_energy(output_b3hw) / grid_energy(photo_b3hw).detach()).log().relu()
+
+
 class Losses(nn.Module):
     """Content and style losses of outputs against photos and one style.
 
@@ -136,13 +206,18 @@ class Losses(nn.Module):
 
     def forward(self, output_b3hw: Tensor, photo_b3hw: Tensor) -> tuple[Tensor, Tensor]:
         """Content and style loss, each per photo (batch,), of images in RGB 0..255."""
-        content, style = self.network.content_layer, self.network.style_layers
+        content = self.network.content_layer
         with torch.no_grad():
             photo_content = self.network(photo_b3hw, {content})[content]
-        return self.compare(self.network(output_b3hw, {content, *style}), photo_content)
+        return self.compare(self.network(output_b3hw, self.layers), photo_content)
 
     def compare(self, output_features: Mapping[str, Tensor], photo_content: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, of features that are at hand: of the output's content and style layers, of the photo's content layer."""
-        content, style = self.network.content_layer, self.network.style_layers
-        styled = {name: output_features[name] for name in style}
-        return content_loss(output_features[content], photo_content), style_loss(styled, self.target)
+        """As `forward`, of features that are at hand: of the output's `layers`, of the photo's content layer."""
+        content = content_loss(output_features[self.network.content_layer], photo_content)
+        return content, style_loss(output_features, self.target)
+
+    @property
+    def layers(self) -> set[str]:
+        """Whose features of the output are compared."""
+        used = {name for name, weight in self.target.gram_weights.items() if weight}
+        return {self.network.content_layer, *used, *self.target.cloud_weights}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tinystyle.perceptual import STYLE_LAYERS
 from tinystyle.perceptual.features import PerceptualNetwork
 from tinystyle.perceptual.weights import OfficialWeights, load_weights
 
@@ -34,7 +35,9 @@ class VGG16(PerceptualNetwork):
 
     name = "vgg16"
     content_layer = "relu3_3"
-    style_layers = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    style_layers = STYLE_LAYERS[name]
+    style_layer_weights = (1.0, 1.0, 1.0, 1.0)
+    content_target = 1.2
     paint_layers = ("relu3_3", "relu4_3")
 
     def __init__(self) -> None:

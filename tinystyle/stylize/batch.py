@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
 from tinystyle import storage
 from tinystyle.model_file import LoadedModel
+from tinystyle.nets.blocks import MARGIN
 from tinystyle.stylize.memory import available_memory, peak_bytes
 from tinystyle.stylize.photos import STANDARD_STREAM, Photo, find_photos, name_results
 from tinystyle.stylize.picture import Picture, read_picture, scaled_size, to_png
-from tinystyle.stylize.render import Model, run, size_for, stylize_image
+from tinystyle.stylize.render import Model, run, size_for, stylize_image, training_crop
+from tinystyle.stylize.stroke_size import check_stroke_size, reduced_size
 
 __all__ = ["stylize_photos"]
 
@@ -32,6 +35,8 @@ _KEPT_BYTES = 150_000_000
 # The reference evaluator lays tensors out plainly; inside a convolution they are copied into blocks of 16 channels.
 _REFERENCE_FACTOR = 1.6
 _PROBE_SIDE = 256
+# Short sides of photos, in training crops: beyond the first, strokes look fine; at the second they look as in training.
+_FAR_LARGER, _WELL_SEEN = 6, 3
 
 
 def stylize_photos(
@@ -42,6 +47,7 @@ def stylize_photos(
     max_side: int | None = None,
     keep_colors: bool = False,
     strength: float = 1.0,
+    stroke_size: float = 1.0,
     say: Callable[[str], None] = lambda _: None,
     progress: Callable[[int, int, int], None] = lambda *_: None,
     written: Callable[[Path], None] = lambda _: None,
@@ -54,8 +60,9 @@ def stylize_photos(
         photos: as `find_photos` takes them: files, URIs, folders, patterns, "-" for standard input (named stdin.png).
         out: folder, or "-": one PNG to standard output.
         max_side: larger photos are scaled down to this longer side in pixels, and stay so.
-        keep_colors, strength: see `stylize_image`.
-        say: is told in a sentence what in a folder was left out as no image.
+        keep_colors, strength, stroke_size: see `stylize_image`.
+        say: is told in a sentence what in a folder was left out as no image, and once of photos so large that the strokes
+            will be fine.
         progress: called after each photo with (done, total, failed).
         written: called with each file as it is written.
 
@@ -72,17 +79,19 @@ def stylize_photos(
         raise ValueError(f"strength {strength:g}: give a number from 0, the photo, to 1, the stylised image")
     if max_side is not None and max_side < 1:
         raise ValueError(f"max_side {max_side}: give a longer side of at least 1 pixel")
+    check_stroke_size(stroke_size)
     found = find_photos(photos, say)
     targets = _targets(found, out)
-    memory = _Memory(model)
+    memory, hint = _Memory(model), _Hint(model, stroke_size, say)
     for photo in found:
         if photo.size:
-            memory.check(photo.source, scaled_size(photo.size, max_side))
+            memory.check(photo.source, scaled_size(photo.size, max_side), stroke_size)
 
     def render(photo: Photo, picture: Picture) -> Picture:
         if not photo.size:
-            memory.check(photo.source, picture.image.size)
-        return _render(model, photo, picture, keep_colors=keep_colors, strength=strength)
+            memory.check(photo.source, picture.image.size, stroke_size)
+        hint.of(photo.source, picture.image.size)
+        return _render(model, photo, picture, keep_colors=keep_colors, strength=strength, stroke_size=stroke_size)
 
     results, failures = [], []
     for outcome in _overlapped(found, targets, partial(_decode, max_side=max_side), render):
@@ -145,9 +154,9 @@ def _decode(photo: Photo, max_side: int | None) -> Picture:
         raise ValueError(f"{photo.source}: cannot be read ({error.strerror or error})") from error
 
 
-def _render(model: Model, photo: Photo, picture: Picture, *, keep_colors: bool, strength: float) -> Picture:
+def _render(model: Model, photo: Photo, picture: Picture, **options: Any) -> Picture:
     try:
-        return Picture(stylize_image(model, picture.image, keep_colors=keep_colors, strength=strength), picture.exif)
+        return Picture(stylize_image(model, picture.image, **options), picture.exif)
     except (MemoryError, RuntimeError) as error:
         # torch has no exception of its own for it.
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
@@ -166,6 +175,25 @@ def _write(picture: Picture, target: Path | None) -> _Outcome:
     return target
 
 
+class _Hint:
+    """Says once, of the first photo that is far larger than the network's training crops, what its strokes will be like."""
+
+    def __init__(self, model: Model, stroke_size: float, say: Callable[[str], None]) -> None:
+        crop = training_crop(model)
+        self._largest = _FAR_LARGER * crop * stroke_size if crop else math.inf
+        self._crop, self._say = crop or 0, say
+
+    def of(self, source: str, size: tuple[int, int]) -> None:
+        """A photo of `size` (width, height) is about to be stylized."""
+        if min(size) > self._largest:
+            factor = max(2, round(min(size) / (_WELL_SEEN * self._crop)))
+            self._say(
+                f"{source}: {size[0]}x{size[1]} pixels are many for a network trained on crops of {self._crop}; its strokes "
+                f"will be fine. For larger ones give --stroke-size {factor}, or --max-side"
+            )
+            self._largest = math.inf
+
+
 class _Memory:
     """What a model needs, found by one run on a small image, and only once a photo is large."""
 
@@ -173,9 +201,9 @@ class _Memory:
         self._model = model
         self._bytes_per_pixel: float | None = None
 
-    def check(self, what: str, size: tuple[int, int]) -> None:
+    def check(self, what: str, size: tuple[int, int], stroke_size: float) -> None:
         """Raise ValueError if stylising a photo of `size` (width, height) takes more memory than there is."""
-        pixels = prod(size_for(self._model, size))
+        pixels = _with_margin(size_for(self._model, reduced_size(size, stroke_size)))
         if pixels <= _SURELY_FITS:
             return
         if self._bytes_per_pixel is None:
@@ -197,4 +225,9 @@ class _Memory:
         probe = partial(run, self._model, torch.zeros(height, width, 3, dtype=torch.uint8))
         probe()  # what the first run alone needs does not grow with the photo
         factor = 1.0 if isinstance(self._model, LoadedModel) else _REFERENCE_FACTOR
-        return factor * peak_bytes(probe) / (width * height)
+        return factor * peak_bytes(probe) / _with_margin((width, height))
+
+
+def _with_margin(size: tuple[int, int]) -> int:
+    """Pixels that the network's layers see of an image of `size`."""
+    return prod(side + 2 * MARGIN for side in size)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -12,14 +13,14 @@ from torch import Tensor
 
 from tinystyle import storage
 from tinystyle.model_file import LoadedModel, load_model
+from tinystyle.stylize.stroke_size import LUMA, check_stroke_size, reduced_size, with_edges
 
 if TYPE_CHECKING:
     from tinystyle.coreml.reference import CoreMLModel
 
-__all__ = ["Model", "open_model", "run", "size_for", "stylize_image"]
+__all__ = ["Model", "open_model", "run", "size_for", "stylize_image", "training_crop"]
 
 Model: TypeAlias = "LoadedModel | CoreMLModel"
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, section 2.5.1
 
 
 def open_model(uri: str | Path) -> Model:
@@ -40,6 +41,19 @@ def open_model(uri: str | Path) -> Model:
     if not storage.exists(uri):
         raise ValueError(f"{uri}: no such file; give a model")
     return read_model(storage.fetch(uri, "models") if storage.is_remote(uri) else storage._local(uri))
+
+
+def training_crop(model: Model) -> int | None:
+    """Side, in pixels, of the crops that the model was trained on; None if its file does not say."""
+    if isinstance(model, LoadedModel):
+        lineage: Any = model.lineage
+    else:
+        try:
+            lineage = json.loads(model.metadata.get("lineage", "{}"))
+        except ValueError:  # it was too long for the file
+            return None
+    crop = str(lineage.get("crop", ""))
+    return int(crop) if crop.isdecimal() else None
 
 
 def size_for(model: Model, size: tuple[int, int]) -> tuple[int, int]:
@@ -64,7 +78,9 @@ def run(model: Model, photo_hw3: Tensor) -> Tensor:
         return stylised_13hw[0, :, :height, :width].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
 
 
-def stylize_image(model: Model, photo: Image.Image, *, keep_colors: bool = False, strength: float = 1.0) -> Image.Image:
+def stylize_image(
+    model: Model, photo: Image.Image, *, keep_colors: bool = False, strength: float = 1.0, stroke_size: float = 1.0
+) -> Image.Image:
     """Stylise an RGB image; the result has its size.
 
     A Core ML file that does not take this size sees the photo scaled to the nearest that it takes, both sides filled
@@ -73,20 +89,25 @@ def stylize_image(model: Model, photo: Image.Image, *, keep_colors: bool = False
     Args:
         keep_colors: take the luminance from the stylised image and the colours (Cb and Cr of BT.601) from the photo.
         strength: 0 is the photo, 1 the stylised image, between them their linear blend.
+        stroke_size: strokes so many times as large as trained, from 0.25 to 16: the model sees the photo smaller by that,
+            and its picture gets the photo's edges back (see `stroke_size.with_edges`).
 
     Raises:
-        ValueError: a Core ML file's operation gave NaN or infinity.
+        ValueError: stroke_size is out of range, or a Core ML file's operation gave NaN or infinity.
     """
-    seen = _scaled(photo, size_for(model, photo.size))
+    check_stroke_size(stroke_size)
+    copy = _scaled(photo, reduced_size(photo.size, stroke_size))
+    seen = _scaled(copy, size_for(model, copy.size))
     stylised_hw3 = run(model, torch.from_numpy(np.array(seen)))
-    stylised = _scaled(Image.fromarray(stylised_hw3.contiguous().numpy()), photo.size)
+    stylised = _scaled(Image.fromarray(stylised_hw3.contiguous().numpy()), copy.size)
+    stylised = with_edges(stylised, copy, photo) if stroke_size > 1 else _scaled(stylised, photo.size)
     if not keep_colors and strength == 1:
         return stylised
     photo_hw3 = torch.from_numpy(np.array(photo)).float()
     change_hw3 = torch.from_numpy(np.array(stylised)) - photo_hw3
     if keep_colors:
         # With Cb and Cr as they are, R, G and B all differ by what Y does.
-        change_hw3 = (change_hw3 @ torch.tensor(_LUMA))[..., None].expand_as(change_hw3)
+        change_hw3 = (change_hw3 @ torch.tensor(LUMA))[..., None].expand_as(change_hw3)
     blend_hw3 = photo_hw3.add_(change_hw3, alpha=strength).round_().clamp_(0, 255)
     return Image.fromarray(blend_hw3.to(torch.uint8).numpy())
 

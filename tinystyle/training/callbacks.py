@@ -6,7 +6,8 @@ import json
 import math
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from tinystyle import storage
 from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse, color_match, loss_row
+from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.report import preview_strip
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
 
@@ -75,13 +77,15 @@ class StepReport(L.Callback):
         mine = torch.cat([pl_module.step_losses, pl_module.step_losses.new_tensor([float(self._requested)])])
         *losses, requested = trainer.strategy.reduce(mine, reduce_op="mean").tolist()
         self.stopping = requested > 0
+        values = dict(zip(LOSS_NAMES, losses, strict=True))
+        values["style_weight"] = pl_module.style_weight.value
+        pl_module.style_weight.update(step, values["content"], pl_module.sync_every)
         if not trainer.is_global_zero:
             return
         now, (then, done) = monotonic(), self._clock
         if now - then > 1 or math.isnan(self.images_per_second):
             self.images_per_second = (step - done) * pl_module.config.data.batch_size / max(now - then, 1e-9)
             self._clock = (now, step)
-        values = dict(zip(LOSS_NAMES, losses, strict=True))
         values["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         values["images_per_second"] = self.images_per_second
         with self.file.open("a") as file:
@@ -154,10 +158,11 @@ class Checkpoints(L.Callback):
     def _evaluate(self, module: StyleTransferModule) -> tuple[str | None, dict[str, float]]:
         photos = [photo.to(module.device) for photo in self.photos]
         matched = [photo.to(module.device) for photo in self.matched]
-        reason = collapse([module.network(photo) for photo in photos], photos, matched)
-        if self.steps.stopping:
-            return reason, {}  # the process that asked waits only so long
-        row = loss_row("run", module.network, photos, self.criterion, self._features)
+        with _evaluating(module.network) as network:
+            reason = collapse([network(photo) for photo in photos], photos, matched)
+            if self.steps.stopping:
+                return reason, {}  # the process that asked waits only so long
+            row = loss_row("run", network, photos, self.criterion, self._features)
         return reason, {f"held_out_{name}": value for name, value in row.as_dict().items() if isinstance(value, float)}
 
     def _save(self, trainer: L.Trainer, is_best: bool) -> None:
@@ -192,11 +197,22 @@ class Previews(L.Callback):
         due = step % self.every == 0 or step == pl_module.config.optimizer.steps
         if not (due and trainer.is_global_zero):
             return
-        outputs = [to_image(pl_module.network(photo.to(pl_module.device))) for photo in self.photos]
+        with _evaluating(pl_module.network) as network:
+            outputs = [to_image(network(photo.to(pl_module.device))) for photo in self.photos]
         path = self.folder / f"step-{step:06d}.png"
         with storage.atomic_path(path) as temporary:
             preview_strip([to_image(photo) for photo in self.photos], outputs).save(temporary, format="PNG")
         self.report(path)
+
+
+@contextmanager
+def _evaluating(network: StyleNetwork) -> Iterator[StyleNetwork]:
+    """The network as it is exported; in training it pads otherwise."""
+    network.eval()
+    try:
+        yield network
+    finally:
+        network.train()
 
 
 def _keep_up_to(file: Path, step: int) -> None:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -34,7 +34,7 @@ ROLLBACK_RATE = 0.5
 CHECKPOINTS = ("last.ckpt", "best.ckpt")
 OUTPUTS = ("model.safetensors", "metrics.jsonl")
 
-_CALMER = "try a lower --style-weight or --learning-rate"
+_CALMER = "try a lower --content-target, --style-weight or --learning-rate"
 
 
 def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress | None = None) -> RunRecord:
@@ -51,7 +51,7 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress
         ValueError, OSError: something is missing or wrong, in one sentence.
     """
     config = _resolve(config)
-    styles.load_style(config.style, config.loss.style_size)
+    styles.load_style(config.style, config.style_side)
     storage.check_writable(folder)
     before = _standing(config, folder) if resume else None
     dataset = dataset_for_training(config.photos, config.data.size, progress)
@@ -247,9 +247,18 @@ def _resolve(config: RunConfig) -> RunConfig:
         config = config.model_copy(update={"execution": execution.model_copy(update={"threads": threads})})
     if config.precision != "auto":
         return config
-    # Emulated bfloat16 is slower than float32: only where the hardware computes in it.
-    bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else torch.cpu._is_avx512_bf16_supported()
+    bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else bf16_pays(torch.cpu.get_capabilities())
     return config.model_copy(update={"precision": "bf16" if bf16 else "32"})
+
+
+def bf16_pays(cpu: Mapping[str, object]) -> bool:
+    """Whether a CPU convolves faster in bfloat16 than in float32; what torch.cpu.get_capabilities says of it.
+
+    With matrix tiles (AMX) it does, and on AMD's processors with AVX512-BF16. On Intel's with AVX512-BF16 alone a step takes
+    1.7 times as long (benchmarks/train_step.md): Winograd's algorithm is faster there, and emulation slower everywhere.
+    """
+    intel = "intel" in str(cpu.get("cpu_name", "")).lower()
+    return bool(cpu.get("amx_bf16") or (cpu.get("avx512_bf16") and not intel))
 
 
 def _perceptual_sha256(config: RunConfig) -> str:
@@ -268,10 +277,11 @@ def _check_endpoint(execution: ExecutionConfig) -> None:
 
 
 def _initial_sha256(config: RunConfig) -> str:
+    from tinystyle.model_file import read_model_bytes
     from tinystyle.training.runner import initial_network
 
     initial_network(config)
-    return hashlib.sha256(storage.read_bytes(str(config.init_from))).hexdigest()
+    return hashlib.sha256(read_model_bytes(str(config.init_from))).hexdigest()
 
 
 def _difference(before: RunRecord, now: RunRecord) -> str:

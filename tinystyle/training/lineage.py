@@ -42,7 +42,15 @@ def lineage_of(
         facts["init_from"] = init_sha256
     # Beside the key, not in it: the same image under another name is the same style.
     name = PurePosixPath(config.style.removeprefix("builtin:")).stem
-    return {**facts, "key": run_key(facts), "style_name": name, "version": __version__, "commit": _commit()}
+    crop = str(config.data.size)  # in the recipe too, but a hash does not tell
+    return {
+        **facts,
+        "key": run_key(facts),
+        "crop": crop,
+        "style_name": name,
+        "version": __version__,
+        "commit": _commit(),
+    }
 
 
 def run_key(facts: dict[str, str]) -> str:

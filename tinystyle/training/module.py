@@ -11,11 +11,12 @@ from torch import Tensor
 
 from tinystyle.config import RunConfig
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.perceptual.losses import Losses, saturation_loss, total_variation_loss
+from tinystyle.perceptual.losses import Losses, grid_loss, saturation_loss, total_variation_loss
+from tinystyle.training.style_weight import StyleWeight
 
 __all__ = ["LOSS_NAMES", "NotFiniteError", "StyleTransferModule"]
 
-LOSS_NAMES = ("content", "style", "total_variation", "saturation", "total")
+LOSS_NAMES = ("content", "style", "total_variation", "saturation", "checkerboard", "total")
 
 
 class NotFiniteError(ArithmeticError):
@@ -44,6 +45,9 @@ class StyleTransferModule(L.LightningModule):
         self.unregistered = (losses,)
         self.bf16 = bf16
         self.rate_scale = rate_scale
+        plan = config.optimizer
+        target = losses.network.content_target
+        self.style_weight = StyleWeight(config.loss, target, plan.warmup, plan.steps)
         self.step_losses = torch.zeros(len(LOSS_NAMES))
         """The last step's `LOSS_NAMES`, means over this process's photos."""
 
@@ -59,10 +63,18 @@ class StyleTransferModule(L.LightningModule):
             output, preactivation = self.network.forward_with_preactivation(photo)
         output = output.float()
         content_b, style_b = self.losses(output, photo)
+        # Losses that weigh nothing are computed all the same, but for the grid's: it wants a spectrum.
+        grid_b = grid_loss(output, photo) if weights.checkerboard_weight else torch.zeros_like(content_b)
         terms = torch.stack(
-            [content_b, style_b, total_variation_loss(output), saturation_loss(preactivation)],
+            [content_b, style_b, total_variation_loss(output), saturation_loss(preactivation), grid_b]
         ).mean(1)
-        factors = (weights.content_weight, weights.style_weight, weights.tv_weight, weights.saturation_weight)
+        factors = (
+            weights.content_weight,
+            self.style_weight.value,
+            weights.tv_weight,
+            weights.saturation_weight,
+            weights.checkerboard_weight,
+        )
         total = (terms * terms.new_tensor(factors)).sum()
         self.step_losses = torch.cat([terms, total[None]]).detach()
         return total
@@ -82,7 +94,7 @@ class StyleTransferModule(L.LightningModule):
         """Learning rate of a step (from 0), as a fraction: quadratic warm-up times cosine decay (arXiv:1608.03983, eq. 5)."""
         plan = self.config.optimizer
         # Quadratic: while rates are high, rounding errors grow to differences one can see within ten steps (ARCHITECTURE.md).
-        warmup = min(1.0, ((step + 1) / (plan.warmup_steps + 1)) ** 2)
+        warmup = min(1.0, ((step + 1) / (plan.warmup + 1)) ** 2)
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / plan.steps)))
         return self.rate_scale * warmup * (plan.final_rate + (1 - plan.final_rate) * cosine)
 
@@ -100,3 +112,7 @@ class StyleTransferModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["network_config"] = self.config.network.model_dump_json()
+        checkpoint["style_weight"] = self.style_weight.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.style_weight.load_state_dict(checkpoint["style_weight"])

@@ -23,11 +23,12 @@ def build_criterion(config: RunConfig, photos: PhotoDataModule, device: torch.de
     untouched training photos, and the painting's features."""
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     network = load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).prepare(device, dtype)
-    style = photo_tensor(styles.load_style(config.style, config.loss.style_size)).to(device)
+    style = photo_tensor(styles.load_style(config.style, config.style_side)).to(device)
     references = [photo.to(device) for photo in photos.references(REFERENCE_PHOTOS)]
-    losses = Losses(network, StyleTarget.measure(network, style, references))
+    target = StyleTarget.measure(network, style, references, config.loss.style_layer_weights, config.loss.sliced_share)
+    losses = Losses(network, target)
     paint = paint_measure(network, config.style, device)
-    return Criterion(losses, paint, config.loss.content_weight, config.loss.style_weight)
+    return Criterion(losses, paint, config.loss.content_weight, config.loss.style_weight_at_first)
 
 
 def held_out_rows(folder: Path, model_file: Path) -> list[LossRow]:
@@ -41,7 +42,7 @@ def held_out_rows(folder: Path, model_file: Path) -> list[LossRow]:
     model = load_model(model_file)
     name = f"{model.config.architecture} {model.config.alpha:g}"
     network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    style = photo_tensor(styles.load_style(config.style, config.loss.style_size))
+    style = photo_tensor(styles.load_style(config.style, config.style_side))
     return [
         loss_row(row, stylise, held_out, criterion) for row, stylise in beside_trivial(name, network, style).items()
     ]

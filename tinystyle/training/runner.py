@@ -72,7 +72,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         held_out = photos.held_out(EVALUATION_PHOTOS, EVALUATION_SIDE)
         steps = StepReport(folder, [progress.step])
         location = checkpoint_location(config, folder)
-        style_13hw = photo_tensor(styles.load_style(config.style, config.loss.style_size))
+        style_13hw = photo_tensor(styles.load_style(config.style, config.style_side))
         checkpoints = Checkpoints(
             location, execution.checkpoint_every, held_out, criterion, style_13hw, steps, [progress.held_out]
         )
@@ -107,7 +107,11 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         if primary:
             if state == "completed":
                 save_model(network, folder / MODEL_FILE, config.network, record.lineage)
-            results = {**checkpoints.results, "images_per_second": steps.images_per_second}
+            results = {
+                **checkpoints.results,
+                "style_weight": module.style_weight.value,
+                "images_per_second": steps.images_per_second,
+            }
             record.update(folder, state=state, message=message, step=trainer.global_step, results=results)
             progress.finish()
     return record
@@ -165,5 +169,5 @@ def initial_network(config: RunConfig) -> StyleNetwork:
     else:
         network = build_network(config.network)
         # Left at deviation 1, far too much contrast, it learns within 200 steps to hide the excess in black holes.
-        network.match_output(photo_tensor(styles.load_style(config.style, config.loss.style_size)))
+        network.match_output(photo_tensor(styles.load_style(config.style, config.style_side)))
     return network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -89,7 +89,7 @@ def test_compressed_files_compute_what_their_decoded_weights_say(tmp_path: Path,
         expected = network(noise(48, 32))
     error = (read.run(noise(48, 32)) - expected).abs()
     # An .mlpackage rounds every result to float16.
-    assert error.max() < CLOSE if format == "mlmodel" else error.mean() < 0.2
+    assert error.max() < CLOSE if format == "mlmodel" else error.mean() < 0.25
 
 
 @pytest.mark.parametrize("bits", [8, 6, 4])

@@ -176,12 +176,12 @@ def test_a_folded_constant_is_seen_and_stated(
     from coremltools.proto import Model_pb2
 
     spec = Model_pb2.Model.FromString(exported("mlmodel", 32).read_bytes())
-    divide, convolve = spec.neuralNetwork.layers[:2]
+    divide, extend, convolve = spec.neuralNetwork.layers[:3]
     assert divide.multiply.alpha == pytest.approx(1 / 255)
     weights = convolve.convolution.weights
     folded = np.array(weights.floatValue, np.float32) * np.float32(1 / 255)
     weights.floatValue[:] = folded.tolist()
-    convolve.input[0] = divide.input[0]
+    extend.input[0] = divide.input[0]
     del spec.neuralNetwork.layers[0]
     path = tmp_path / "folded.mlmodel"
     path.write_bytes(spec.SerializeToString())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tinystyle import styles
 from tinystyle.data.datamodule import photo_tensor
-from tinystyle.evaluation.paint import PAINTING_SIZES, QUANTILES, PaintMeasure, _at_quantiles, picture_score
+from tinystyle.evaluation.paint import PAINTING_SIZES, PaintMeasure, picture_score
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.features import PerceptualNetwork
 
@@ -52,14 +52,6 @@ def test_the_nearest_size_of_the_painting_counts() -> None:
     assert PaintMeasure.scores(both.of(near), both.of(photo)) == (0, 0)
     assert PaintMeasure.scores(one.of(near), one.of(photo))[0] > 0.1
     assert PaintMeasure.scores(both.of(photo), both.of(photo)) == (1, 1)
-
-
-@pytest.mark.parametrize("count", [1, 7, QUANTILES, 5000])
-def test_quantiles_of_any_number_of_samples(count: int) -> None:
-    quantiles = _at_quantiles(torch.linspace(0, 1, count)[:, None] if count > 1 else torch.full((1, 1), 0.5))
-    assert quantiles.shape == (QUANTILES, 1)
-    assert bool((quantiles.diff(dim=0) >= 0).all())
-    assert quantiles.mean().item() == pytest.approx(0.5, abs=1e-4)
 
 
 def test_strokes_of_another_size_are_nearer_than_another_style() -> None:

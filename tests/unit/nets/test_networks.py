@@ -27,12 +27,37 @@ def test_output_has_the_size_and_range_of_the_input(architecture: str, height: i
     assert stylized.std() > 0 or height * width == 1
 
 
+def test_in_training_it_reflects_and_sees_no_border() -> None:
+    torch.manual_seed(0)
+    network = build_network(NetworkConfig()).train()
+    photo = torch.rand(1, 3, 32, 40) * 255
+    x = photo / 255
+    assert network(photo).shape == photo.shape
+    for layer, kernel in zip(network.down, (9, 3, 3), strict=True):
+        side = kernel // 2
+        padded = torch.nn.functional.pad(x, (side,) * 4, mode="reflect")
+        convolved = torch.nn.functional.conv2d(padded, layer.conv.weight, stride=layer.conv.stride)
+        expected = layer.norm(convolved)
+        torch.testing.assert_close(layer(x), expected)
+        x = torch.relu(expected)
+    constant = torch.full((1, 3, 32, 40), 0.5)
+    assert network.down[0].conv(constant).std((2, 3)).max() < 1e-5, "a frame would show here"
+    assert network.eval().down[0].conv(constant).std((2, 3)).max() > 1e-3
+
+
 def test_padding_leaves_a_size_that_fits_alone() -> None:
     network = build_network(NetworkConfig())
     photo = torch.rand(1, 3, 34, 45) * 255
-    by_hand = torch.nn.functional.pad(photo, (0, 3, 0, 2), mode="reflect")
+    extended = torch.nn.functional.pad(photo, (16, 19, 16, 18), mode="reflect")
     with torch.inference_mode():
-        torch.testing.assert_close(network(photo), network(by_hand)[..., :34, :45])
+        x = extended / 255
+        for layer in network.down:
+            x = torch.relu(layer(x))
+        x = network.residual(x)
+        for layer in network.up:
+            x = torch.relu(layer(x))
+        expected = (torch.tanh(network.out(x)[..., 16:50, 16:61]) + 1) * 127.5
+        torch.testing.assert_close(network(photo), expected)
 
 
 @pytest.mark.parametrize(

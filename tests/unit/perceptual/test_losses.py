@@ -13,6 +13,7 @@ from tinystyle.perceptual.losses import (
     StyleTarget,
     content_loss,
     gram_matrix,
+    grid_loss,
     saturation_loss,
     total_variation_loss,
 )
@@ -54,30 +55,59 @@ def test_gram_of_bfloat16_features_is_summed_in_float32() -> None:
     assert gram_matrix(features).item() == 1.0  # a bfloat16 sum of ones stops at 256
 
 
-def test_an_untouched_photo_has_style_loss_one_and_content_loss_zero(network: PerceptualNetwork) -> None:
+SHARES = pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+
+
+@SHARES
+@pytest.mark.parametrize("layer_weights", [None, (3, 3, 1, 0.5), (0, 0, 2, 0)])
+def test_an_untouched_photo_has_style_loss_one_and_content_loss_zero(
+    network: PerceptualNetwork, share: float, layer_weights: tuple[float, ...] | None
+) -> None:
     photos = [photo(seed) for seed in range(8)]
-    losses = Losses(network, StyleTarget.measure(network, photo(99), photos))
+    losses = Losses(network, StyleTarget.measure(network, photo(99), photos, layer_weights, share))
     with torch.no_grad():
         content, style = zip(*(losses(p, p) for p in photos), strict=True)
     assert torch.stack(content).abs().max() == 0
     assert torch.stack(style).mean().item() == pytest.approx(1.0, rel=1e-4)
 
 
-def test_the_style_itself_has_style_loss_zero(network: PerceptualNetwork) -> None:
-    losses = Losses(network, StyleTarget.measure(network, photo(99), [photo(1)]))
+@SHARES
+def test_the_style_itself_has_style_loss_zero(network: PerceptualNetwork, share: float) -> None:
+    losses = Losses(network, StyleTarget.measure(network, photo(99), [photo(1)], sliced_share=share))
     with torch.no_grad():
         content, style = losses(photo(99), photo(1))
     assert style.item() == pytest.approx(0.0, abs=1e-6)
     assert content.item() > 0.1
 
 
-def test_losses_are_per_photo(network: PerceptualNetwork) -> None:
-    losses = Losses(network, StyleTarget.measure(network, photo(99), [photo(1)]))
+@SHARES
+def test_losses_are_per_photo(network: PerceptualNetwork, share: float) -> None:
+    losses = Losses(network, StyleTarget.measure(network, photo(99), [photo(1)], sliced_share=share))
     outputs, photos = torch.cat([photo(2), photo(3)]), torch.cat([photo(4), photo(5)])
     together = losses(outputs, photos)
     apart = [losses(outputs[i : i + 1], photos[i : i + 1]) for i in range(2)]
     for which in range(2):
         torch.testing.assert_close(together[which], torch.cat([pair[which] for pair in apart]), rtol=1e-4, atol=1e-6)
+
+
+def test_a_layer_that_weighs_nothing_is_not_computed(network: PerceptualNetwork) -> None:
+    losses = Losses(network, StyleTarget.measure(network, photo(99), [photo(1)], (1, 1, 1, 0)))
+    assert losses.layers == set(network.style_layers[:3]) | {network.content_layer}
+    assert losses.layers < Losses(network, StyleTarget.measure(network, photo(99), [photo(1)])).layers
+
+
+def test_the_grid_loss_is_zero_of_a_photo_and_falls_with_the_grid() -> None:
+    plain = photo(1)
+    assert grid_loss(plain, plain).item() == 0
+    grid = torch.zeros_like(plain)
+    grid[..., ::2, ::2] = 1
+    faint, strong = (grid_loss(plain + amplitude * grid, plain).item() for amplitude in (10, 40))
+    assert 0 < faint < strong
+    output = (plain + 40 * grid).requires_grad_()
+    grid_loss(output, plain).sum().backward()
+    assert output.grad is not None
+    with torch.no_grad():
+        assert grid_loss(output - 1e3 * output.grad, plain).item() < strong
 
 
 def test_content_loss_is_relative_to_the_photo() -> None:

@@ -17,7 +17,7 @@ from tests.conftest import micro_config
 from tinystyle import styles
 from tinystyle.config import RunConfig
 from tinystyle.model_file import load_model, save_model
-from tinystyle.training.launch import launch, prepare
+from tinystyle.training.launch import bf16_pays, launch, prepare
 from tinystyle.training.record import RUN_FILE, RunRecord
 from tinystyle.training.runner import fit
 
@@ -194,3 +194,17 @@ def test_a_mistake_that_training_finds_is_in_the_record(unfinished: Path) -> Non
         record = thread.submit(launch, record, unfinished, say=pytest.fail).result()
     assert record.state == "failed"
     assert record.message.startswith(f"{unfinished}/last.ckpt is damaged")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "pays"),
+    [
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, True),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, False),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": True}, True),
+        ({"cpu_name": "AMD EPYC", "avx2": True}, False),
+        ({}, False),
+    ],
+)
+def test_bf16_is_chosen_where_it_is_faster(cpu: dict[str, object], pays: bool) -> None:
+    assert bf16_pays(cpu) is pays

@@ -1,0 +1,41 @@
+"""`tinystyle styles`: what there is to begin with, right after installation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tinystyle import pretrained
+from tinystyle.commands.terminal import screen
+
+__all__ = ["styles"]
+
+_FIGURES = ("content", "paint3", "paint4")
+
+
+def styles(as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all of each record.")] = False) -> None:
+    """List the trained styles that ship with the package, and the built-in images to train on.
+
+    `tinystyle stylize pretrained:NAME cat.jpg` needs nothing else; `export` and `--init-from` take them too.
+    """
+    from tinystyle.builtin_styles import BUILTIN_STYLES
+
+    records = {f"{pretrained.PREFIX}{name}": pretrained.record_of(name) for name in pretrained.names()}
+    images = [f"builtin:{name}" for name in sorted(BUILTIN_STYLES)]
+    if as_json:
+        screen.print_json(data={"pretrained": records, "images": images})
+        return
+    table = Table(title="Trained styles")
+    table.add_column("", no_wrap=True)
+    table.add_column("painting")
+    table.add_column("network", no_wrap=True)
+    for figure in _FIGURES:
+        table.add_column(figure, justify="right")
+    for uri, record in records.items():
+        table.add_row(
+            uri, record.get("painting"), record.get("network"), *(record.get(figure, "") for figure in _FIGURES)
+        )
+    screen.print(table if records else "No trained style ships with this version.")
+    screen.print(f"Images to train on: {', '.join(images)}", soft_wrap=True)

@@ -1,0 +1,64 @@
+"""The weight of the style loss: a number, or one that a controller finds while the network trains.
+
+No number serves every painting: what leaves a photo recognizable under one style drowns it under another. What people like has
+about the same content loss whatever the style (benchmarks/losses.md), so `auto` holds that.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinystyle.config import LossConfig
+
+__all__ = ["StyleWeight"]
+
+MEMORY = 0.95
+"""Of the running mean of the content loss, per step: one batch says little."""
+GAIN = 0.02
+"""Change of the weight's logarithm per step and unit of content loss too much or too little."""
+RANGE = (1.0, 100.0)
+FIXED_FROM = 0.75
+"""Of all steps: from here the weight stays, so that what is minimized no longer moves while the learning rate falls."""
+
+
+class StyleWeight:
+    """Integral control of the content loss by the style weight, on the logarithm; nothing where the weight is a number.
+
+    A function of the losses it is told, so the same on every process that is told the same.
+
+    Args:
+        config: its `style_weight` and, for `auto`, its `content_target`.
+        network_target: the content loss to hold where the configuration names none.
+        warmup: steps during which the learning rate still rises and the weight stays.
+        steps: of the run.
+    """
+
+    def __init__(self, config: LossConfig, network_target: float, warmup: int, steps: int) -> None:
+        self.automatic = config.style_weight == "auto"
+        self.value = config.style_weight_at_first
+        self.target = network_target if config.content_target is None else config.content_target
+        self._active = range(warmup, math.ceil(FIXED_FROM * steps))
+        self._mean: float | None = None
+
+    def update(self, step: int, content: float, steps: int = 1) -> None:
+        """Take in the content loss of a step, the mean over the batch and all processes.
+
+        Args:
+            step: steps done.
+            content: at that step.
+            steps: since the last call.
+        """
+        if not self.automatic or not math.isfinite(content):
+            return
+        memory = MEMORY**steps
+        self._mean = content if self._mean is None else memory * self._mean + (1 - memory) * content
+        if step in self._active:
+            change = GAIN * steps * max(-1.0, min(1.0, self.target - self._mean))
+            self.value = min(max(self.value * math.exp(change), RANGE[0]), RANGE[1])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.value, "mean": self._mean}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.value, self._mean = state["value"], state["mean"]
