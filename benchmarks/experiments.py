@@ -45,20 +45,21 @@ SHOWN = 6
 Run = dict[str, Any]
 """style, architecture, and what differs from the defaults: `loss`, `data`, `optimizer`."""
 
-BEFORE = {"style_weight": 2.0, "style_size": 512, "style_layer_weights": (1, 1, 1, 1), "checkerboard_weight": 0.0}
-SIMPLE = {"style_weight": 10.0, "style_size": 256, "style_layer_weights": (1, 1, 1, 1), "checkerboard_weight": 0.0}
+GRAM_ALONE = {"style_layer_weights": (1, 1, 1, 1), "sliced_share": 0.0, "checkerboard_weight": 0.0}
+BEFORE = {"style_weight": 2.0, "style_size": 512, **GRAM_ALONE}
+SIMPLE = {"style_weight": 10.0, "style_size": 256, **GRAM_ALONE}
+OLD_RATE = {"learning_rate": 2e-3}
 
 
 def pictures() -> Iterator[tuple[str, Run]]:
     """The defaults on five paintings and two networks, beside the old defaults and beside a mere change of two numbers."""
+    choices = (("defaults", {}, {}), ("simple change", SIMPLE, OLD_RATE), ("before", BEFORE, OLD_RATE))
     for architecture in NETWORKS:
-        for settings, loss in (("defaults", {}), ("simple change", SIMPLE), ("before", BEFORE)):
+        for settings, loss, rate in choices:
             for painting in PAINTINGS:
-                run = {"style": painting, "architecture": architecture, "loss": loss, "settings": settings}
-                yield (
-                    f"{architecture} {painting} {settings}",
-                    {**run, "data": {"size": 128}, "optimizer": {"steps": 800}},
-                )
+                run = {"style": painting, "architecture": architecture, "settings": settings, "loss": loss}
+                optimizer = {"steps": 800, **rate}
+                yield f"{architecture} {painting} {settings}", {**run, "data": {"size": 128}, "optimizer": optimizer}
 
 
 GRIDS = {"pictures": pictures}

@@ -176,7 +176,7 @@ def sync_dataset(training: Training) -> Path:
     """Bring the dataset into this machine's cache, which all runs share."""
     from tinystyle.data.ingest import dataset_for_training
 
-    folder = dataset_for_training(training.photos, training.size)
+    folder = dataset_for_training(training.photos, training.size, ingest_size=training.config().data.photo_side)
     get_run_logger().info("%s is at %s", training.photos, folder)
     return folder
 

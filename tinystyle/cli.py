@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tinystyle import __version__
-from tinystyle.commands import coreml, models, publishing, registry, styles, training
+from tinystyle.commands import coreml, frontier, models, publishing, registry, styles, training
 from tinystyle.commands.terminal import screen
 from tinystyle.user_errors import one_sentence, refuse_empty
 
@@ -49,6 +49,7 @@ for command in (
     coreml.swift,
     models.networks,
     styles.styles,
+    frontier.frontier,
     registry.promote,
     publishing.publish,
     publishing.rollback,

@@ -80,16 +80,16 @@ class LossConfig(_Config):
     style_weight: NumberOrAuto = "auto"
     """A number, or auto: the one with which the content loss comes to `content_target`."""
     content_target: float | None = Field(default=None, gt=0)
-    """Content loss that auto holds; None means the perceptual network's own. Higher: more style, less photo."""
+    """Content loss that auto holds; None means what the style's contrast suggests. Higher: more style, less photo."""
     style_layer_weights: LayerWeights | None = None
     """Weights of the style layers, finest first; None means the perceptual network's own."""
-    sliced_share: float = Field(default=0.0, ge=0, le=1)
+    sliced_share: float = Field(default=0.25, ge=0, le=1)
     """Share of sliced Wasserstein distances in the style loss; the rest is distances of Gram matrices."""
     tv_weight: float = Field(default=0.0, ge=0)
     """Weight of total variation: mean squared difference of neighbouring pixels, in units of the range 0..1."""
     saturation_weight: float = Field(default=10.0, ge=0)
     """Weight of the penalty on pre-activations that the output tanh has saturated."""
-    checkerboard_weight: float = Field(default=0.2, ge=0)
+    checkerboard_weight: float = Field(default=0.05, ge=0)
     """Weight of the penalty on a grid of period 2 or 4 pixels, which upsampling leaves."""
 
     @model_validator(mode="after")
@@ -117,15 +117,23 @@ class DataConfig(_Config):
 
     size: int = Field(default=256, ge=32, le=2048)
     """Side, in pixels, of the square training crops."""
+    zoom: float = Field(default=1.5, ge=1, le=8)
+    """Crops show parts of a photo from `size / zoom` pixels a side, enlarged, to all of its short side: a network that has seen
+    things large, and smooth, paints strokes on large photos too."""
     batch_size: int = Field(default=4, ge=1, le=1024)
     """Photographs per step, over all processes together."""
+
+    @property
+    def photo_side(self) -> int:
+        """Short side, in pixels, of photographs that are ingested for this: twice the crops', so that these vary in scale."""
+        return 2 * self.size
 
 
 class OptimizerConfig(_Config):
     """Adam with a quadratic warm-up and a cosine decay."""
 
     steps: int = Field(default=4000, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    learning_rate: float = Field(default=6e-3, gt=0, le=1)
     """The highest rate, reached after the warm-up."""
     warmup_steps: int = Field(default=100, ge=0)
     """Steps until the rate is at its highest; at most a quarter of all."""

@@ -153,7 +153,7 @@ def _collapse(model: Path, training: Training) -> str | None:
     from tinystyle.training.runner import EVALUATION_PHOTOS
 
     config = training.config()
-    shards = ShardDataset(dataset_for_training(training.photos, config.data.size))
+    shards = ShardDataset(dataset_for_training(training.photos, config.data.size, ingest_size=config.data.photo_side))
     recolor = color_match(photo_tensor(styles.load_style(training.style, config.style_side)))
     photos = [photo_tensor(shards.read(index)) for index in evenly_spaced(shards.held_out, EVALUATION_PHOTOS)]
     network = load_model(model).network

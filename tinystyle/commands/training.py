@@ -52,6 +52,10 @@ def train(
     steps: Annotated[int, typer.Option(help="Training steps.")] = _OPTIMIZER.steps,
     batch_size: Annotated[int, typer.Option(help="Photos per step, over all devices.")] = _DATA.batch_size,
     size: Annotated[int, typer.Option(help="Side of the training crops in pixels.")] = _DATA.size,
+    zoom: Annotated[
+        float,
+        typer.Option(help="Crops show parts of a photo enlarged up to so many times, for strokes on large photos."),
+    ] = _DATA.zoom,
     seed: Annotated[int, typer.Option(help="Of initial weights, data order and augmentation.")] = 0,
     perceptual: Annotated[str, typer.Option(help="vgg16 or efficientnet-lite0.")] = _LOSS.perceptual,
     perceptual_weights: Annotated[
@@ -67,11 +71,14 @@ def train(
     ] = "auto",
     content_target: Annotated[
         float | None,
-        typer.Option(help="Content loss that auto holds: higher gives more style. [default: the loss network's]"),
+        typer.Option(help="Content loss that auto holds: higher gives more style. [default: by the style's contrast]"),
     ] = None,
     style_layer_weights: Annotated[
         str | None, typer.Option(help="Of its style layers, finest first, such as 3,3,1,0.5. [default: its own]")
     ] = None,
+    sliced_share: Annotated[
+        float, typer.Option(help="Of sliced Wasserstein distances in the style loss; the rest is Gram matrices.")
+    ] = _LOSS.sliced_share,
     tv_weight: Annotated[float, typer.Option(help="Of total variation: smoother.")] = _LOSS.tv_weight,
     saturation_weight: Annotated[float, typer.Option(help="Against black holes.")] = _LOSS.saturation_weight,
     checkerboard_weight: Annotated[float, typer.Option(help="Against a fine grid.")] = _LOSS.checkerboard_weight,
@@ -114,11 +121,12 @@ def train(
             style_weight=style_weight,  # type: ignore[arg-type] # its validator reads text
             content_target=content_target,
             style_layer_weights=style_layer_weights,  # type: ignore[arg-type] # its validator reads text
+            sliced_share=sliced_share,
             tv_weight=tv_weight,
             saturation_weight=saturation_weight,
             checkerboard_weight=checkerboard_weight,
         ),
-        data=DataConfig(size=size, batch_size=batch_size),
+        data=DataConfig(size=size, zoom=zoom, batch_size=batch_size),
         optimizer=OptimizerConfig(steps=steps, learning_rate=learning_rate),
         execution=ExecutionConfig(
             devices=devices,

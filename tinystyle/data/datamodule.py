@@ -24,8 +24,17 @@ __all__ = ["CropDataset", "GlobalBatches", "PhotoDataModule", "evenly_spaced", "
 ORDER, AUGMENTATION = 0, 1
 
 
-def photo_tensor(pixels_hw3: np.ndarray) -> Tensor:
-    """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..255, channels-last."""
+def photo_tensor(pixels_hw3: np.ndarray, side: int | None = None) -> Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..255, channels-last.
+
+    Args:
+        side: a larger photo is scaled down to this short side, in pixels.
+    """
+    height, width = pixels_hw3.shape[:2]
+    if side and min(height, width) > side:
+        scale = side / min(height, width)
+        size = (round(width * scale), round(height * scale))
+        pixels_hw3 = np.asarray(Image.fromarray(pixels_hw3).resize(size, Image.Resampling.BICUBIC))
     return (
         torch.from_numpy(np.array(pixels_hw3))
         .permute(2, 0, 1)[None]
@@ -42,14 +51,15 @@ def evenly_spaced(indices: list[int], count: int) -> list[int]:
 class CropDataset(Dataset[Tensor]):
     """Square training crops (3, size, size) uint8 by global sample index, without end.
 
-    Sample i is photo `permutation(seed, i // n)[i % n]` of the n training photos: a random square at least `size` wide, resized
-    to `size`, mirrored in half of the cases.
+    Sample i is photo `permutation(seed, i // n)[i % n]` of the n training photos: a random square, its side log-uniform from
+    `size / zoom` to the photo's short side, resized to `size`, mirrored in half of the cases.
     """
 
-    def __init__(self, shards: ShardDataset, size: int, seed: int) -> None:
+    def __init__(self, shards: ShardDataset, size: int, seed: int, zoom: float = 1.0) -> None:
         self.shards = shards
         self.size = size
         self.seed = seed
+        self.least = max(1, round(size / zoom))
         # A small folder may have no photo but held-out ones; training on these beats refusing.
         self.indices = shards.training or shards.held_out
         self._order: tuple[int, np.ndarray] | None = None
@@ -59,12 +69,12 @@ class CropDataset(Dataset[Tensor]):
         random = np.random.default_rng((self.seed, AUGMENTATION, sample))
         height, width = photo.shape[:2]
         short = min(height, width)
-        side = int(random.integers(min(self.size, short), short, endpoint=True))
+        side = min(short, round(float(np.exp(random.uniform(np.log(min(self.least, short)), np.log(short))))))
         left, top = (int(random.integers(0, length - side, endpoint=True)) for length in (width, height))
         box = (left, top, left + side, top + side)
-        crop = Image.fromarray(photo).resize(
-            (self.size, self.size), Image.Resampling.BILINEAR, box=box, reducing_gap=None
-        )
+        # Bilinear would enlarge to a grid of creases.
+        kind = Image.Resampling.BICUBIC if side < self.size else Image.Resampling.BILINEAR
+        crop = Image.fromarray(photo).resize((self.size, self.size), kind, box=box, reducing_gap=None)
         pixels = np.asarray(crop)
         if random.random() < 0.5:
             pixels = pixels[:, ::-1]
@@ -102,13 +112,16 @@ class PhotoDataModule(L.LightningDataModule):
         size: side of the crops; the dataset's photos are at least that.
         batch_size: over all processes.
         seed: of order and augmentation.
+        zoom: see `CropDataset`.
         workers: decoding processes; 0 decodes in the training process.
     """
 
-    def __init__(self, path: Path, size: int, batch_size: int, seed: int, workers: int = 0) -> None:
+    def __init__(
+        self, path: Path, size: int, batch_size: int, seed: int, *, zoom: float = 1.0, workers: int = 0
+    ) -> None:
         super().__init__()
         self.shards = ShardDataset(path)
-        self.crops = CropDataset(self.shards, size, seed)
+        self.crops = CropDataset(self.shards, size, seed, zoom)
         self.batch_size = batch_size
         self.workers = workers
 
@@ -138,17 +151,7 @@ class PhotoDataModule(L.LightningDataModule):
         return self._read(self.crops.indices, count)
 
     def _read(self, indices: list[int], count: int, side: int | None = None) -> list[Tensor]:
-        photos = (self.shards.read(index) for index in evenly_spaced(indices, count))
-        return [photo_tensor(_scaled_down(photo, side) if side else photo) for photo in photos]
-
-
-def _scaled_down(photo_hw3: np.ndarray, side: int) -> np.ndarray:
-    height, width = photo_hw3.shape[:2]
-    if min(height, width) <= side:
-        return photo_hw3
-    scale = side / min(height, width)
-    size = (round(width * scale), round(height * scale))
-    return np.asarray(Image.fromarray(photo_hw3).resize(size, Image.Resampling.BICUBIC))
+        return [photo_tensor(self.shards.read(index), side) for index in evenly_spaced(indices, count)]
 
 
 def _in_decoding_process(_: int) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "dataset_for_training",
     "groups_to_do",
     "ingest",
+    "is_dataset",
     "open_for_ingest",
     "refuse_nothing_usable",
     "write_groups",
@@ -82,7 +83,14 @@ def ingest(
         return _ingest(opened, destination, size, held_out, workers, progress, photos_per_shard)
 
 
-def dataset_for_training(photos: str, size: int, progress: Progress | None = None) -> Path:
+def is_dataset(photos: str) -> bool:
+    """Whether `photos` is a shard dataset already, and not photographs that are yet to be ingested."""
+    return not photos.startswith(("http://", "https://")) and storage.exists(storage.join(photos, MANIFEST))
+
+
+def dataset_for_training(
+    photos: str, size: int, progress: Progress | None = None, *, ingest_size: int | None = None
+) -> Path:
     """The local path of a shard dataset whose photos have a short side of at least `size` pixels.
 
     Args:
@@ -90,19 +98,20 @@ def dataset_for_training(photos: str, size: int, progress: Progress | None = Non
             takes, which is ingested into the cache once for each state of its listing.
         size: in pixels.
         progress: called after each photo that is ingested.
+        ingest_size: short side in pixels to which photos that are yet to be ingested are brought; by default `size`.
 
     Raises:
         ValueError: there is nothing usable, or the dataset's photos are smaller.
         OSError: it cannot be read, or the cache not be written.
     """
-    if not photos.startswith(("http://", "https://")) and storage.exists(storage.join(photos, MANIFEST)):
+    if is_dataset(photos):
         manifest = Manifest.read(photos)
         if manifest.size < size:
             raise ValueError(
                 f"{photos} holds photos of size {manifest.size}, {size} is asked for; ingest with `--size {size}`"
             )
         return cache.sync(photos)
-    source = open_source(photos)
+    source, size = open_source(photos), ingest_size or size
     key = hashlib.sha256(f"{source.uri}\0{size}\0{source.fingerprint()}".encode()).hexdigest()
     folder = storage.cache_dir("ingested") / f"{source.uri.rsplit('/', 1)[-1]}-{key[:16]}"
     cache.hold(folder)

@@ -18,11 +18,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from tinystyle import styles
-from tinystyle.config import LossConfig
+from tinystyle.config import DataConfig, LossConfig
 from tinystyle.coreml import IOS, VARIANTS
 from tinystyle.coreml.convert import export_model
 from tinystyle.data.datamodule import PhotoDataModule, evenly_spaced, photo_tensor
-from tinystyle.data.ingest import Progress, dataset_for_training
+from tinystyle.data.ingest import Progress, dataset_for_training, is_dataset
 from tinystyle.data.shards import ShardDataset
 from tinystyle.evaluation.criterion import Criterion, paint_measure
 from tinystyle.evaluation.paint import PaintMeasure
@@ -160,11 +160,12 @@ def evaluate_model(
 
     Args:
         model_file: path or URI.
-        photos: a shard dataset, or anything that `ingest` takes, as for training. The held-out photos are evaluated at
-            their stored size; the style loss's denominator is averaged over 64 training photos, as in training.
+        photos: a shard dataset, or anything that `ingest` takes, as for training. The held-out photos are evaluated,
+            those of a dataset at their stored size; the style loss's denominator is averaged over 64 training photos, as in
+            training.
         style: path or URI of the style image, or `builtin:NAME`.
         loss: loss network, style size and the weights of content and style; the rest is training's.
-        size: short side in pixels of photos that are yet to be ingested; the least of those of a dataset.
+        size: short side in pixels at which photos that are yet to be ingested are evaluated; the least of those of a dataset.
         all_photos: evaluate every photo, and average the denominator over the same, so that `identity` has style loss 1.
         max_photos: evaluate at most so many, evenly spaced; None means all.
         exports: convert to every Core ML format and number of bits, for their bytes.
@@ -182,7 +183,9 @@ def evaluate_model(
     style_13hw = photo_tensor(styles.load_style(style, loss.style_side(size)))
     perceptual = load_perceptual_network(loss.perceptual, loss.perceptual_weights)
     perceptual.prepare(torch.device("cpu"), torch.float32)
-    dataset = dataset_for_training(photos, size, progress)
+    # Photographs are ingested as training does it: else others would be held out.
+    dataset = dataset_for_training(photos, size, progress, ingest_size=DataConfig(size=size).photo_side)
+    side = None if is_dataset(photos) else size
     shards = ShardDataset(dataset)
     if not (shards.held_out or all_photos):
         raise ValueError(
@@ -192,7 +195,7 @@ def evaluate_model(
     chosen = list(range(len(shards))) if all_photos else shards.held_out
     chosen = evenly_spaced(chosen, max_photos or len(chosen))
     references = (
-        [photo_tensor(shards.read(index)) for index in chosen]
+        [photo_tensor(shards.read(index), side) for index in chosen]
         if all_photos
         else PhotoDataModule(dataset, size, batch_size=1, seed=0).references(REFERENCE_PHOTOS)
     )
@@ -204,7 +207,7 @@ def evaluate_model(
     network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = f"{model.config.architecture} {model.config.alpha:g}"
     candidates = beside_trivial(name, network, style_13hw)
-    rows = quality_rows(candidates, _read(shards, chosen, progress), criterion, second)
+    rows = quality_rows(candidates, _read(shards, chosen, side, progress), criterion, second)
     cost = network_cost(network, WIDTH, HEIGHT)
     return ModelReport(
         model=model_file,
@@ -212,7 +215,7 @@ def evaluate_model(
         style=style,
         name=name,
         count=len(chosen),
-        short_side=shards.manifest.size,
+        short_side=side or shards.manifest.size,
         held_out=not all_photos,
         perceptual=loss.perceptual,
         second=second.network.name if second else None,
@@ -240,12 +243,14 @@ def _second_measure(style: str, perceptual: str) -> PaintMeasure | None:
     return paint_measure(network, style, torch.device("cpu"))
 
 
-def _read(shards: ShardDataset, indices: Sequence[int], progress: Progress | None) -> Iterator[Tensor]:
+def _read(
+    shards: ShardDataset, indices: Sequence[int], side: int | None, progress: Progress | None
+) -> Iterator[Tensor]:
     """Photos one by one: those held out of a large dataset do not fit into memory together."""
     for done, index in enumerate(indices):
         if progress:
             progress(done, len(indices), 0)
-        yield photo_tensor(shards.read(index))
+        yield photo_tensor(shards.read(index), side)
     if progress:
         progress(len(indices), len(indices), 0)
 

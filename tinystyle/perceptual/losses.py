@@ -28,7 +28,7 @@ __all__ = [
     "total_variation_loss",
 ]
 
-DIRECTIONS = 32
+DIRECTIONS = 64
 DIRECTION_SEED = 1
 """Not that of `evaluation.paint`, so that what is minimized is not what is measured."""
 SATURATION_LIMIT = 2.0
@@ -75,6 +75,10 @@ class StyleTarget:
         clouds: layer -> (N, DIRECTIONS), the style's features along fixed directions, ascending.
         cloud_weights: layer -> what its sliced distance counts for, over that of an untouched photo.
         directions: layer -> (C, DIRECTIONS).
+        content_target: the content loss of a picture in this style that people like, s (1 + r) and at most a limit, where r is
+            the mean square of the style's content features over that of the photos'. A picture of the painting's contrast and
+            with nothing of the photo has a content loss of about 1 + r, so s is the share of the photo that is given up; s and
+            the limit are the network's (benchmarks/losses.md).
     """
 
     grams: dict[str, Tensor]
@@ -82,6 +86,7 @@ class StyleTarget:
     clouds: dict[str, Tensor]
     cloud_weights: dict[str, float]
     directions: dict[str, Tensor]
+    content_target: float
 
     @classmethod
     @torch.no_grad()
@@ -104,7 +109,7 @@ class StyleTarget:
         """
         of_grams = dict(zip(network.style_layers, layer_weights or network.style_layer_weights, strict=True))
         of_clouds = dict.fromkeys(network.paint_layers, 1.0) if sliced_share else {}
-        layers = {*of_grams, *of_clouds}
+        layers = {*of_grams, *of_clouds, network.content_layer}
         style = network(style_13hw, layers)
         along = {
             name: directions(style[name].shape[1], DIRECTIONS, DIRECTION_SEED).to(style_13hw.device)
@@ -116,10 +121,13 @@ class StyleTarget:
             {name: sorted_projections(style[name], along[name])[0] for name in of_clouds},
             dict.fromkeys(of_clouds, 1.0),
             along,
+            network.content_limit,
         )
+        photo_energy = 0.0
         gram_scales, cloud_scales = dict.fromkeys(of_grams, 0.0), dict.fromkeys(of_clouds, 0.0)
         for photo in photos:
             features = network(photo, layers)
+            photo_energy += _energy(features[network.content_layer]) / len(photos)
             for scales, distance in ((gram_scales, unscaled.gram_distance), (cloud_scales, unscaled.sliced_distance)):
                 for name in scales:
                     scales[name] += distance(name, features[name]).item() / len(photos)
@@ -131,6 +139,10 @@ class StyleTarget:
             unscaled,
             gram_weights=_shares(of_grams, gram_scales, 1 - sliced_share),
             cloud_weights=_shares(of_clouds, cloud_scales, sliced_share),
+            content_target=min(
+                network.content_limit,
+                network.content_share * (1 + _energy(style[network.content_layer]) / max(photo_energy, 1e-12)),
+            ),
         )
 
     def gram_distance(self, layer: str, features_bchw: Tensor) -> Tensor:
@@ -141,6 +153,10 @@ class StyleTarget:
         """Per picture (batch,): squared sliced 2-Wasserstein distance (Heitz et al., arXiv:2006.07229, eq. 3)."""
         sorted_bnd = sorted_projections(features_bchw, self.directions[layer])
         return (sorted_bnd - at_quantiles(self.clouds[layer][None], sorted_bnd.shape[1])).square().mean((1, 2))
+
+
+def _energy(features_bchw: Tensor) -> float:
+    return features_bchw.float().square().mean().item()
 
 
 def _shares(weights: Mapping[str, float], scales: Mapping[str, float], share: float) -> dict[str, float]:

@@ -54,7 +54,7 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress
     styles.load_style(config.style, config.style_side)
     storage.check_writable(folder)
     before = _standing(config, folder) if resume else None
-    dataset = dataset_for_training(config.photos, config.data.size, progress)
+    dataset = dataset_for_training(config.photos, config.data.size, progress, ingest_size=config.data.photo_side)
     lineage = lineage_of(
         config,
         ShardDataset(dataset).manifest.sha256(),

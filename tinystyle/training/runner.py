@@ -61,6 +61,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         config.data.size,
         config.data.batch_size,
         config.seed,
+        zoom=config.data.zoom,
         workers=_decoding_processes(device, execution.devices),
     )
     criterion = build_criterion(config, photos, device)

@@ -1,7 +1,7 @@
 """The weight of the style loss: a number, or one that a controller finds while the network trains.
 
-No number serves every painting: what leaves a photo recognizable under one style drowns it under another. What people like has
-about the same content loss whatever the style (benchmarks/losses.md), so `auto` holds that.
+No number serves every painting: what leaves a photo recognizable under one style drowns it under another. How much of the photo a
+picture that people like has given up is about the same in every style (benchmarks/losses.md), so `auto` holds that.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class StyleWeight:
 
     Args:
         config: its `style_weight` and, for `auto`, its `content_target`.
-        network_target: the content loss to hold where the configuration names none.
+        target: the content loss to hold where the configuration names none, that of the style.
         warmup: steps during which the learning rate still rises and the weight stays.
         steps: of the run.
     """
 
-    def __init__(self, config: LossConfig, network_target: float, warmup: int, steps: int) -> None:
+    def __init__(self, config: LossConfig, target: float, warmup: int, steps: int) -> None:
         self.automatic = config.style_weight == "auto"
         self.value = config.style_weight_at_first
-        self.target = network_target if config.content_target is None else config.content_target
+        self.target = target if config.content_target is None else config.content_target
         self._active = range(warmup, math.ceil(FIXED_FROM * steps))
         self._mean: float | None = None
 

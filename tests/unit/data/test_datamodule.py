@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinystyle.data.datamodule import CropDataset, GlobalBatches, evenly_spaced
+from tinystyle.data.datamodule import CropDataset, GlobalBatches, evenly_spaced, photo_tensor
 from tinystyle.data.shards import ShardDataset
 
 
@@ -40,6 +40,24 @@ def test_crops_are_squares_of_the_size_and_vary(crops: CropDataset) -> None:
     assert first.shape == again.shape == (3, 48, 48)
     assert first.dtype == torch.uint8
     assert not torch.equal(first, again)
+
+
+def test_crops_show_parts_of_all_sizes_from_enlarged_to_the_whole(dataset: Path) -> None:
+    shards = ShardDataset(dataset)
+    zoomed, plain = (CropDataset(shards, size=48, seed=3, zoom=zoom) for zoom in (3.0, 1.0))
+    assert (zoomed.least, plain.least) == (16, 48)
+    assert all(zoomed[i].shape == (3, 48, 48) for i in range(22))
+
+    def detail(crops: CropDataset) -> float:
+        return float(np.mean([crops[i].float().diff(dim=2).abs().mean() for i in range(22)]))
+
+    assert detail(zoomed) < 0.8 * detail(plain), "what is enlarged is smooth"
+
+
+def test_a_photo_tensor_may_be_scaled_down_but_never_up() -> None:
+    photo = np.zeros((40, 60, 3), np.uint8)
+    assert photo_tensor(photo, 20).shape == (1, 3, 20, 30)
+    assert photo_tensor(photo, 50).shape == photo_tensor(photo).shape == (1, 3, 40, 60)
 
 
 def test_the_ranks_shares_make_up_the_global_batch_from_any_step() -> None:

@@ -90,6 +90,16 @@ def test_losses_are_per_photo(network: PerceptualNetwork, share: float) -> None:
         torch.testing.assert_close(together[which], torch.cat([pair[which] for pair in apart]), rtol=1e-4, atol=1e-6)
 
 
+def test_a_paler_style_gives_up_less_of_the_photo(network: PerceptualNetwork) -> None:
+    photos = [photo(seed) for seed in range(4)]
+    gray = torch.full_like(photo(99), 128)
+    strong, pale = (
+        StyleTarget.measure(network, gray + contrast * (photo(99) - gray), photos).content_target
+        for contrast in (0.5, 0.05)
+    )
+    assert network.content_share < pale < strong <= network.content_limit
+
+
 def test_a_layer_that_weighs_nothing_is_not_computed(network: PerceptualNetwork) -> None:
     losses = Losses(network, StyleTarget.measure(network, photo(99), [photo(1)], (1, 1, 1, 0)))
     assert losses.layers == set(network.style_layers[:3]) | {network.content_layer}

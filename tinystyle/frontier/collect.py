@@ -1,0 +1,82 @@
+"""Finds finished runs in folders, in place of training them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinystyle import styles
+from tinystyle.training.record import RUN_FILE, RunRecord
+from tinystyle.training.runner import MODEL_FILE
+
+__all__ = ["Collected", "collect"]
+
+ENDED = ("completed", "collapsed")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A run that has ended, and where its style image is now."""
+
+    folder: Path
+    record: RunRecord
+    image: str
+
+
+def collect(folders: Sequence[Path], images: Sequence[str], say: Callable[[str], None]) -> list[Collected]:
+    """List the ended runs in `folders`, each a run's folder or a folder of such, ordered by style, architecture and alpha.
+
+    Args:
+        folders: where to look.
+        images: style images (paths, URIs or `builtin:NAME`), for runs whose own image has moved since.
+        say: told of every run that has not ended, in a sentence.
+
+    Raises:
+        ValueError: a folder is missing or holds no run that has ended, a record is damaged, or a run's style image is not
+            found; in one sentence.
+    """
+    given = {styles.style_sha256(image): image for image in images}
+    found: dict[str, Collected] = {}
+    places: dict[str, str] = {}
+    for top in folders:
+        if not top.is_dir():
+            raise ValueError(f"{top}: no such folder; give the folder of a run, or a folder of such")
+        ended = list(_ended(top, say))
+        if not ended:
+            raise ValueError(f"{top} holds no run that has ended ({RUN_FILE} and {MODEL_FILE}); give another folder")
+        for folder, record in ended:
+            sha256 = record.lineage["style"]
+            if sha256 not in places:
+                places[sha256] = given.get(sha256) or _image_of(folder, record)
+            found.setdefault(record.lineage["key"], Collected(folder, record, places[sha256]))
+    return sorted(found.values(), key=_order)
+
+
+def _ended(top: Path, say: Callable[[str], None]) -> Iterator[tuple[Path, RunRecord]]:
+    folders = [top] if (top / RUN_FILE).exists() else sorted(path.parent for path in top.glob(f"*/{RUN_FILE}"))
+    for folder in folders:
+        record = RunRecord.read(folder)
+        if not {"key", "style", "style_name"} <= record.lineage.keys():
+            raise ValueError(f"{folder / RUN_FILE} does not say what the run was made from; leave its folder out")
+        if record.state in ENDED and (record.state == "collapsed" or (folder / MODEL_FILE).exists()):
+            yield folder, record
+        else:
+            say(f"{folder} is left out: it is {record.state} at step {record.step} of {record.config.optimizer.steps}")
+
+
+def _image_of(folder: Path, record: RunRecord) -> str:
+    """The style image that the record names, if it is there and still the same."""
+    image = record.config.style
+    try:
+        if styles.style_sha256(image) == record.lineage["style"]:
+            return image
+        problem = "has changed since"
+    except ValueError:
+        problem = "cannot be read"
+    raise ValueError(f"{folder} was trained on {image}, which {problem}; give the image with --style")
+
+
+def _order(run: Collected) -> tuple[str, str, str, float]:
+    network = run.record.config.network
+    return run.record.lineage["style_name"], run.record.lineage["style"], network.architecture, network.alpha

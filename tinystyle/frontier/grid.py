@@ -1,0 +1,141 @@
+"""The runs of a grid of styles, architectures and alphas: checked together, then trained one after the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tinystyle import nets, styles
+from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
+from tinystyle.data.ingest import Progress
+from tinystyle.training.launch import launch, prepare
+from tinystyle.training.record import RunRecord
+
+__all__ = ["Cell", "Recipe", "StoppedError", "make_grid", "prepare_cell", "train_cell"]
+
+
+class StoppedError(RuntimeError):
+    """A training was asked to stop; the same command resumes it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What all runs of a grid have in common."""
+
+    photos: str
+    loss: LossConfig
+    data: DataConfig
+    optimizer: OptimizerConfig
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of style, architecture and alpha."""
+
+    config: RunConfig
+    folder: Path
+    impossible: str = ""
+    """Why there is no such network, in one sentence."""
+
+    @property
+    def style_name(self) -> str:
+        return style_name(self.config.style)
+
+
+def style_name(image: str) -> str:
+    """Return the name of a style image without folder and suffix, as lineages have it."""
+    return PurePosixPath(image.removeprefix("builtin:")).stem
+
+
+def make_grid(
+    recipe: Recipe, images: Sequence[str], architectures: Sequence[str], alphas: Sequence[float], folder: Path
+) -> list[Cell]:
+    """List every combination, style by style, each with a folder STYLE-ARCHITECTURE-ALPHA below `folder`.
+
+    Raises:
+        ValueError: a value is not possible, a list is empty or holds a value twice, a style image cannot be read, two are
+            called alike, or not one of the networks can be built; in one sentence.
+    """
+    for option, values in (("--style", images), ("--architecture", architectures), ("--alpha", alphas)):
+        if not values:
+            raise ValueError(f"{option} is missing; give at least one, or finished runs with --collect")
+        twice = next((value for index, value in enumerate(values) if value in values[:index]), None)
+        if twice is not None:
+            raise ValueError(f"{option} {twice} is given twice; give each once")
+    networks = [NetworkConfig(architecture=name, alpha=alpha) for name in architectures for alpha in alphas]
+    reasons = {network: _impossible(network) for network in networks}
+    if all(reasons.values()):
+        raise ValueError(f"no network of the grid can be built: {reasons[networks[0]]}")
+    names = [style_name(image) for image in images]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--style: two images are called alike ({', '.join(sorted(names))}); rename one")
+    for image in images:
+        styles.load_style(image, recipe.loss.style_side(recipe.data.size))
+    return [
+        Cell(
+            RunConfig(
+                style=image,
+                photos=recipe.photos,
+                network=network,
+                loss=recipe.loss,
+                data=recipe.data,
+                optimizer=recipe.optimizer,
+                execution=ExecutionConfig(track=False),
+                seed=recipe.seed,
+            ),
+            folder / f"{style_name(image)}-{network.architecture}-{network.alpha:g}",
+            reasons[network],
+        )
+        for image in images
+        for network in networks
+    ]
+
+
+def _impossible(network: NetworkConfig) -> str:
+    import torch
+
+    try:
+        with torch.device("meta"):
+            nets.build_network(network)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def prepare_cell(cell: Cell, progress: Progress | None = None) -> RunRecord:
+    """Check everything that the run needs and write its record, as `tinystyle train` does.
+
+    Raises:
+        ValueError, OSError: something is missing or wrong, or the folder holds another run; in one sentence.
+    """
+    try:
+        return prepare(cell.config, cell.folder, resume=True, progress=progress)
+    except ValueError as error:
+        # This command has no --resume never: of its many runs it would begin all anew.
+        advice = f"or remove {cell.folder}"
+        raise ValueError(re.sub(r"or (replace|begin) [^;]*--resume never", advice, str(error))) from error
+
+
+def train_cell(cell: Cell, record: RunRecord, say: Callable[[str], None]) -> RunRecord:
+    """Train a prepared run to its end, from its last checkpoint; one that is completed is returned as it is.
+
+    Args:
+        say: told of what begins, in a sentence.
+
+    Raises:
+        StoppedError: it was asked to stop.
+    """
+    if record.state == "completed":
+        return record
+    steps = cell.config.optimizer.steps
+    resumed = f", resumed at step {record.step}" if record.step else ""
+    say(f"{cell.folder.name}: training for {steps} steps{resumed}")
+    record = launch(record, cell.folder, say=say)
+    if record.state == "stopped":
+        raise StoppedError(f"{cell.folder.name}: {record.message}")
+    if record.state == "collapsed":  # what follows tells of options that this command does not have
+        record.update(cell.folder, message=record.message.partition("; try ")[0])
+    return record

@@ -1,0 +1,133 @@
+"""Judges what style networks are worth: all on the same held-out photos, at one size, by the same measures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from tinystyle import __version__, styles
+from tinystyle.config import DataConfig, LossConfig, RunConfig
+from tinystyle.data.datamodule import PhotoDataModule, evenly_spaced, photo_tensor
+from tinystyle.data.ingest import Progress, dataset_for_training
+from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, paint_measure, quality_rows
+from tinystyle.evaluation.model_report import SECOND_NETWORK
+from tinystyle.perceptual import load_perceptual_network
+from tinystyle.training.objective import build_criterion
+
+__all__ = ["DEFAULT_SIDE", "FIGURES", "Judge"]
+
+DEFAULT_SIDE = 384
+"""Short side of the judged photos in pixels, where the dataset has them as large."""
+FIGURES = (
+    "content", "paint3", "paint4", "score", "second3", "second4", "worst_photo", "checkerboard", "border_error",
+)  # fmt: skip
+"""What a judge finds out, as attributes of `QualityRow` and of `Row`."""
+
+
+class Judge:
+    """Measures functions from photo to picture; holds its photos in memory.
+
+    Args:
+        photos: a shard dataset, or anything that `ingest` takes.
+        loss: names the loss network, by whose features pictures are compared.
+        crop: short side in pixels of photos that are yet to be ingested.
+        side: short side, in pixels, to which larger photos are scaled down; None means DEFAULT_SIDE, or the dataset's where
+            that is smaller.
+        max_photos: held-out photos to judge by, evenly spaced.
+        progress: called after each photo that is ingested.
+
+    Raises:
+        ValueError: something is missing or wrong, or no photo is held out; in one sentence.
+        OSError: the photos cannot be read.
+    """
+
+    def __init__(
+        self,
+        photos: str,
+        loss: LossConfig,
+        crop: int,
+        *,
+        side: int | None,
+        max_photos: int,
+        progress: Progress | None = None,
+    ) -> None:
+        network = load_perceptual_network(loss.perceptual, loss.perceptual_weights)
+        self.source = photos
+        self.loss = loss
+        self.data = PhotoDataModule(dataset_for_training(photos, side or crop, progress), crop, batch_size=1, seed=0)
+        shards = self.data.shards
+        if not shards.held_out:
+            raise ValueError(
+                f"{photos} holds no held-out photo (one in twenty is, by the hash of its pixels); give more photos"
+            )
+        self.side = side or min(DEFAULT_SIDE, shards.manifest.size)
+        self.count = min(max_photos, len(shards.held_out))
+        self.second = _second_network(loss.perceptual)
+        self.key = _digest(
+            dataset=shards.manifest.sha256(),
+            side=self.side,
+            count=self.count,
+            perceptual=network.weights_sha256,
+            second=self.second,
+            version=__version__,
+        )
+        self._photos: list[Tensor] | None = None
+        self._style: tuple[str, Criterion, PaintMeasure | None] | None = None
+
+    def rows(self, image: str, candidates: Mapping[str, Stylise]) -> list[QualityRow]:
+        """Judge functions from photo to picture, by their names, against the style `image`.
+
+        Raises:
+            ValueError: an output is not finite.
+        """
+        if self._photos is None:
+            self._photos = self.data.held_out(self.count, self.side)
+        criterion, second = self._criteria(image)
+        return quality_rows(candidates, self._photos, criterion, second)
+
+    def style_tensor(self, image: str) -> Tensor:
+        """Load the style as training sees it: (1, 3, H, W), RGB in 0..255."""
+        return photo_tensor(styles.load_style(image, self.loss.style_side(self.data.crops.size)))
+
+    def shown(self, count: int, side: int) -> list[tuple[str, Tensor]]:
+        """Return up to `count` held-out photos with their names, each (1, 3, H, W), their short side at most `side` pixels."""
+        shards = self.data.shards
+        names = [shards.name(index) for index in evenly_spaced(shards.held_out, count)]
+        return list(zip(names, self.data.held_out(count, side), strict=True))
+
+    def _criteria(self, image: str) -> tuple[Criterion, PaintMeasure | None]:
+        """Of one style at a time: styles come one after the other."""
+        if self._style is None or self._style[0] != image:
+            config = RunConfig(
+                style=image,
+                photos=self.source,
+                loss=self.loss,
+                data=DataConfig(size=self.data.crops.size),
+                precision="32",
+            )
+            cpu = torch.device("cpu")
+            criterion = build_criterion(config, self.data, cpu)
+            second = None
+            if self.second:
+                second = paint_measure(load_perceptual_network(self.second).prepare(cpu, torch.float32), image, cpu)
+            self._style = image, criterion, second
+        return self._style[1:]
+
+
+def _second_network(perceptual: str) -> str | None:
+    """The network that tells whether paint is more than what pleases `perceptual`; None where its package is missing."""
+    if perceptual == SECOND_NETWORK:
+        return None
+    try:
+        load_perceptual_network(SECOND_NETWORK)
+    except ValueError:  # the package is optional
+        return None
+    return SECOND_NETWORK
+
+
+def _digest(**facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
