@@ -2,8 +2,9 @@
 
     python benchmarks/experiments.py GRID --data FOLDER [--out FOLDER] [--only TEXT] [--limit N]
 
-FOLDER holds photos/, styles/*.jpg and weights/*.safetensors (VGG16). Every finished run is a line of benchmarks/GRID.jsonl; its
-pictures are left in OUT. All held-out photos are judged at a short side of 384, with VGG16 in float32.
+FOLDER holds photos/, styles/*.jpg and weights/*.safetensors (VGG16). The photos are ingested at a short side of 384, once, to
+OUT/photos; runs train on that, and all its held-out photos are judged, with VGG16 in float32. Every finished run is a line of
+benchmarks/GRID.jsonl, its pictures are in OUT.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch import Tensor
 from tinystyle import styles
 from tinystyle.config import RunConfig
 from tinystyle.data.datamodule import photo_tensor
-from tinystyle.data.ingest import dataset_for_training
+from tinystyle.data.ingest import ingest
 from tinystyle.data.shards import ShardDataset
 from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, paint_measure
 from tinystyle.evaluation.rows import quality_rows
@@ -65,12 +66,12 @@ def pictures() -> Iterator[tuple[str, Run]]:
 GRIDS = {"pictures": pictures}
 
 
-def config_of(run: Run, data: Path) -> RunConfig:
+def config_of(run: Run, data: Path, dataset: Path) -> RunConfig:
     """The RunConfig of a grid's entry."""
     return RunConfig.model_validate(
         {
             "style": style_file(run, data),
-            "photos": str(data / "photos"),
+            "photos": str(dataset),
             "network": {"architecture": run["architecture"], "alpha": NETWORKS[run["architecture"]]},
             "loss": {"perceptual_weights": weights_file(data), **run.get("loss", {})},
             "data": run.get("data", {}),
@@ -99,17 +100,19 @@ def main() -> None:
     results = HERE / f"{arguments.grid}.jsonl"
     done = {json.loads(line)["run"] for line in results.read_text().splitlines()} if results.exists() else set()
     left = [(name, run) for name, run in GRIDS[arguments.grid]() if name not in done and arguments.only in name]
+    dataset = arguments.out / "photos"
+    ingest(str(arguments.data / "photos"), str(dataset), size=SIDE)
     for name, run in left[: arguments.limit]:
         folder = arguments.out / arguments.grid / name.replace(" ", "_")
-        line = {"run": name, **run, **train(run, folder, arguments.data)}
+        line = {"run": name, **run, **train(run, folder, arguments.data, dataset)}
         with results.open("a") as file:
             file.write(json.dumps(line) + "\n")
     print_table(results)
 
 
-def train(run: Run, folder: Path, data: Path) -> Run:
+def train(run: Run, folder: Path, data: Path, dataset: Path) -> Run:
     """Train and judge one run; how it ended, its seconds, and its row."""
-    config = config_of(run, data)
+    config = config_of(run, data, dataset)
     began = monotonic()
     # A collapsed run is a result here: its last checkpoint is judged like a model.
     record = launch(prepare(config, folder, resume=True), folder, say=print)
@@ -117,42 +120,40 @@ def train(run: Run, folder: Path, data: Path) -> Run:
     if record.state in ("stopped", "failed"):
         raise SystemExit(record.message)
     model = load_model(folder / ("model.safetensors" if record.state == "completed" else "last.ckpt"))
-    row, outputs = judge({"network": model.network}, run, data)
-    preview_strip([to_image(photo) for photo in photos(data)[:SHOWN]], outputs, height=320).save(
-        folder / "held-out.png"
-    )
+    row, outputs = judge(model.network, run, data, dataset)
+    shown = [to_image(photo) for photo in photos(dataset)[:SHOWN]]
+    preview_strip(shown, outputs, height=320).save(folder / "held-out.png")
     return {
         "state": record.state,
         "step": record.step,
         "seconds": round(seconds),
         "precision": config.precision if config.precision != "auto" else record.config.precision,
         "chosen_style_weight": record.results.get("style_weight"),
-        **{name: value for name, value in asdict(row[0]).items() if name != "name"},
+        **{name: value for name, value in asdict(row).items() if name != "name"},
     }
 
 
 @torch.inference_mode()
-def judge(candidates: dict[str, Stylise], run: Run, data: Path) -> tuple[list[QualityRow], list[Image.Image]]:
-    """The rows of some functions, and what the last one makes of the first SHOWN held-out photos."""
-    criterion, second = criteria(style_file(run, data), data)
-    rows = quality_rows(candidates, photos(data), criterion, second)
-    last = list(candidates.values())[-1]
-    return rows, [to_image(last(photo)) for photo in photos(data)[:SHOWN]]
+def judge(network: Stylise, run: Run, data: Path, dataset: Path) -> tuple[QualityRow, list[Image.Image]]:
+    """The network's row, and what it makes of the first SHOWN held-out photos."""
+    criterion, second = criteria(style_file(run, data), data, dataset)
+    (row,) = quality_rows({"network": network}, photos(dataset), criterion, second)
+    return row, [to_image(network(photo)) for photo in photos(dataset)[:SHOWN]]
 
 
 @cache
-def photos(data: Path) -> list[Tensor]:
-    shards = ShardDataset(dataset_for_training(str(data / "photos"), SIDE))
+def photos(dataset: Path) -> list[Tensor]:
+    shards = ShardDataset(dataset)
     return [photo_tensor(shards.read(index)) for index in shards.held_out]
 
 
 @cache
-def criteria(style: str, data: Path) -> tuple[Criterion, PaintMeasure]:
-    """By VGG16, with the style at 256 px as in the table's runs; and paint by a network that no run has seen."""
+def criteria(style: str, data: Path, dataset: Path) -> tuple[Criterion, PaintMeasure]:
+    """By VGG16, with the style at 256 px and Gram distances alone, whatever the run's; and by a network no run has seen."""
     cpu = torch.device("cpu")
     network = load_perceptual_network("vgg16", weights_file(data)).prepare(cpu, torch.float32)
     painting = photo_tensor(styles.load_style(style, 256))
-    losses = Losses(network, StyleTarget.measure(network, painting, photos(data)[::4]))
+    losses = Losses(network, StyleTarget.measure(network, painting, photos(dataset)[::4]))
     second = load_perceptual_network("efficientnet-lite0").prepare(cpu, torch.float32)
     return Criterion(losses, paint_measure(network, style, cpu), 1.0, 10.0), paint_measure(second, style, cpu)
 
