@@ -63,7 +63,32 @@ def pictures() -> Iterator[tuple[str, Run]]:
                 yield f"{architecture} {painting} {settings}", {**run, "data": {"size": 128}, "optimizer": optimizer}
 
 
-GRIDS = {"pictures": pictures}
+CHANGES: dict[str, Run] = {
+    "defaults": {},
+    "Gram alone": {"loss": {"sliced_share": 0.0}},
+    "half sliced": {"loss": {"sliced_share": 0.5}},
+    "finer layers": {"loss": {"style_layer_weights": (3, 3, 1, 0.5)}},
+    "style at the crop's size": {"loss": {"style_scale": 1.0}},
+    "style at four times": {"loss": {"style_scale": 4.0}},
+    "no grid penalty": {"loss": {"checkerboard_weight": 0.0}},
+    "rate 2e-3": {"optimizer": {"learning_rate": 2e-3}},
+    "rate 1.2e-2": {"optimizer": {"learning_rate": 1.2e-2}},
+    "one scale of crops": {"data": {"zoom": 1.0}},
+    "zoom 3": {"data": {"zoom": 3.0}},
+}
+
+
+def choices() -> Iterator[tuple[str, Run]]:
+    """What each default is worth: one changed at a time, `small` on two paintings, half the steps."""
+    for painting in ("starry_night", "shipwreck"):
+        for name, change in CHANGES.items():
+            run = {"style": painting, "architecture": "small", "change": name, "loss": change.get("loss", {})}
+            data = {"size": 128, **change.get("data", {})}
+            optimizer = {"steps": 400, **change.get("optimizer", {})}
+            yield f"{painting} {name}", {**run, "data": data, "optimizer": optimizer}
+
+
+GRIDS = {"pictures": pictures, "choices": choices}
 
 
 def config_of(run: Run, data: Path, dataset: Path) -> RunConfig:

@@ -12,7 +12,6 @@ from pathlib import Path
 from PIL import Image
 from rich.console import Console
 
-from tinystyle import styles
 from tinystyle.demo import write_photos
 from tinystyle.model_file import load_model
 from tinystyle.report import GalleryRow, gallery
@@ -28,9 +27,11 @@ def main() -> None:
     arguments = parser.parse_args()
     screen, config = Console(width=120, highlight=False), RunRecord.read(arguments.run).config
     model_file = arguments.run / "model.safetensors"
-    screen.print("| | content | style | total | bad blocks | worst photo |\n|---|---:|---:|---:|---:|---:|")
+    screen.print("| | content | style | paint3 | paint4 | score | bad blocks | worst photo |")
+    screen.print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for row in held_out_rows(arguments.run, model_file):
-        losses = f"{row.content:.3f} | {row.style:.3f} | {row.total:.3f}"
+        figures = (row.content, row.style, row.paint3, row.paint4, row.score)
+        losses = " | ".join(f"{figure:.3f}" for figure in figures)
         screen.print(f"| {row.name} | {losses} | {row.bad_blocks:.2%} | {row.worst_photo:.2%} |")
 
     with tempfile.TemporaryDirectory() as folder:
@@ -40,8 +41,9 @@ def main() -> None:
             GalleryRow(photo=Image.open(photo).convert("RGB"), stylised=Image.open(result), caption=name)
             for (name, photo), result in zip(photos.items(), stylised, strict=True)
         ]
-        title = f"{config.network.architecture} {config.network.alpha:g}, {config.optimizer.steps} steps"
-        gallery(rows, Image.fromarray(styles.load_style(config.style, 512)), title).save(arguments.gallery, quality=88)
+        painting = Path(config.style).stem.replace("_", " ").title()  # named, not shown
+        title = f"{painting}: {config.network.architecture} {config.network.alpha:g}, {config.optimizer.steps} steps"
+        gallery(rows, None, title).save(arguments.gallery, quality=88)
 
 
 if __name__ == "__main__":

@@ -255,7 +255,7 @@ def bf16_pays(cpu: Mapping[str, object]) -> bool:
     """Whether a CPU convolves faster in bfloat16 than in float32; what torch.cpu.get_capabilities says of it.
 
     With matrix tiles (AMX) it does, and on AMD's processors with AVX512-BF16. On Intel's with AVX512-BF16 alone a step takes
-    1.7 times as long (benchmarks/train_step.md): Winograd's algorithm is faster there, and emulation slower everywhere.
+    1.7 times as long (ARCHITECTURE.md): Winograd's algorithm is faster there, and emulation slower everywhere.
     """
     intel = "intel" in str(cpu.get("cpu_name", "")).lower()
     return bool(cpu.get("amx_bf16") or (cpu.get("avx512_bf16") and not intel))
