@@ -46,7 +46,7 @@ def _numbers(value: object) -> object:
 
 LayerWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_numbers)]
 NumberOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_number_or_auto)]
-STYLE_WEIGHT_START = 10.0
+STYLE_WEIGHT_START = 3.0
 """Where `style_weight` auto begins."""
 
 

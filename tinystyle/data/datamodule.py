@@ -146,9 +146,9 @@ class PhotoDataModule(L.LightningDataModule):
         """
         return self._read(self.shards.held_out or self.shards.training, count, side)
 
-    def references(self, count: int) -> list[Tensor]:
-        """Up to `count` whole training photos, each (1, 3, H, W) float32."""
-        return self._read(self.crops.indices, count)
+    def references(self, count: int, side: int | None = None) -> list[Tensor]:
+        """As `held_out`, of training photos."""
+        return self._read(self.crops.indices, count, side)
 
     def _read(self, indices: list[int], count: int, side: int | None = None) -> list[Tensor]:
         return [photo_tensor(self.shards.read(index), side) for index in evenly_spaced(indices, count)]

@@ -197,7 +197,7 @@ def evaluate_model(
     references = (
         [photo_tensor(shards.read(index), side) for index in chosen]
         if all_photos
-        else PhotoDataModule(dataset, size, batch_size=1, seed=0).references(REFERENCE_PHOTOS)
+        else PhotoDataModule(dataset, size, batch_size=1, seed=0).references(REFERENCE_PHOTOS, size)
     )
     target = StyleTarget.measure(perceptual, style_13hw, references, loss.style_layer_weights, loss.sliced_share)
     losses = Losses(perceptual, target)

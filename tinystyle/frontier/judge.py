@@ -34,7 +34,7 @@ class Judge:
     Args:
         photos: a shard dataset, or anything that `ingest` takes.
         loss: names the loss network, by whose features pictures are compared.
-        crop: short side in pixels of photos that are yet to be ingested.
+        crop: side of the crops that the networks were trained on, in pixels.
         side: short side, in pixels, to which larger photos are scaled down; None means DEFAULT_SIDE, or the dataset's where
             that is smaller.
         max_photos: held-out photos to judge by, evenly spaced.
@@ -58,8 +58,14 @@ class Judge:
         network = load_perceptual_network(loss.perceptual, loss.perceptual_weights)
         self.source = photos
         self.loss = loss
-        self.data = PhotoDataModule(dataset_for_training(photos, side or crop, progress), crop, batch_size=1, seed=0)
+        # As training ingests them: else other photos would be held out.
+        dataset = dataset_for_training(photos, crop, progress, ingest_size=DataConfig(size=crop).photo_side)
+        self.data = PhotoDataModule(dataset, crop, batch_size=1, seed=0)
         shards = self.data.shards
+        if side and side > shards.manifest.size:
+            raise ValueError(
+                f"{photos} holds photos of size {shards.manifest.size}, {side} is asked for; give a smaller --judge-size"
+            )
         if not shards.held_out:
             raise ValueError(
                 f"{photos} holds no held-out photo (one in twenty is, by the hash of its pixels); give more photos"

@@ -27,8 +27,9 @@ from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
 
 __all__ = ["Checkpoints", "CollapsedError", "Previews", "StepReport", "to_image"]
 
-COLLAPSE_GRACE_STEPS = 100
-"""A network this young may still be black or flat anywhere."""
+COLLAPSE_GRACE_STEPS, COLLAPSE_GRACE_SHARE = 100, 0.25
+"""A network this young, in steps and in its share of the run, may still be black or flat anywhere: in the style of a pale
+painting it begins paler than it will be."""
 METRICS_FILE = "metrics.jsonl"
 Report = Callable[[int, dict[str, float]], None]
 
@@ -136,7 +137,8 @@ class Checkpoints(L.Callback):
         reason, results = trainer.strategy.broadcast(
             self._evaluate(pl_module) if trainer.is_global_zero else (None, {})
         )
-        if reason and (step > COLLAPSE_GRACE_STEPS or reason == NOT_FINITE):
+        grace = max(COLLAPSE_GRACE_STEPS, COLLAPSE_GRACE_SHARE * pl_module.config.optimizer.steps)
+        if reason and (step > grace or reason == NOT_FINITE):
             raise CollapsedError(f"the network has collapsed by step {step}: {reason}")
         is_best = bool(results) and results["held_out_score"] < self.best
         if is_best:

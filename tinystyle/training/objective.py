@@ -24,7 +24,7 @@ def build_criterion(config: RunConfig, photos: PhotoDataModule, device: torch.de
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     network = load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).prepare(device, dtype)
     style = photo_tensor(styles.load_style(config.style, config.style_side)).to(device)
-    references = [photo.to(device) for photo in photos.references(REFERENCE_PHOTOS)]
+    references = [photo.to(device) for photo in photos.references(REFERENCE_PHOTOS, config.data.size)]
     target = StyleTarget.measure(network, style, references, config.loss.style_layer_weights, config.loss.sliced_share)
     losses = Losses(network, target)
     paint = paint_measure(network, config.style, device)

@@ -15,8 +15,9 @@ __all__ = ["StyleWeight"]
 
 MEMORY = 0.95
 """Of the running mean of the content loss, per step: one batch says little."""
-GAIN = 0.02
-"""Change of the weight's logarithm per step and unit of content loss too much or too little."""
+GAIN_UP, GAIN_DOWN = 0.03, 0.06
+"""Change of the weight's logarithm per step and unit of content loss too little or too much: a photo that is lost early is
+hard to find again, so the weight begins low and falls faster than it rises."""
 RANGE = (1.0, 100.0)
 FIXED_FROM = 0.75
 """Of all steps: from here the weight stays, so that what is minimized no longer moves while the learning rate falls."""
@@ -30,7 +31,7 @@ class StyleWeight:
     Args:
         config: its `style_weight` and, for `auto`, its `content_target`.
         target: the content loss to hold where the configuration names none, that of the style.
-        warmup: steps during which the learning rate still rises and the weight stays.
+        warmup: steps during which the learning rate rises; in the first half of them the weight stays.
         steps: of the run.
     """
 
@@ -38,7 +39,7 @@ class StyleWeight:
         self.automatic = config.style_weight == "auto"
         self.value = config.style_weight_at_first
         self.target = target if config.content_target is None else config.content_target
-        self._active = range(warmup, math.ceil(FIXED_FROM * steps))
+        self._active = range(warmup // 2, math.ceil(FIXED_FROM * steps))
         self._mean: float | None = None
 
     def update(self, step: int, content: float, steps: int = 1) -> None:
@@ -54,7 +55,8 @@ class StyleWeight:
         memory = MEMORY**steps
         self._mean = content if self._mean is None else memory * self._mean + (1 - memory) * content
         if step in self._active:
-            change = GAIN * steps * max(-1.0, min(1.0, self.target - self._mean))
+            error = max(-1.0, min(1.0, self.target - self._mean))
+            change = (GAIN_UP if error > 0 else GAIN_DOWN) * steps * error
             self.value = min(max(self.value * math.exp(change), RANGE[0]), RANGE[1])
 
     def state_dict(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def test_auto_brings_the_content_loss_to_its_target(target: float) -> None:
     control = automatic(content_target=target)
     weights = run(control)
     assert content_of(control.value) == pytest.approx(target, abs=0.03)
-    assert set(weights[: WARMUP - 1]) == {STYLE_WEIGHT_START}, "it waits for the learning rate"
+    assert set(weights[: WARMUP // 2 - 1]) == {STYLE_WEIGHT_START}, "it waits for the learning rate"
     assert len(set(weights[math.ceil(FIXED_FROM * STEPS) :])) == 1, "and leaves the end alone"
 
 
