@@ -117,9 +117,9 @@ class DataConfig(_Config):
 
     size: int = Field(default=256, ge=32, le=2048)
     """Side, in pixels, of the square training crops."""
-    zoom: float = Field(default=1.5, ge=1, le=8)
-    """Crops show parts of a photo from `size / zoom` pixels a side, enlarged, to all of its short side: a network that has seen
-    things large, and smooth, paints strokes on large photos too."""
+    zoom: float = Field(default=1.0, ge=1, le=8)
+    """Crops show parts of a photo from `size / zoom` pixels a side, enlarged, to twice `size`: a network that has seen things
+    large, and smooth, paints strokes on large photos too, but learns more slowly."""
     batch_size: int = Field(default=4, ge=1, le=1024)
     """Photographs per step, over all processes together."""
 

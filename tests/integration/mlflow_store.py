@@ -161,4 +161,4 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-TAGS = {"architecture": "small", "alpha": "0.1", "bytes": "15297", "bits": "8", "psnr": "47.123", "total": "1.53"}
+TAGS = {"architecture": "small", "alpha": "0.1", "bytes": "15297", "bits": "8", "psnr": "47.123", "paint4": "1.53"}

@@ -24,7 +24,7 @@ from tests.unit.conftest import Run
 from tinystyle import cli
 
 COMMANDS = (
-    "ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks", "styles",
+    "ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks", "styles", "frontier",
     "models", "promote", "publish", "rollback", "published", "demo",
 )  # fmt: skip
 

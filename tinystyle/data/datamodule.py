@@ -20,6 +20,8 @@ from tinystyle.processes import die_with_parent
 
 __all__ = ["CropDataset", "GlobalBatches", "PhotoDataModule", "evenly_spaced", "photo_tensor"]
 
+LARGEST = 2
+"""Crop sides that a crop shows at most, scaled down."""
 # Keys that keep the generators of the order and of the augmentation apart.
 ORDER, AUGMENTATION = 0, 1
 
@@ -52,14 +54,14 @@ class CropDataset(Dataset[Tensor]):
     """Square training crops (3, size, size) uint8 by global sample index, without end.
 
     Sample i is photo `permutation(seed, i // n)[i % n]` of the n training photos: a random square, its side log-uniform from
-    `size / zoom` to the photo's short side, resized to `size`, mirrored in half of the cases.
+    `size / zoom` to `LARGEST * size`, as far as the photo goes, resized to `size`, mirrored in half of the cases.
     """
 
     def __init__(self, shards: ShardDataset, size: int, seed: int, zoom: float = 1.0) -> None:
         self.shards = shards
         self.size = size
         self.seed = seed
-        self.least = max(1, round(size / zoom))
+        self.sides = max(1, round(size / zoom)), LARGEST * size
         # A small folder may have no photo but held-out ones; training on these beats refusing.
         self.indices = shards.training or shards.held_out
         self._order: tuple[int, np.ndarray] | None = None
@@ -68,8 +70,8 @@ class CropDataset(Dataset[Tensor]):
         photo = self.shards.read(self._photo_of(sample))
         random = np.random.default_rng((self.seed, AUGMENTATION, sample))
         height, width = photo.shape[:2]
-        short = min(height, width)
-        side = min(short, round(float(np.exp(random.uniform(np.log(min(self.least, short)), np.log(short))))))
+        least, most = (min(side, height, width) for side in self.sides)
+        side = min(most, round(float(np.exp(random.uniform(np.log(least), np.log(most))))))
         left, top = (int(random.integers(0, length - side, endpoint=True)) for length in (width, height))
         box = (left, top, left + side, top + side)
         # Bilinear would enlarge to a grid of creases.

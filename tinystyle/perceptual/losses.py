@@ -87,6 +87,8 @@ class StyleTarget:
     cloud_weights: dict[str, float]
     directions: dict[str, Tensor]
     content_target: float
+    photo_energy: float
+    """Mean square of the photos' content features."""
 
     @classmethod
     @torch.no_grad()
@@ -122,6 +124,7 @@ class StyleTarget:
             dict.fromkeys(of_clouds, 1.0),
             along,
             network.content_limit,
+            0.0,
         )
         photo_energy = 0.0
         gram_scales, cloud_scales = dict.fromkeys(of_grams, 0.0), dict.fromkeys(of_clouds, 0.0)
@@ -143,6 +146,7 @@ class StyleTarget:
                 network.content_limit,
                 network.content_share * (1 + _energy(style[network.content_layer]) / max(photo_energy, 1e-12)),
             ),
+            photo_energy=photo_energy,
         )
 
     def gram_distance(self, layer: str, features_bchw: Tensor) -> Tensor:
@@ -165,11 +169,17 @@ def _shares(weights: Mapping[str, float], scales: Mapping[str, float], share: fl
     return {name: share * weight / total / scales[name] for name, weight in weights.items()}
 
 
-def content_loss(output_bchw: Tensor, photo_bchw: Tensor) -> Tensor:
-    """Per photo (batch,): MSE of the features over the mean square of the photo's (Johnson et al., eq. 2, made relative)."""
+def content_loss(output_bchw: Tensor, photo_bchw: Tensor, least: float = 0.0) -> Tensor:
+    """Per photo (batch,): MSE of the features over the mean square of the photo's (Johnson et al., eq. 2, made relative).
+
+    Args:
+        least: mean square that a photo has at least in the denominator. A crop of a plain sky has nearly none, and the loss of
+            any stroke on it would outweigh all other photos'.
+    """
     photo = photo_bchw.float()
     dims = (1, 2, 3)
-    return (output_bchw.float() - photo).square().mean(dims) / photo.square().mean(dims).clamp_min(1e-12)
+    energy_b = photo.square().mean(dims).clamp_min(max(least, 1e-12))
+    return (output_bchw.float() - photo).square().mean(dims) / energy_b
 
 
 def style_loss(output_features: Mapping[str, Tensor], target: StyleTarget) -> Tensor:
@@ -221,16 +231,22 @@ class Losses(nn.Module):
         self.target = target
 
     def forward(self, output_b3hw: Tensor, photo_b3hw: Tensor) -> tuple[Tensor, Tensor]:
-        """Content and style loss, each per photo (batch,), of images in RGB 0..255."""
+        """Content and style loss as training has them, each per photo (batch,), of images in RGB 0..255.
+
+        A photo with less in it than the reference photos on average is compared as if it had as much.
+        """
         content = self.network.content_layer
         with torch.no_grad():
             photo_content = self.network(photo_b3hw, {content})[content]
-        return self.compare(self.network(output_b3hw, self.layers), photo_content)
+        features = self.network(output_b3hw, self.layers)
+        content_b = content_loss(features[content], photo_content, self.target.photo_energy)
+        return content_b, style_loss(features, self.target)
 
     def compare(self, output_features: Mapping[str, Tensor], photo_content: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, of features that are at hand: of the output's `layers`, of the photo's content layer."""
-        content = content_loss(output_features[self.network.content_layer], photo_content)
-        return content, style_loss(output_features, self.target)
+        """Content and style loss as tables have them, of features at hand: of the output's `layers`, of the photo's content
+        layer."""
+        content_b = content_loss(output_features[self.network.content_layer], photo_content)
+        return content_b, style_loss(output_features, self.target)
 
     @property
     def layers(self) -> set[str]:

@@ -125,6 +125,8 @@ def test_content_loss_is_relative_to_the_photo() -> None:
     assert content_loss(torch.zeros_like(features), features).tolist() == [1.0]
     assert content_loss(features * 10, features * 10).tolist() == [0.0]
     assert content_loss(features, torch.zeros_like(features)).isfinite().all()
+    assert content_loss(torch.zeros_like(features), features, least=8.0).tolist() == [0.5]
+    assert content_loss(torch.zeros_like(features), features, least=1.0).tolist() == [1.0]
 
 
 def test_total_variation_of_hand_computed_images() -> None:
