@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from tinystyle import nets, perceptual
 
 __all__ = [
+    "MAX_REDUCTION",
     "STYLE_WEIGHT_START",
     "DataConfig",
     "ExecutionConfig",
@@ -46,6 +47,8 @@ def _numbers(value: object) -> object:
 
 LayerWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_numbers)]
 NumberOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_number_or_auto)]
+MAX_REDUCTION = 2
+"""How many times smaller than they are crops show photos at most."""
 STYLE_WEIGHT_START = 3.0
 """Where `style_weight` auto begins."""
 
@@ -126,7 +129,7 @@ class DataConfig(_Config):
     @property
     def photo_side(self) -> int:
         """Short side, in pixels, of photographs that are ingested for this: twice the crops', so that these vary in scale."""
-        return 2 * self.size
+        return MAX_REDUCTION * self.size
 
 
 class OptimizerConfig(_Config):

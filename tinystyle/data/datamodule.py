@@ -15,13 +15,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from tinystyle.config import MAX_REDUCTION
 from tinystyle.data.shards import ShardDataset
 from tinystyle.processes import die_with_parent
 
 __all__ = ["CropDataset", "GlobalBatches", "PhotoDataModule", "evenly_spaced", "photo_tensor"]
 
-LARGEST = 2
-"""Crop sides that a crop shows at most, scaled down."""
 # Keys that keep the generators of the order and of the augmentation apart.
 ORDER, AUGMENTATION = 0, 1
 
@@ -54,14 +53,14 @@ class CropDataset(Dataset[Tensor]):
     """Square training crops (3, size, size) uint8 by global sample index, without end.
 
     Sample i is photo `permutation(seed, i // n)[i % n]` of the n training photos: a random square, its side log-uniform from
-    `size / zoom` to `LARGEST * size`, as far as the photo goes, resized to `size`, mirrored in half of the cases.
+    `size / zoom` to `MAX_REDUCTION * size`, as far as the photo goes, resized to `size`, mirrored in half of the cases.
     """
 
     def __init__(self, shards: ShardDataset, size: int, seed: int, zoom: float = 1.0) -> None:
         self.shards = shards
         self.size = size
         self.seed = seed
-        self.sides = max(1, round(size / zoom)), LARGEST * size
+        self.sides = max(1, round(size / zoom)), MAX_REDUCTION * size
         # A small folder may have no photo but held-out ones; training on these beats refusing.
         self.indices = shards.training or shards.held_out
         self._order: tuple[int, np.ndarray] | None = None
