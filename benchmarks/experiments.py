@@ -44,7 +44,7 @@ SIDE = 384
 SHOWN = 6
 
 Run = dict[str, Any]
-"""style, architecture, and what differs from the defaults: `loss`, `data`, `optimizer`."""
+"""painting, architecture, and what differs from the defaults: `loss`, `data`, `optimizer`."""
 
 GRAM_ALONE = {"style_layer_weights": (1, 1, 1, 1), "sliced_share": 0.0, "checkerboard_weight": 0.0}
 BEFORE = {"style_weight": 2.0, "style_size": 512, **GRAM_ALONE}
@@ -58,7 +58,7 @@ def pictures() -> Iterator[tuple[str, Run]]:
     for architecture in NETWORKS:
         for settings, loss, rate in choices:
             for painting in PAINTINGS:
-                run = {"style": painting, "architecture": architecture, "settings": settings, "loss": loss}
+                run = {"painting": painting, "architecture": architecture, "settings": settings, "loss": loss}
                 optimizer = {"steps": 800, **rate}
                 yield f"{architecture} {painting} {settings}", {**run, "data": {"size": 128}, "optimizer": optimizer}
 
@@ -81,7 +81,7 @@ def choices() -> Iterator[tuple[str, Run]]:
     """What each default is worth: one changed at a time, `small` on two paintings, half the steps."""
     for painting in ("starry_night", "shipwreck"):
         for name, change in CHANGES.items():
-            run = {"style": painting, "architecture": "small", "change": name, "loss": change.get("loss", {})}
+            run = {"painting": painting, "architecture": "small", "change": name, "loss": change.get("loss", {})}
             data = {"size": 128, **change.get("data", {})}
             optimizer = {"steps": 400, **change.get("optimizer", {})}
             yield f"{painting} {name}", {**run, "data": data, "optimizer": optimizer}
@@ -106,7 +106,7 @@ def config_of(run: Run, data: Path, dataset: Path) -> RunConfig:
 
 
 def style_file(run: Run, data: Path) -> str:
-    return str(data / "styles" / f"{run['style']}.jpg")
+    return str(data / "styles" / f"{run['painting']}.jpg")
 
 
 def weights_file(data: Path) -> str:
