@@ -11,7 +11,7 @@ from tinystyle.model_file import LoadedModel
 
 __all__ = ["LICENCE", "MAX_METADATA_BYTES", "describe", "title"]
 
-MAX_METADATA_BYTES = 450
+MAX_METADATA_BYTES = 430
 MAX_STYLE_BYTES = 60
 LICENCE = "Apache-2.0; style image and photographs under their own terms"
 USAGE = "RGB image in and out; Vision resizes to the input size"

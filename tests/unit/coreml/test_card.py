@@ -53,7 +53,7 @@ def metadata_of(model: LoadedModel) -> dict[str, str]:
     metadata = Model_pb2.Metadata()
     metadata.userDefined["com.github.apple.coremltools.conversion_date"] = "today"
     describe(metadata, model, "640x480, 8-bit weights")
-    assert metadata.ByteSize() <= MAX_METADATA_BYTES == 450
+    assert metadata.ByteSize() <= MAX_METADATA_BYTES == 430
     return {"shortDescription": metadata.shortDescription, **metadata.userDefined}
 
 
