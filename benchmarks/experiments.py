@@ -34,6 +34,7 @@ from tinystyle.model_file import load_model
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.losses import Losses, StyleTarget
 from tinystyle.report import preview_strip
+from tinystyle.training.callbacks import to_image
 from tinystyle.training.launch import launch, prepare
 
 HERE = Path(__file__).parent
@@ -180,10 +181,6 @@ def criteria(style: str, data: Path, dataset: Path) -> tuple[Criterion, PaintMea
     losses = Losses(network, StyleTarget.measure(network, painting, photos(dataset)[::4]))
     second = load_perceptual_network("efficientnet-lite0").prepare(cpu, torch.float32)
     return Criterion(losses, paint_measure(network, style, cpu), 1.0, 10.0), paint_measure(second, style, cpu)
-
-
-def to_image(image_13hw: Tensor) -> Image.Image:
-    return Image.fromarray(image_13hw[0].round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
 
 
 COLUMNS = ("content", "paint3", "paint4", "score", "second3", "second4", "worst_photo", "checkerboard", "border_error")

@@ -1,4 +1,4 @@
-"""Processes that do not outlive the one that started them, however that ends. Imports no torch."""
+"""What processes have to compute with, and that they do not outlive the one that started them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 
-__all__ = ["cpu_count", "die_with_parent"]
+__all__ = ["bf16_pays", "cpu_count", "die_with_parent"]
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 WATCH_SECONDS = 1.0
@@ -18,6 +19,16 @@ WATCH_SECONDS = 1.0
 def cpu_count() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def bf16_pays(cpu: Mapping[str, object]) -> bool:
+    """Whether a CPU convolves faster in bfloat16 than in float32; what torch.cpu.get_capabilities says of it.
+
+    With matrix tiles (AMX) it does, and on AMD's processors with AVX512-BF16. On Intel's with AVX512-BF16 alone a step takes
+    1.7 times as long (ARCHITECTURE.md): Winograd's algorithm is faster there, and emulation slower everywhere.
+    """
+    intel = "intel" in str(cpu.get("cpu_name", "")).lower()
+    return bool(cpu.get("amx_bf16") or (cpu.get("avx512_bf16") and not intel))
 
 
 def die_with_parent(parent: int | None = None) -> None:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,7 +22,7 @@ from tinystyle import storage, styles
 from tinystyle.config import ExecutionConfig, RunConfig
 from tinystyle.data.ingest import Progress, dataset_for_training
 from tinystyle.data.shards import ShardDataset
-from tinystyle.processes import cpu_count
+from tinystyle.processes import bf16_pays, cpu_count
 from tinystyle.training.agent import NO_RENDEZVOUS
 from tinystyle.training.lineage import lineage_of
 from tinystyle.training.record import RUN_FILE, RunRecord
@@ -249,16 +249,6 @@ def _resolve(config: RunConfig) -> RunConfig:
         return config
     bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else bf16_pays(torch.cpu.get_capabilities())
     return config.model_copy(update={"precision": "bf16" if bf16 else "32"})
-
-
-def bf16_pays(cpu: Mapping[str, object]) -> bool:
-    """Whether a CPU convolves faster in bfloat16 than in float32; what torch.cpu.get_capabilities says of it.
-
-    With matrix tiles (AMX) it does, and on AMD's processors with AVX512-BF16. On Intel's with AVX512-BF16 alone a step takes
-    1.7 times as long (ARCHITECTURE.md): Winograd's algorithm is faster there, and emulation slower everywhere.
-    """
-    intel = "intel" in str(cpu.get("cpu_name", "")).lower()
-    return bool(cpu.get("amx_bf16") or (cpu.get("avx512_bf16") and not intel))
 
 
 def _perceptual_sha256(config: RunConfig) -> str:
