@@ -32,7 +32,7 @@ from tinystyle.nets.cost import network_cost
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.losses import Losses, StyleTarget
 
-__all__ = ["Export", "ModelReport", "evaluate_model", "export_sizes", "latency_ms"]
+__all__ = ["Export", "ModelReport", "evaluate_model", "export_sizes", "latency_ms", "second_measure"]
 
 WIDTH, HEIGHT = 640, 480
 WARM_UPS, REPEATS = 2, 9
@@ -203,7 +203,7 @@ def evaluate_model(
     losses = Losses(perceptual, target)
     paint = paint_measure(perceptual, style, torch.device("cpu"))
     criterion = Criterion(losses, paint, loss.content_weight, loss.style_weight_at_first)
-    second = _second_measure(style, loss.perceptual)
+    second = second_measure(style, loss.perceptual)
     network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = f"{model.config.architecture} {model.config.alpha:g}"
     candidates = beside_trivial(name, network, style_13hw)
@@ -232,7 +232,7 @@ def evaluate_model(
     )
 
 
-def _second_measure(style: str, perceptual: str) -> PaintMeasure | None:
+def second_measure(style: str, perceptual: str) -> PaintMeasure | None:
     """Paint on the features of SECOND_NETWORK, where it is not the one that trained and its package is installed."""
     if perceptual == SECOND_NETWORK:
         return None

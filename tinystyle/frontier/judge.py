@@ -13,8 +13,8 @@ from tinystyle import __version__, styles
 from tinystyle.config import DataConfig, LossConfig, RunConfig
 from tinystyle.data.datamodule import PhotoDataModule, evenly_spaced, photo_tensor
 from tinystyle.data.ingest import Progress, dataset_for_training
-from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, paint_measure, quality_rows
-from tinystyle.evaluation.model_report import SECOND_NETWORK
+from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, quality_rows
+from tinystyle.evaluation.model_report import SECOND_NETWORK, second_measure
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.training.objective import build_criterion
 
@@ -117,10 +117,7 @@ class Judge:
             )
             cpu = torch.device("cpu")
             criterion = build_criterion(config, self.data, cpu)
-            second = None
-            if self.second:
-                second = paint_measure(load_perceptual_network(self.second).prepare(cpu, torch.float32), image, cpu)
-            self._style = image, criterion, second
+            self._style = image, criterion, second_measure(image, self.loss.perceptual)
         return self._style[1:]
 
 
