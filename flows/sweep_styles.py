@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["sweep_styles"]
 
 EXPERIMENT = "sweeps"
+JUDGED_PHOTOS = 16
+"""Held-out photos by which the frontier's page judges."""
 FIGURES = ("weights", "bytes", "psnr", "content", "paint3", "paint4")
 """Tags of a version that are columns of the table."""
 
@@ -50,7 +52,7 @@ def sweep_styles(
     force: bool = False,
     spread: bool = True,
 ) -> dict[str, Any]:
-    """Train every combination of styles, alphas and architectures, and compare them in a table and a gallery.
+    """Train every combination of styles, alphas and architectures; compare them in a table, a gallery, the frontier's page.
 
     One that fails does not stop the others; the report says what is missing and why. What is registered already is not
     trained again.
@@ -97,7 +99,7 @@ def sweep_styles(
         except BaseException:
             tracker.finish("KILLED")
             raise
-        report = report_on(outcomes, tracker, photos)
+        report = report_on(outcomes, tracker, trainings[0])
     except (ValueError, OSError) as error:
         return failed(error)  # type: ignore[return-value]
     message = f"{report['registered']} of {len(outcomes)} registered"
@@ -143,8 +145,12 @@ def begin(parameters: dict[str, Any]) -> Tracker:
 
 
 @task(name="report", **NETWORK)
-def report_on(outcomes: list[Outcome], tracker: Tracker, photos: str) -> dict[str, Any]:
-    """The comparison: an artifact here; sweep.json, sweep.md and gallery.png in MLflow."""
+def report_on(outcomes: list[Outcome], tracker: Tracker, training: Training) -> dict[str, Any]:
+    """The comparison: an artifact here; sweep.json, sweep.md, gallery.png, frontier.html and frontier.csv in MLflow.
+
+    Args:
+        training: one of the sweep's; its photos and loss network judge all.
+    """
     rows = [_row(outcome) for outcome in outcomes]
     missing = [f"{_label(row)}: {row['message']}" for row in rows if row["version"] is None]
     report = {
@@ -153,15 +159,17 @@ def report_on(outcomes: list[Outcome], tracker: Tracker, photos: str) -> dict[st
         "missing": missing,
         "rows": rows,
     }
-    page = markdown(rows, missing) + f"\nTable and gallery: {run_link(str(tracker.run_id))}\n"
+    link = run_link(str(tracker.run_id))
+    page = markdown(rows, missing) + f"\nTable, gallery, and frontier.html, quality against cost: {link}\n"
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
         folder = Path(scratch)
         (folder / "sweep.json").write_text(json.dumps(report, indent=2) + "\n")
         (folder / "sweep.md").write_text(page)
-        sheet = _gallery(outcomes, photos, folder)
-        if sheet:
-            sheet.save(folder / "gallery.png")
-        files = (folder / name for name in ("sweep.json", "sweep.md", "gallery.png"))
+        fetched = _fetch(outcomes, folder / "runs")
+        if fetched:
+            _gallery(fetched, training.photos).save(folder / "gallery.png")
+            _frontier([run for _, run in fetched], training, folder)
+        files = (folder / name for name in ("sweep.json", "sweep.md", "gallery.png", "frontier.html", "frontier.csv"))
         tracker.finish("FINISHED" if report["registered"] else "FAILED", tuple(file for file in files if file.exists()))
     create_markdown_artifact(page, key="sweep", description=f"{report['registered']} of {len(rows)} registered")
     return report
@@ -210,33 +218,59 @@ def markdown(rows: list[dict[str, Any]], missing: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _gallery(outcomes: list[Outcome], photos: str, scratch: Path) -> Image.Image | None:
-    """One held-out photo through every network; None where none was registered."""
+def _fetch(outcomes: list[Outcome], scratch: Path) -> list[tuple[Outcome, Path]]:
+    """The registered ones, each with the folder that its model.safetensors and run.json now lie in."""
     from tinystyle import registry
+
+    fetched = []
+    for index, outcome in enumerate(outcomes):
+        if outcome.version is None:
+            continue
+        try:
+            fetched.append((outcome, registry.fetch(outcome.version, scratch / str(index)) / "model"))
+        except (ValueError, OSError) as error:
+            get_run_logger().warning("neither in the gallery nor on the page: %s", sentence(error))
+    return fetched
+
+
+def _gallery(fetched: list[tuple[Outcome, Path]], photos: str) -> Image.Image:
+    """One held-out photo through every network."""
     from tinystyle.coreml.verification_photos import verification_photos
     from tinystyle.model_file import load_model
     from tinystyle.report import GalleryRow, gallery
     from tinystyle.stylize import stylize_image
 
-    if not any(outcome.version for outcome in outcomes):
-        return None
     _, photo = next(iter(verification_photos(photos, 1)))
     rows = []
-    for index, outcome in enumerate(outcomes):
-        if outcome.version is None:
-            continue
-        try:
-            folder = registry.fetch(outcome.version, scratch / str(index))
-        except (ValueError, OSError) as error:
-            get_run_logger().warning("not in the gallery: %s", sentence(error))
-            continue
-        stylised = stylize_image(load_model(folder / "model" / "model.safetensors"), photo)
-        asked = outcome.parameters
-        caption = (
-            f"{asked['name']} {asked['architecture']} {asked['alpha']:g}\n{outcome.version.tags.get('bytes', '')} bytes"
-        )
+    for outcome, folder in fetched:
+        asked, tags = outcome.parameters, outcome.version.tags if outcome.version else {}
+        caption = f"{asked['name']} {asked['architecture']} {asked['alpha']:g}\n{tags.get('bytes', '')} bytes"
+        stylised = stylize_image(load_model(folder / "model.safetensors"), photo)
         rows.append(GalleryRow(photo=photo, stylised=stylised, caption=caption))
-    return gallery(rows, None, f"{len(rows)} networks, one photo that none has seen") if rows else None
+    return gallery(rows, None, f"{len(rows)} networks, one photo that none has seen")
+
+
+def _frontier(runs: list[Path], training: Training, folder: Path) -> None:
+    """frontier.html and frontier.csv of finished runs; a warning where they cannot be made, which is no fault of the networks."""
+    from tinystyle.frontier.experiment import Options, run_frontier
+    from tinystyle.frontier.grid import Recipe
+
+    config = training.config()
+    options = Options(
+        out=folder,
+        recipe=Recipe(
+            photos=config.photos, loss=config.loss, data=config.data, optimizer=config.optimizer, seed=config.seed
+        ),
+        styles=[],
+        architectures=[],
+        alphas=[],
+        collect=runs,
+        max_photos=JUDGED_PHOTOS,
+    )
+    try:
+        run_frontier(options, say=get_run_logger().info)
+    except (ValueError, OSError) as error:
+        get_run_logger().warning("no page of quality against cost: %s", sentence(error))
 
 
 if __name__ == "__main__":

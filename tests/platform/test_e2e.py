@@ -82,7 +82,7 @@ def sweep(checkout: Checkout, blocks: list[str]) -> None:
         assert f"| mosaic | small | {alpha} |" in report
     assert "Missing" not in report
     parent = mlflow.run(mlflow.version("mosaic", 1)["run_id"])["tags"]["mlflow.parentRunId"]
-    assert {"sweep.json", "sweep.md", "gallery.png"} <= set(mlflow.files(parent, ""))
+    assert {"sweep.json", "sweep.md", "gallery.png", "frontier.html", "frontier.csv"} <= set(mlflow.files(parent, ""))
 
 
 def sweep_with_a_poisoned_style(checkout: Checkout, scratch: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -45,6 +46,12 @@ def test_a_poisoned_style_fails_alone(platform: Platform, tmp_path: Path) -> Non
     assert "Missing, 1 of 2" in (tmp_path / "sweep.md").read_text()
     with Image.open(tmp_path / "gallery.png") as sheet:
         assert sheet.width == 1600
+    page = (tmp_path / "frontier.html").read_text()
+    assert "mosaic" in page
+    assert "poison" not in page
+    rows = list(csv.DictReader((tmp_path / "frontier.csv").read_text().splitlines()))
+    assert [row["name"] for row in rows] == ["identity", "color match", "small 0.1"]
+    assert float(rows[-1]["paint4"]) > 0
 
 
 @pytest.mark.parametrize(
