@@ -21,6 +21,7 @@ __all__ = [
     "Losses",
     "StyleTarget",
     "content_loss",
+    "content_target",
     "gram_matrix",
     "grid_loss",
     "saturation_loss",
@@ -31,6 +32,8 @@ __all__ = [
 DIRECTIONS = 64
 DIRECTION_SEED = 1
 """Not that of `evaluation.paint`, so that what is minimized is not what is measured."""
+PLAIN = 0.15
+"""What a unit of the painting's contrast takes from the limit of the content loss."""
 SATURATION_LIMIT = 2.0
 """Pre-activations within +-2 are free: tanh(2) is grey level 250.4 or 4.6 of 0..255."""
 
@@ -75,10 +78,8 @@ class StyleTarget:
         clouds: layer -> (N, DIRECTIONS), the style's features along fixed directions, ascending.
         cloud_weights: layer -> what its sliced distance counts for, over that of an untouched photo.
         directions: layer -> (C, DIRECTIONS).
-        content_target: the content loss of a picture in this style that people like, s (1 + r) and at most a limit, where r is
-            the mean square of the style's content features over that of the photos'. A picture of the painting's contrast and
-            with nothing of the photo has a content loss of about 1 + r, so s is the share of the photo that is given up; s and
-            the limit are the network's (benchmarks/losses.md).
+        contrast: r, the mean square of the style's content features over that of the photos'.
+        content_target: the content loss that a style weight of `auto` holds, see the function of this name.
     """
 
     grams: dict[str, Tensor]
@@ -86,6 +87,7 @@ class StyleTarget:
     clouds: dict[str, Tensor]
     cloud_weights: dict[str, float]
     directions: dict[str, Tensor]
+    contrast: float
     content_target: float
     photo_energy: float
     """Mean square of the photos' content features."""
@@ -123,8 +125,9 @@ class StyleTarget:
             {name: sorted_projections(style[name], along[name])[0] for name in of_clouds},
             dict.fromkeys(of_clouds, 1.0),
             along,
-            network.content_limit,
-            0.0,
+            contrast=1.0,
+            content_target=network.content_limit,
+            photo_energy=0.0,
         )
         photo_energy = 0.0
         gram_scales, cloud_scales = dict.fromkeys(of_grams, 0.0), dict.fromkeys(of_clouds, 0.0)
@@ -138,14 +141,13 @@ class StyleTarget:
             raise ValueError(
                 "the style image cannot be told from the photos: their features are alike; choose another style"
             )
+        contrast = _energy(style[network.content_layer]) / max(photo_energy, 1e-12)
         return replace(
             unscaled,
             gram_weights=_shares(of_grams, gram_scales, 1 - sliced_share),
             cloud_weights=_shares(of_clouds, cloud_scales, sliced_share),
-            content_target=min(
-                network.content_limit,
-                network.content_share * (1 + _energy(style[network.content_layer]) / max(photo_energy, 1e-12)),
-            ),
+            contrast=contrast,
+            content_target=content_target(network.content_share, network.content_limit, contrast),
             photo_energy=photo_energy,
         )
 
@@ -157,6 +159,16 @@ class StyleTarget:
         """Per picture (batch,): squared sliced 2-Wasserstein distance (Heitz et al., arXiv:2006.07229, eq. 3)."""
         sorted_bnd = sorted_projections(features_bchw, self.directions[layer])
         return (sorted_bnd - at_quantiles(self.clouds[layer][None], sorted_bnd.shape[1])).square().mean((1, 2))
+
+
+def content_target(share: float, limit: float, contrast: float) -> float:
+    """The content loss of a picture that people like: share (1 + r), and at most limit / (1 + PLAIN r).
+
+    A picture of the painting's contrast r and with nothing of the photo has a content loss of about 1 + r, so `share` is what is
+    given up of the photo. Plain parts, of which whole photos have more than crops, lose r times as much, which `limit` bounds.
+    Both are the perceptual network's (benchmarks/losses.md).
+    """
+    return min(share * (1 + contrast), limit / (1 + PLAIN * contrast))
 
 
 def _energy(features_bchw: Tensor) -> float:

@@ -46,8 +46,7 @@ class StyleTransferModule(L.LightningModule):
         self.bf16 = bf16
         self.rate_scale = rate_scale
         plan = config.optimizer
-        target = losses.target.content_target
-        self.style_weight = StyleWeight(config.loss, target, plan.warmup, plan.steps)
+        self.style_weight = StyleWeight(config.loss, losses.target, plan.warmup, plan.steps)
         self.step_losses = torch.zeros(len(LOSS_NAMES))
         """The last step's `LOSS_NAMES`, means over this process's photos."""
 

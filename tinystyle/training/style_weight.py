@@ -7,9 +7,12 @@ picture that people like has given up is about the same in every style (benchmar
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinystyle.config import LossConfig
+
+if TYPE_CHECKING:
+    from tinystyle.perceptual.losses import StyleTarget
 
 __all__ = ["StyleWeight"]
 
@@ -30,15 +33,19 @@ class StyleWeight:
 
     Args:
         config: its `style_weight` and, for `auto`, its `content_target`.
-        target: the content loss to hold where the configuration names none, that of the style.
+        style: its `content_target` holds where the configuration names none. A painting of less contrast than photos has
+            `contrast` r under 1: what is left of the style loss of a photo that has merely been made as pale goes with r^2, as
+            Gram distances do, so `auto` begins at a weight 1 / r^2 times as high, or it would stop at pale photos.
         warmup: steps during which the learning rate rises; in the first half of them the weight stays.
         steps: of the run.
     """
 
-    def __init__(self, config: LossConfig, target: float, warmup: int, steps: int) -> None:
+    def __init__(self, config: LossConfig, style: StyleTarget, warmup: int, steps: int) -> None:
         self.automatic = config.style_weight == "auto"
         self.value = config.style_weight_at_first
-        self.target = target if config.content_target is None else config.content_target
+        if self.automatic:
+            self.value = min(self.value / max(min(1.0, style.contrast), 1e-3) ** 2, RANGE[1])
+        self.target = style.content_target if config.content_target is None else config.content_target
         self._active = range(warmup // 2, math.ceil(FIXED_FROM * steps))
         self._mean: float | None = None
 

@@ -12,6 +12,7 @@ from tinystyle.perceptual.losses import (
     Losses,
     StyleTarget,
     content_loss,
+    content_target,
     gram_matrix,
     grid_loss,
     saturation_loss,
@@ -98,6 +99,12 @@ def test_a_paler_style_gives_up_less_of_the_photo(network: PerceptualNetwork) ->
         for contrast in (0.5, 0.05)
     )
     assert network.content_share < pale < strong <= network.content_limit
+
+
+def test_more_contrast_gives_up_more_until_plain_parts_cost_too_much() -> None:
+    pale, alike, strong, stronger = (content_target(0.4, 1.0, contrast) for contrast in (0.0, 1.0, 2.0, 4.0))
+    assert pale == pytest.approx(0.4)
+    assert pale < alike > strong > stronger
 
 
 def test_a_layer_that_weighs_nothing_is_not_computed(network: PerceptualNetwork) -> None:

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from tinystyle.config import STYLE_WEIGHT_START, LossConfig
+from tinystyle.perceptual.losses import StyleTarget
 from tinystyle.training.style_weight import FIXED_FROM, RANGE, StyleWeight
 
 STEPS, WARMUP = 800, 100
@@ -26,8 +27,9 @@ def run(control: StyleWeight, first: int = 1, last: int = STEPS, every: int = 1)
     return weights
 
 
-def automatic(**changes: float) -> StyleWeight:
-    return StyleWeight(LossConfig(**changes), 1.2, WARMUP, STEPS)
+def automatic(contrast: float = 1.0, **changes: float) -> StyleWeight:
+    style = StyleTarget({}, {}, {}, {}, {}, contrast=contrast, content_target=1.2, photo_energy=1.0)
+    return StyleWeight(LossConfig(**changes), style, WARMUP, STEPS)
 
 
 @pytest.mark.parametrize("target", [0.8, 1.2, 1.6])
@@ -41,6 +43,14 @@ def test_auto_brings_the_content_loss_to_its_target(target: float) -> None:
 
 def test_the_network_names_the_target_where_the_configuration_does_not() -> None:
     assert automatic().target == 1.2
+
+
+@pytest.mark.parametrize(
+    ("contrast", "times"), [(0.5, 4.0), (1.0, 1.0), (3.0, 1.0), (1e-9, RANGE[1] / STYLE_WEIGHT_START)]
+)
+def test_a_pale_painting_begins_with_more_weight(contrast: float, times: float) -> None:
+    assert automatic(contrast).value == pytest.approx(times * STYLE_WEIGHT_START)
+    assert automatic(contrast, style_weight=7.0).value == 7.0, "a number is a number"
 
 
 def test_looks_at_every_tenth_step_come_to_the_same() -> None:
