@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from tinystyle.perceptual.luma import luma
 
-__all__ = ["NOT_FINITE", "bad_blocks", "collapse"]
+__all__ = ["NOT_FINITE", "bad_blocks", "collapse", "empty_blocks_of"]
 
 BLOCK = 16
 BLACK, WHITE = 5.0, 250.0
@@ -40,6 +40,11 @@ def bad_blocks(output_b3hw: Tensor, photo_b3hw: Tensor, matched_b3hw: Tensor | N
     return (empty & ~_empty_blocks(photo_b3hw) & ~empty_in_matched).float().mean((1, 2))
 
 
+def empty_blocks_of(style_13hw: Tensor) -> float:
+    """Share, in 0..1, of the 16x16 blocks of a style image that are black, white or flat: its pictures may have as many."""
+    return _empty_blocks(style_13hw).float().mean().item() if min(style_13hw.shape[-2:]) >= BLOCK else 0.0
+
+
 def _deviation(image_b3hw: Tensor) -> Tensor:
     """Of the luma, in grey levels, (batch, 1, 1, 1)."""
     return luma(image_b3hw.float()).std((1, 2, 3), keepdim=True)
@@ -60,21 +65,24 @@ def _empty_blocks(image_b3hw: Tensor, contrast: Tensor | float = 1.0) -> Tensor:
 
 
 def collapse(
-    outputs: Sequence[Tensor], photos: Sequence[Tensor], matched: Sequence[Tensor] | None = None
+    outputs: Sequence[Tensor], photos: Sequence[Tensor], matched: Sequence[Tensor] | None = None, of_style: float = 0.0
 ) -> str | None:
     """Why these outputs, each (1, 3, H, W), of held-out photos show a collapsed network; None if they do not.
 
-    Collapsed is: not finite, over 1% bad blocks over all photos, or the same output for two different photos.
+    Collapsed is: not finite, over 1% bad blocks over all photos, besides those that the style has itself, or the same output
+    for two different photos.
 
     Args:
         matched: the photos with their colours matched to the style, by default the photos, see `bad_blocks`.
+        of_style: the `empty_blocks_of` the style.
     """
     if not all(bool(torch.isfinite(output).all()) for output in outputs):
         return NOT_FINITE
     triples = zip(outputs, photos, matched or photos, strict=True)
     share = torch.cat([bad_blocks(*images) for images in triples]).mean().item()
-    if share > COLLAPSED_SHARE:
-        return f"{share:.2%} of the blocks of held-out photos came out black, white or flat (at most {COLLAPSED_SHARE:.0%} may)"
+    limit = COLLAPSED_SHARE + of_style
+    if share > limit:
+        return f"{share:.2%} of the blocks of held-out photos came out black, white or flat (at most {limit:.1%} may)"
     for i, output in enumerate(outputs):
         for j in range(i):
             same_shape = output.shape == outputs[j].shape and photos[i].shape == photos[j].shape

@@ -53,7 +53,7 @@ class EfficientNetLite0(PerceptualNetwork):
     content_layer = "block3.expand"
     style_layers = STYLE_LAYERS[name]
     style_layer_weights = (1.0, 1.0, 1.0, 1.0)
-    content_share, content_limit = 0.13, 0.35
+    content_similarity, content_limit = 0.865, 0.35
     paint_layers = ("block3.expand", "block5.expand")
 
     def __init__(self) -> None:

@@ -23,9 +23,9 @@ class PerceptualNetwork(nn.Module):
     """The layers whose Gram matrices the style loss compares."""
     style_layer_weights: tuple[float, ...]
     """What they count for in the style loss, in proportion."""
-    content_share: float
+    content_similarity: float
     content_limit: float
-    """The content loss that a style weight of `auto` holds: see `StyleTarget.content_target`."""
+    """Set the content loss that a style weight of `auto` holds: see `losses.content_target`."""
     paint_layers: tuple[str, str]
     """The layers whose features `paint3` and `paint4` compare: one of strokes, one of the shapes that they make."""
     weights_sha256 = ""

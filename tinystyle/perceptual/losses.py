@@ -6,6 +6,7 @@ every style: an untouched photo has content loss 0 and style loss 1, an output w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -147,7 +148,7 @@ class StyleTarget:
             gram_weights=_shares(of_grams, gram_scales, 1 - sliced_share),
             cloud_weights=_shares(of_clouds, cloud_scales, sliced_share),
             contrast=contrast,
-            content_target=content_target(network.content_share, network.content_limit, contrast),
+            content_target=content_target(network.content_similarity, network.content_limit, contrast),
             photo_energy=photo_energy,
         )
 
@@ -161,14 +162,14 @@ class StyleTarget:
         return (sorted_bnd - at_quantiles(self.clouds[layer][None], sorted_bnd.shape[1])).square().mean((1, 2))
 
 
-def content_target(share: float, limit: float, contrast: float) -> float:
-    """The content loss of a picture that people like: share (1 + r), and at most limit / (1 + PLAIN r).
+def content_target(similarity: float, limit: float, contrast: float) -> float:
+    """The content loss of a picture that people like: 1 + r - 2 c sqrt(r), and at most limit / (1 + PLAIN r).
 
-    A picture of the painting's contrast r and with nothing of the photo has a content loss of about 1 + r, so `share` is what is
-    given up of the photo. Plain parts, of which whole photos have more than crops, lose r times as much, which `limit` bounds.
-    Both are the perceptual network's (benchmarks/losses.md).
+    A picture of the painting's contrast r, with features whose cosine with the photo's is c, has that content loss: c is
+    `similarity`, what is kept of the photo. Plain parts, of which whole photos have more than crops, lose r times as much, which
+    `limit` bounds. Both are the perceptual network's (benchmarks/losses.md).
     """
-    return min(share * (1 + contrast), limit / (1 + PLAIN * contrast))
+    return min(1 + contrast - 2 * similarity * math.sqrt(contrast), limit / (1 + PLAIN * contrast))
 
 
 def _energy(features_bchw: Tensor) -> float:

@@ -37,7 +37,7 @@ class VGG16(PerceptualNetwork):
     content_layer = "relu3_3"
     style_layers = STYLE_LAYERS[name]
     style_layer_weights = (1.0, 1.0, 1.0, 1.0)
-    content_share, content_limit = 0.38, 1.075
+    content_similarity, content_limit = 0.62, 1.0
     paint_layers = ("relu3_3", "relu4_3")
 
     def __init__(self) -> None:

@@ -33,9 +33,9 @@ class StyleWeight:
 
     Args:
         config: its `style_weight` and, for `auto`, its `content_target`.
-        style: its `content_target` holds where the configuration names none. A painting of less contrast than photos has
-            `contrast` r under 1: what is left of the style loss of a photo that has merely been made as pale goes with r^2, as
-            Gram distances do, so `auto` begins at a weight 1 / r^2 times as high, or it would stop at pale photos.
+        style: its `content_target` holds where the configuration names none. For a painting of less contrast than photos,
+            `contrast` r under 1, `auto` begins at a weight 1 / r^2 times as high: that is about what a photo that has merely
+            been made as pale has left of the style loss, and at an ordinary weight training stops there.
         warmup: steps during which the learning rate rises; in the first half of them the weight stays.
         steps: of the run.
     """

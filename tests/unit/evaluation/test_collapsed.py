@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.conftest import synthetic_photo
 from tinystyle.data.datamodule import photo_tensor
-from tinystyle.evaluation import bad_blocks, collapse, color_match
+from tinystyle.evaluation import bad_blocks, collapse, color_match, empty_blocks_of
 
 ASSETS = Path(__file__).parents[2] / "assets" / "collapse"
 
@@ -64,6 +64,17 @@ def test_over_one_percent_black_holes_fails() -> None:
     reason = collapse([with_hole(p, 2, 0.0) for p in photos], photos)
     assert reason is not None
     assert reason.startswith("2.00% of the blocks")
+
+
+def test_a_picture_may_be_as_flat_as_the_painting_and_no_more() -> None:
+    flat_in_places = empty_blocks_of(with_hole(photo(99), 4, 180.0))
+    assert flat_in_places == pytest.approx(0.04)
+    photos = [photo(seed) for seed in range(4)]
+    assert collapse([with_hole(p, 4, 180.0) for p in photos], photos, of_style=flat_in_places) is None
+    reason = collapse([with_hole(p, 6, 180.0) for p in photos], photos, of_style=flat_in_places)
+    assert "6.00% of the blocks" in str(reason)
+    assert "at most 5.0% may" in str(reason)
+    assert empty_blocks_of(torch.zeros(1, 3, 8, 40)) == 0.0
 
 
 def test_what_a_color_match_flattens_is_no_collapse_but_a_hole_is() -> None:

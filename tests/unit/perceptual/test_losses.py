@@ -9,6 +9,7 @@ from tinystyle.data.datamodule import photo_tensor
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.features import PerceptualNetwork
 from tinystyle.perceptual.losses import (
+    PLAIN,
     Losses,
     StyleTarget,
     content_loss,
@@ -91,20 +92,23 @@ def test_losses_are_per_photo(network: PerceptualNetwork, share: float) -> None:
         torch.testing.assert_close(together[which], torch.cat([pair[which] for pair in apart]), rtol=1e-4, atol=1e-6)
 
 
-def test_a_paler_style_gives_up_less_of_the_photo(network: PerceptualNetwork) -> None:
+def test_contrast_of_a_style_is_over_that_of_the_photos(network: PerceptualNetwork) -> None:
     photos = [photo(seed) for seed in range(4)]
     gray = torch.full_like(photo(99), 128)
     strong, pale = (
-        StyleTarget.measure(network, gray + contrast * (photo(99) - gray), photos).content_target
-        for contrast in (0.5, 0.05)
+        StyleTarget.measure(network, gray + contrast * (photo(99) - gray), photos) for contrast in (1.0, 0.05)
     )
-    assert network.content_share < pale < strong <= network.content_limit
+    assert pale.contrast < strong.contrast
+    assert StyleTarget.measure(network, photos[0], [photos[0], photos[1]]).contrast == pytest.approx(1, abs=0.3)
+    assert strong.content_target == content_target(network.content_similarity, network.content_limit, strong.contrast)
 
 
 def test_more_contrast_gives_up_more_until_plain_parts_cost_too_much() -> None:
-    pale, alike, strong, stronger = (content_target(0.4, 1.0, contrast) for contrast in (0.0, 1.0, 2.0, 4.0))
-    assert pale == pytest.approx(0.4)
-    assert pale < alike > strong > stronger
+    blank, pale, alike, strong = (content_target(0.6, 1.0, contrast) for contrast in (0.0, 0.36, 1.0, 4.0))
+    assert blank == pytest.approx(1.0), "nothing is left of the photo"
+    assert pale == pytest.approx(1 - 0.6**2), "the least, where the painting has the contrast of what is kept"
+    assert pale < alike
+    assert strong == pytest.approx(1 / (1 + 4 * PLAIN))
 
 
 def test_a_layer_that_weighs_nothing_is_not_computed(network: PerceptualNetwork) -> None:
