@@ -88,13 +88,24 @@ def choices() -> Iterator[tuple[str, Run]]:
             yield f"{painting} {name}", {**run, "data": data, "optimizer": optimizer}
 
 
-GRIDS = {"pictures": pictures, "choices": choices}
+def shipped() -> Iterator[tuple[str, Run]]:
+    """The networks that ship: those of `pictures` with default settings, trained on with larger crops."""
+    for painting in PAINTINGS:
+        run = {"painting": painting, "architecture": "small", "init_from": f"pictures/small_{painting}_defaults"}
+        yield (
+            f"small {painting} 192",
+            {**run, "data": {"size": 192}, "optimizer": {"steps": 400, "learning_rate": 3e-3}},
+        )
 
 
-def config_of(run: Run, data: Path, dataset: Path) -> RunConfig:
-    """The RunConfig of a grid's entry."""
+GRIDS = {"pictures": pictures, "choices": choices, "shipped": shipped}
+
+
+def config_of(run: Run, data: Path, dataset: Path, out: Path) -> RunConfig:
+    """The RunConfig of a grid's entry; `init_from` is the folder of another entry's run below `out`."""
     return RunConfig.model_validate(
         {
+            "init_from": str(out / run["init_from"] / "model.safetensors") if "init_from" in run else None,
             "style": style_file(run, data),
             "photos": str(dataset),
             "network": {"architecture": run["architecture"], "alpha": NETWORKS[run["architecture"]]},
@@ -129,15 +140,15 @@ def main() -> None:
     ingest(str(arguments.data / "photos"), str(dataset), size=SIDE)
     for name, run in left[: arguments.limit]:
         folder = arguments.out / arguments.grid / name.replace(" ", "_")
-        line = {"run": name, **run, **train(run, folder, arguments.data, dataset)}
+        config = config_of(run, arguments.data, dataset, arguments.out)
+        line = {"run": name, **run, **train(run, config, folder, arguments.data, dataset)}
         with results.open("a") as file:
             file.write(json.dumps(line) + "\n")
     print_table(results)
 
 
-def train(run: Run, folder: Path, data: Path, dataset: Path) -> Run:
+def train(run: Run, config: RunConfig, folder: Path, data: Path, dataset: Path) -> Run:
     """Train and judge one run; how it ended, its seconds, and its row."""
-    config = config_of(run, data, dataset)
     began = monotonic()
     # A collapsed run is a result here: its last checkpoint is judged like a model.
     record = launch(prepare(config, folder, resume=True), folder, say=print)
