@@ -6,7 +6,7 @@ Imports no torch; knows nothing of Prefect or of the model registry.
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -28,7 +28,7 @@ def style_name(uri: str) -> str:
     Raises:
         ValueError: nothing of it is left.
     """
-    stem = PurePosixPath(uri.removeprefix(_BUILTIN)).stem.lower()
+    stem = styles.image_name(uri).lower()
     name = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:60].strip("-")
     if not name:
         raise ValueError(f"style {uri}: no name follows from its image; give one with name")

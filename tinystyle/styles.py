@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,17 @@ from tinystyle import storage
 from tinystyle.builtin_styles import BUILTIN_STYLES, draw_style
 from tinystyle.images import open_rgb
 
-__all__ = ["BUILTIN_STYLES", "draw_style", "load_style", "load_style_sizes", "style_sha256"]
+__all__ = ["BUILTIN_STYLES", "draw_style", "image_name", "load_style", "load_style_sizes", "style_sha256"]
 
 _BUILTIN = "builtin:"
 _MAX_ENLARGEMENT = 2
 _MAX_ASPECT = 4
 _MIN_DEVIATION = 2.0
+
+
+def image_name(uri: str) -> str:
+    """The name of a style image: its file's without folder and suffix, or that of a built-in one."""
+    return PurePosixPath(uri.removeprefix(_BUILTIN)).stem
 
 
 def load_style(uri: str, size: int) -> NDArray[np.uint8]:

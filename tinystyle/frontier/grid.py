@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tinystyle import nets, styles
 from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
@@ -42,12 +42,7 @@ class Cell:
 
     @property
     def style_name(self) -> str:
-        return style_name(self.config.style)
-
-
-def style_name(image: str) -> str:
-    """Return the name of a style image without folder and suffix, as lineages have it."""
-    return PurePosixPath(image.removeprefix("builtin:")).stem
+        return styles.image_name(self.config.style)
 
 
 def make_grid(
@@ -69,7 +64,7 @@ def make_grid(
     reasons = {network: _impossible(network) for network in networks}
     if all(reasons.values()):
         raise ValueError(f"no network of the grid can be built: {reasons[networks[0]]}")
-    names = [style_name(image) for image in images]
+    names = [styles.image_name(image) for image in images]
     if len(set(names)) < len(names):
         raise ValueError(f"--style: two images are called alike ({', '.join(sorted(names))}); rename one")
     for image in images:
@@ -86,7 +81,7 @@ def make_grid(
                 execution=ExecutionConfig(track=False),
                 seed=recipe.seed,
             ),
-            folder / f"{style_name(image)}-{network.architecture}-{network.alpha:g}",
+            folder / f"{styles.image_name(image)}-{network.architecture}-{network.alpha:g}",
             reasons[network],
         )
         for image in images

@@ -6,9 +6,9 @@ import hashlib
 import json
 import subprocess
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from tinystyle import __version__
+from tinystyle import __version__, styles
 from tinystyle.config import RunConfig
 from tinystyle.training import TRAINING_REVISION
 
@@ -41,13 +41,12 @@ def lineage_of(
     if init_sha256:
         facts["init_from"] = init_sha256
     # Beside the key, not in it: the same image under another name is the same style.
-    name = PurePosixPath(config.style.removeprefix("builtin:")).stem
     crop = str(config.data.size)  # in the recipe too, but a hash does not tell
     return {
         **facts,
         "key": run_key(facts),
         "crop": crop,
-        "style_name": name,
+        "style_name": styles.image_name(config.style),
         "version": __version__,
         "commit": _commit(),
     }

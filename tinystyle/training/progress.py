@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from tinystyle import styles
 from tinystyle.tracking import Tracker, flatten
 from tinystyle.training.record import RUN_FILE, RunRecord
 
@@ -54,7 +55,7 @@ class Progress:
 
     def _tracker(self) -> Tracker:
         config, key = self.record.config, self.record.lineage["key"]
-        style = Path(config.style.removeprefix("builtin:")).stem
+        style = styles.image_name(config.style)
         name = f"{style} {config.network.architecture} {config.network.alpha:g}"
         tags = {f"lineage.{fact}": value for fact, value in self.record.lineage.items()}
         parameters = flatten(config.model_dump(mode="json"))
