@@ -148,18 +148,18 @@ def _collapse(model: Path, training: Training) -> str | None:
     from tinystyle.data.datamodule import evenly_spaced, photo_tensor
     from tinystyle.data.ingest import dataset_for_training
     from tinystyle.data.shards import ShardDataset
-    from tinystyle.evaluation import collapse, color_match, empty_blocks_of
+    from tinystyle.evaluation import collapse, color_match
     from tinystyle.model_file import load_model
     from tinystyle.training.runner import EVALUATION_PHOTOS
 
     config = training.config()
     shards = ShardDataset(dataset_for_training(training.photos, config.data.size, ingest_size=config.data.photo_side))
-    style = photo_tensor(styles.load_style(training.style, config.style_side))
+    recolor = color_match(photo_tensor(styles.load_style(training.style, config.style_side)))
     photos = [photo_tensor(shards.read(index)) for index in evenly_spaced(shards.held_out, EVALUATION_PHOTOS)]
     network = load_model(model).network
     with torch.inference_mode():
         outputs = [network(photo) for photo in photos]
-    return collapse(outputs, photos, [color_match(style)(photo) for photo in photos], empty_blocks_of(style))
+    return collapse(outputs, photos, [recolor(photo) for photo in photos])
 
 
 def _unverified(coreml: Path) -> str | None:

@@ -6,7 +6,7 @@ Images are RGB tensors (batch, 3, height, width) in 0..255, float. `model_report
 from __future__ import annotations
 
 from tinystyle.evaluation.artefacts import border_error, checkerboard_energy
-from tinystyle.evaluation.collapsed import NOT_FINITE, bad_blocks, collapse, empty_blocks_of
+from tinystyle.evaluation.collapsed import NOT_FINITE, bad_blocks, collapse
 from tinystyle.evaluation.criterion import Criterion, PhotoFeatures, paint_measure
 from tinystyle.evaluation.paint import PaintMeasure, picture_score
 from tinystyle.evaluation.rows import (
@@ -36,7 +36,6 @@ __all__ = [
     "checkerboard_energy",
     "collapse",
     "color_match",
-    "empty_blocks_of",
     "identity",
     "loss_row",
     "paint_measure",

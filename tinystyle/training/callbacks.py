@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from tinystyle import storage
-from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse, color_match, empty_blocks_of, loss_row
+from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse, color_match, loss_row
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.report import preview_strip
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
@@ -123,7 +123,6 @@ class Checkpoints(L.Callback):
         self.photos = photos
         self.criterion = criterion
         self.matched = [color_match(style_13hw)(photo) for photo in photos]
-        self.empty_in_style = empty_blocks_of(style_13hw)
         self.steps = steps
         self.reports = reports
         self.best = math.inf
@@ -162,7 +161,7 @@ class Checkpoints(L.Callback):
         photos = [photo.to(module.device) for photo in self.photos]
         matched = [photo.to(module.device) for photo in self.matched]
         with _evaluating(module.network) as network:
-            reason = collapse([network(photo) for photo in photos], photos, matched, self.empty_in_style)
+            reason = collapse([network(photo) for photo in photos], photos, matched)
             if self.steps.stopping:
                 return reason, {}  # the process that asked waits only so long
             row = loss_row("run", network, photos, self.criterion, self._features)
