@@ -4,7 +4,7 @@
 
 FOLDER holds published/ and weights/ (VGG16). The ranks by eye are in benchmarks/paint_by_eye.json: groups of pictures of one
 photograph, the one that looks most painted first. A picture is a published file, `identity`, `color match`, or `run:NAME`, the
-network of a finished run in RUNS on the group's photograph; those that are absent are left out.
+network of a finished run in RUNS on the group's photograph, or `pretrained:NAME`; what is absent is left out.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tinystyle.evaluation import Criterion, PaintMeasure, color_match, paint_mea
 from tinystyle.model_file import load_model
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.losses import Losses, StyleTarget
+from tinystyle.pretrained import PREFIX
 
 BY_EYE = Path(__file__).parent / "paint_by_eye.json"
 STYLE_SIDE = 256
@@ -34,7 +35,7 @@ STYLE_SIDE = 256
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, default=Path("experiments/pictures"))
+    parser.add_argument("--runs", type=Path, default=Path("experiments"))
     arguments = parser.parse_args()
     for group in json.loads(BY_EYE.read_text()):
         print_group(group, arguments.data, arguments.runs)
@@ -98,6 +99,8 @@ def picture_of(name: str, photo: Tensor, style: str, published: Path, runs: Path
         return photo
     if name == "color match":
         return color_match(photo_tensor(styles.load_style(style, STYLE_SIDE)))(photo)
+    if name.startswith(PREFIX):
+        return load_model(name).network(photo)
     if name.startswith("run:"):
         file = runs / name.removeprefix("run:") / "model.safetensors"
         return load_model(file).network(photo) if file.exists() else None

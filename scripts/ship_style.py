@@ -2,8 +2,8 @@
 
     python scripts/ship_style.py RUN NAME --painting "The Starry Night, Vincent van Gogh, 1889" --photos DATASET
 
-Weights become float16 (25 KB for `small` 0.3). The figures in the record are those of the file, read back, on all held-out photos
-of DATASET (anything that `tinystyle evaluate` takes), at a short side of 384.
+Weights become float16 (28 KB for `small` 0.3, the record included). The figures in the record are those of the file, read back, on
+all held-out photos of DATASET (anything that `tinystyle evaluate` takes), at a short side of 384.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
         "weights": str(report.weights),
         "crop": str(config.data.size),
         "batch": str(config.data.batch_size),
-        "steps": str(config.optimizer.steps),
+        "training": training(run),
         "seed": str(config.seed),
         "perceptual": config.loss.perceptual,
         "style_side": str(config.style_side),
@@ -61,6 +61,13 @@ def main() -> None:
     out = Path(pretrained.__file__).parent / f"{arguments.name}.safetensors"
     save_model(model.network, out, model.config, model.lineage, record=record, dtype=torch.float16)
     print(f"{out}: {out.stat().st_size:,} bytes; {record}")
+
+
+def training(run: RunRecord) -> str:
+    """Steps and crops, of the run that it began from first."""
+    config = run.config
+    stage = f"{config.optimizer.steps} steps at {config.data.size} px"
+    return f"{training(RunRecord.read(Path(config.init_from).parent))}, then {stage}" if config.init_from else stage
 
 
 if __name__ == "__main__":

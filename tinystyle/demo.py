@@ -7,21 +7,22 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.console import Console
 from rich.table import Table
 
-from tinystyle import storage, styles
+from tinystyle import pretrained, storage, styles
 from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
 
 if TYPE_CHECKING:
     from tinystyle.evaluation import QualityRow
     from tinystyle.model_file import LoadedModel
 
-__all__ = ["HELD_OUT", "STEPS", "demo_config", "run_demo", "write_photos"]
+__all__ = ["HELD_OUT", "STEPS", "demo_config", "first_look", "run_demo", "write_photos"]
 
 STYLE = "builtin:starry-sky"
 HELD_OUT = ("chelsea.png", "china.png")
+FIRST_LOOK = ("astronaut", "chelsea", "china")
 TRAINING = ("astronaut.png", "coffee.png", "flower.png", "motorcycle.png", "rocket.png")
 INGEST_SIZE = 256
 SIZE = (640, 480)
@@ -54,6 +55,12 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[QualityRow]
         soft_wrap=True,
     )
 
+    sheet = first_look(photos, out / "styles.png")
+    screen.print(
+        f"What {len(pretrained.names())} trained networks of 28 KB make of them: {sheet} ({monotonic() - began:.0f} s)",
+        soft_wrap=True,
+    )
+
     from tinystyle.data.ingest import ingest
     from tinystyle.training.launch import launch, prepare
 
@@ -67,6 +74,23 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[QualityRow]
     rows = _finish(out, photos, screen)
     screen.print(f"All of it took {monotonic() - began:.0f} s.")
     return rows
+
+
+def first_look(photos: dict[str, Path], sheet: Path) -> Path:
+    """Three of the photographs, 300x260, under every style that ships with the package, as one picture, a PNG."""
+    from tinystyle.model_file import load_model
+    from tinystyle.report import CELL, style_sheet
+    from tinystyle.stylize import stylize_image
+
+    shown = [ImageOps.fit(Image.open(photos[name]).convert("RGB"), CELL) for name in FIRST_LOOK]
+    columns = {}
+    for name in pretrained.names():
+        model = load_model(pretrained.PREFIX + name)
+        heading = f"{name}\n" + pretrained.record_of(name)["painting"].replace(", ", "\n", 1)
+        columns[heading] = [stylize_image(model, photo) for photo in shown]
+    with storage.atomic_path(sheet) as temporary:
+        style_sheet(shown, columns).save(temporary, format="PNG")
+    return sheet
 
 
 def _finish(out: Path, photos: dict[str, Path], screen: Console) -> list[QualityRow]:

@@ -1,13 +1,13 @@
-"""Pictures of results: galleries and preview strips. Pillow only; knows nothing of networks."""
+"""Pictures of results: galleries, preview strips, sheets of styles. Pillow only; knows nothing of networks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-__all__ = ["GalleryRow", "gallery", "preview_strip"]
+__all__ = ["CELL", "GalleryRow", "gallery", "preview_strip", "style_sheet"]
 
 _WIDTH = 1600
 _MARGIN = 48
@@ -15,6 +15,9 @@ _SPACING = 28
 _SEAM = 4
 _STYLE_HEIGHT = 240
 _CAPTION_LINE = 23
+CELL = (300, 260)
+"""Width and height of a picture on a sheet of styles."""
+_CELL_GAP = 8
 # A line of pairs is stretched to the full width, but no more than this.
 _MAX_STRETCH = 1.4
 
@@ -92,6 +95,39 @@ def preview_strip(photos: Sequence[Image.Image], outputs: Sequence[Image.Image],
             _paste_pair(strip, row, (left, gap + index * (height + gap)), ((pair - _SEAM) // 2, height))
             left += pair + gap
     return strip
+
+
+def style_sheet(photos: Sequence[Image.Image], styles: Mapping[str, Sequence[Image.Image]]) -> Image.Image:
+    """A table of pictures: a line for each photo, a column for each style, the photos themselves at the left.
+
+    Args:
+        styles: what stands over a column, one or more lines of text -> the photos in that style. Pictures are cut to 300x260.
+
+    Raises:
+        ValueError: there are no photos or no styles, or a column has not one picture for each photo.
+    """
+    if not photos or not styles or any(len(column) != len(photos) for column in styles.values()):
+        raise ValueError("a sheet needs photos, and in each style one picture for each of them")
+    columns = {"photograph": photos, **styles}
+    width, height = CELL
+    header = _CAPTION_LINE * max(heading.count("\n") + 1 for heading in columns) + 16
+    sheet = Image.new(
+        "RGB",
+        (
+            2 * _CELL_GAP + len(columns) * (width + _CELL_GAP) - _CELL_GAP,
+            header + len(photos) * (height + _CELL_GAP) + _CELL_GAP,
+        ),
+        _PAPER,
+    )
+    for index, (heading, column) in enumerate(columns.items()):
+        left = _CELL_GAP + index * (width + _CELL_GAP)
+        for line, text in enumerate(heading.split("\n")):
+            font, color = (_font(20), _TEXT) if line == 0 else (_font(16), _MUTED)
+            _write(sheet, text, (left + 2, 8 + line * _CAPTION_LINE), font, color, width)
+        for line, picture in enumerate(column):
+            cell = ImageOps.fit(picture.convert("RGB"), CELL, Image.Resampling.LANCZOS)
+            sheet.paste(cell, (left, header + line * (height + _CELL_GAP)))
+    return sheet
 
 
 def _lines(rows: Sequence[GalleryRow], width: int, height: int) -> list[tuple[list[GalleryRow], float]]:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from tinystyle.data.manifest import Manifest
 from tinystyle.demo import HELD_OUT, run_demo
+from tinystyle.report import CELL
 
 
 @pytest.mark.long
@@ -24,6 +25,9 @@ def test_a_shorter_demo_meets_what_the_whole_one_promises(tmp_path: Path) -> Non
     assert (tmp_path / "demo" / "starry-sky.mlmodel").stat().st_size < 16_500
     with Image.open(tmp_path / "demo" / "gallery.png") as sheet:
         assert sheet.width == 1600
+    with Image.open(tmp_path / "demo" / "styles.png") as sheet:
+        assert sheet.width > 6 * CELL[0]
+        assert sheet.height > 3 * CELL[1]
     files = [tmp_path / "demo" / "starry-sky.mlmodel", *(tmp_path / "demo" / "coreml").glob("*.ml*")]
     files = [file for file in files if file.suffix in (".mlmodel", ".mlpackage")]
     assert len(files) == 11

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from tests.conftest import micro_config, synthetic_photo
 from tests.unit.conftest import Run
 from tinystyle import pretrained
+from tinystyle.data.datamodule import photo_tensor
 from tinystyle.model_file import load_model, save_model
 
 RECORD = {"painting": "Blots, Nobody, 2026", "network": "small 0.1", "crop": "48", "steps": "20", "paint3": "0.5"}
@@ -84,3 +86,36 @@ def test_an_unknown_name_is_one_sentence(run: Run, shipped: Path) -> None:
     _, _, error = run("export", "pretrained:x", "--format", "mlmodel", "--out", "a.mlmodel")
     assert error == "Error: pretrained:x: no such style; choose from none\n"
     assert "No trained style ships" in run("styles")[1]
+
+
+STYLES = ("composition-vii", "great-wave", "poppy-field", "shipwreck", "starry-night")
+
+
+def test_five_styles_ship() -> None:
+    assert tuple(pretrained.names()) == STYLES
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_what_ships_is_small_and_says_what_it_is(name: str) -> None:
+    path = pretrained.path_of(f"pretrained:{name}")
+    assert path.stat().st_size < 30_000
+    record = pretrained.record_of(name)
+    assert record["network"] == "small 0.3"
+    assert record["weights"] == "11868"
+    assert record["painting"].count(", ") == 2, "title, painter, year"
+    assert int(record["crop"]) >= 192
+    assert "/" not in json.dumps(record), "no path of the machine that trained it"
+    assert float(record["content"]) <= 1.5
+    assert float(record["paint3"]) < 0.5
+    assert float(record["paint4"]) < 0.8
+
+
+def test_what_ships_paints_a_photograph() -> None:
+    """Each its own way, on a photograph that ships in a package: no hole, no copy of the photo, no two alike."""
+    photo = photo_tensor(load_sample_image("china.jpg"))
+    with torch.inference_mode():
+        pictures = {name: load_model(f"pretrained:{name}").network(photo) for name in STYLES}
+    for name, picture in pictures.items():
+        assert (picture <= 5).all(1).float().mean() < 0.02, f"{name} is black in places"
+        for other, another in {**pictures, "the photo": photo}.items():
+            assert other == name or (picture - another).abs().mean() > 10, f"{name} is {other}"

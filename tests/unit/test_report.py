@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinystyle.report import GalleryRow, gallery, preview_strip
+from tinystyle.report import GalleryRow, gallery, preview_strip, style_sheet
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "photos"
 RED, BLUE, GREEN = (200, 0, 0), (0, 0, 200), (0, 160, 0)
@@ -134,3 +134,26 @@ def test_a_gallery_of_real_photos_shows_them() -> None:
     strip = np.asarray(preview_strip([photo], [photo], height=photo.height))
     gap = photo.height // 16
     assert np.array_equal(strip[gap : gap + photo.height, gap : gap + photo.width], np.asarray(photo))
+
+
+def test_a_sheet_of_styles_has_a_line_for_each_photo_and_a_column_for_each_style() -> None:
+    photos = [Image.new("RGB", shape, RED) for shape in SHAPES[:3]]
+    styles = {
+        "wave\nThe Great Wave, Hokusai, 1831": [Image.new("RGB", photo.size, BLUE) for photo in photos],
+        "night": [Image.new("RGB", photo.size, GREEN) for photo in photos],
+    }
+    sheet = style_sheet(photos, styles)
+    columns = [_boxes(sheet, color) for color in (RED, BLUE, GREEN)]
+    assert [len(column) for column in columns] == [3, 3, 3]
+    assert all((width, height) == (300, 260) for column in columns for _, _, width, height in column)
+    for line in zip(*columns, strict=True):
+        assert len({top for _, top, _, _ in line}) == 1
+        assert [left for left, _, _, _ in line] == sorted({left for left, _, _, _ in line})
+    assert np.asarray(sheet)[: columns[0][0][1]].std() > 0, "headings are written"
+
+
+@pytest.mark.parametrize(("photos", "styles"), [(0, {"a": 0}), (2, {}), (2, {"a": 2, "b": 1})])
+def test_a_sheet_with_a_hole_is_refused(photos: int, styles: dict[str, int]) -> None:
+    picture = Image.new("RGB", (30, 20), RED)
+    with pytest.raises(ValueError, match="one picture for each"):
+        style_sheet([picture] * photos, {name: [picture] * count for name, count in styles.items()})

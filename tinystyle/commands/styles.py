@@ -27,15 +27,13 @@ def styles(as_json: Annotated[bool, typer.Option("--json", help="As JSON, with a
     if as_json:
         screen.print_json(data={"pretrained": records, "images": images})
         return
-    table = Table(title="Trained styles")
+    table = Table(title="Trained styles", box=None, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
     table.add_column("painting")
-    table.add_column("network", no_wrap=True)
     for figure in _FIGURES:
         table.add_column(figure, justify="right")
     for uri, record in records.items():
-        table.add_row(
-            uri, record.get("painting"), record.get("network"), *(record.get(figure, "") for figure in _FIGURES)
-        )
+        painting = record.get("painting", "").replace(", ", "\n", 1)
+        table.add_row(uri, painting, *(record.get(figure, "") for figure in _FIGURES))
     screen.print(table if records else "No trained style ships with this version.")
     screen.print(f"Images to train on: {', '.join(images)}", soft_wrap=True)
