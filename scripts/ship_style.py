@@ -2,7 +2,7 @@
 
     python scripts/ship_style.py RUN NAME --painting "The Starry Night, Vincent van Gogh, 1889" --photos DATASET
 
-Weights become float16 (28 KB for `small` 0.3, the record included). The figures in the record are those of the file, read back, on
+Weights become float16 (28 KB for `small` 0.3 with the record). The figures in the record are those of the file, read back, on
 all held-out photos of DATASET (anything that `tinystyle evaluate` takes), at a short side of 384.
 """
 
