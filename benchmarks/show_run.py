@@ -33,7 +33,7 @@ def main() -> None:
             for (name, photo), result in zip(photos.items(), stylized, strict=True)
         ]
         painting = Path(config.style).stem.replace("_", " ").title()
-        title = f"{painting}: {config.network.architecture} {config.network.alpha:g}, {config.optimizer.steps} steps"
+        title = f"{painting}: {config.network.architecture} {config.network.alpha:g}"
         gallery(rows, None, title).save(arguments.gallery, quality=88)
 
 
