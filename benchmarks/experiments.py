@@ -29,6 +29,7 @@ from tinystyle.data.datamodule import photo_tensor
 from tinystyle.data.ingest import ingest
 from tinystyle.data.shards import ShardDataset
 from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, paint_measure
+from tinystyle.evaluation.model_report import second_measure
 from tinystyle.evaluation.rows import quality_rows
 from tinystyle.model_file import load_model
 from tinystyle.perceptual import load_perceptual_network
@@ -190,8 +191,9 @@ def criteria(style: str, data: Path, dataset: Path) -> tuple[Criterion, PaintMea
     network = load_perceptual_network("vgg16", weights_file(data)).prepare(cpu, torch.float32)
     painting = photo_tensor(styles.load_style(style, 256))
     losses = Losses(network, StyleTarget.measure(network, painting, photos(dataset)[::4]))
-    second = load_perceptual_network("efficientnet-lite0").prepare(cpu, torch.float32)
-    return Criterion(losses, paint_measure(network, style, cpu), 1.0, 10.0), paint_measure(second, style, cpu)
+    second = second_measure(style, network.name)
+    assert second, "the package of the second network is not installed"
+    return Criterion(losses, paint_measure(network, style, cpu), 1.0, 10.0), second
 
 
 COLUMNS = ("content", "paint3", "paint4", "score", "second3", "second4", "worst_photo", "checkerboard", "border_error")

@@ -23,6 +23,7 @@ from torch import Tensor
 from tinystyle import styles
 from tinystyle.data.datamodule import photo_tensor
 from tinystyle.evaluation import Criterion, PaintMeasure, color_match, paint_measure
+from tinystyle.evaluation.model_report import second_measure
 from tinystyle.model_file import load_model
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.losses import Losses, StyleTarget
@@ -89,9 +90,10 @@ def measures(style: str, photo: Tensor, data: Path) -> tuple[Criterion, PaintMea
     weights = str(next((data / "weights").glob("*.safetensors")))
     network = load_perceptual_network("vgg16", weights).prepare(cpu, torch.float32)
     target = StyleTarget.measure(network, photo_tensor(styles.load_style(style, STYLE_SIDE)), [photo], (1, 1, 1, 1))
-    second = load_perceptual_network("efficientnet-lite0").prepare(cpu, torch.float32)
+    second = second_measure(style, network.name)
+    assert second, "the package of the second network is not installed"
     criterion = Criterion(Losses(network, target), paint_measure(network, style, cpu), 1.0, 10.0)
-    return criterion, paint_measure(second, style, cpu)
+    return criterion, second
 
 
 def picture_of(name: str, photo: Tensor, style: str, published: Path, runs: Path) -> Tensor | None:

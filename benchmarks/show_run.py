@@ -14,6 +14,7 @@ from PIL import Image
 from tinystyle.demo import write_photos
 from tinystyle.model_file import load_model
 from tinystyle.report import GalleryRow, gallery
+from tinystyle.styles import image_name
 from tinystyle.stylize import stylize_photos
 from tinystyle.training.record import RunRecord
 
@@ -32,7 +33,7 @@ def main() -> None:
             GalleryRow(photo=Image.open(photo).convert("RGB"), stylised=Image.open(result), caption=name)
             for (name, photo), result in zip(photos.items(), stylized, strict=True)
         ]
-        painting = Path(config.style).stem.replace("_", " ").title()
+        painting = image_name(config.style).replace("_", " ").title()
         title = f"{painting}: {config.network.architecture} {config.network.alpha:g}"
         gallery(rows, None, title).save(arguments.gallery, quality=88)
 

@@ -165,7 +165,7 @@ def report_on(outcomes: list[Outcome], tracker: Tracker, training: Training) -> 
         folder = Path(scratch)
         (folder / "sweep.json").write_text(json.dumps(report, indent=2) + "\n")
         (folder / "sweep.md").write_text(page)
-        fetched = _fetch(outcomes, folder / "runs")
+        fetched = _fetch(rows, outcomes, folder / "runs")
         if fetched:
             _gallery(fetched, training.photos).save(folder / "gallery.png")
             _frontier([run for _, run in fetched], training, folder)
@@ -218,22 +218,22 @@ def markdown(rows: list[dict[str, Any]], missing: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fetch(outcomes: list[Outcome], scratch: Path) -> list[tuple[Outcome, Path]]:
-    """The registered ones, each with the folder that its model.safetensors and run.json now lie in."""
+def _fetch(rows: list[dict[str, Any]], outcomes: list[Outcome], scratch: Path) -> list[tuple[dict[str, Any], Path]]:
+    """The rows of what is registered, each with the folder that its model.safetensors and run.json now lie in."""
     from tinystyle import registry
 
     fetched = []
-    for index, outcome in enumerate(outcomes):
+    for index, (row, outcome) in enumerate(zip(rows, outcomes, strict=True)):
         if outcome.version is None:
             continue
         try:
-            fetched.append((outcome, registry.fetch(outcome.version, scratch / str(index)) / "model"))
+            fetched.append((row, registry.fetch(outcome.version, scratch / str(index)) / "model"))
         except (ValueError, OSError) as error:
             get_run_logger().warning("neither in the gallery nor on the page: %s", sentence(error))
     return fetched
 
 
-def _gallery(fetched: list[tuple[Outcome, Path]], photos: str) -> Image.Image:
+def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.Image:
     """One held-out photo through every network."""
     from tinystyle.coreml.verification_photos import verification_photos
     from tinystyle.model_file import load_model
@@ -241,13 +241,15 @@ def _gallery(fetched: list[tuple[Outcome, Path]], photos: str) -> Image.Image:
     from tinystyle.stylize import stylize_image
 
     _, photo = next(iter(verification_photos(photos, 1)))
-    rows = []
-    for outcome, folder in fetched:
-        asked, tags = outcome.parameters, outcome.version.tags if outcome.version else {}
-        caption = f"{asked['name']} {asked['architecture']} {asked['alpha']:g}\n{tags.get('bytes', '')} bytes"
-        stylised = stylize_image(load_model(folder / "model.safetensors"), photo)
-        rows.append(GalleryRow(photo=photo, stylised=stylised, caption=caption))
-    return gallery(rows, None, f"{len(rows)} networks, one photo that none has seen")
+    pairs = [
+        GalleryRow(
+            photo=photo,
+            stylised=stylize_image(load_model(folder / "model.safetensors"), photo),
+            caption=f"{_label(row)}\n{'' if row['bytes'] is None else row['bytes']} bytes",
+        )
+        for row, folder in fetched
+    ]
+    return gallery(pairs, None, f"{len(pairs)} networks, one photo that none has seen")
 
 
 def _frontier(runs: list[Path], training: Training, folder: Path) -> None:
@@ -261,9 +263,6 @@ def _frontier(runs: list[Path], training: Training, folder: Path) -> None:
         recipe=Recipe(
             photos=config.photos, loss=config.loss, data=config.data, optimizer=config.optimizer, seed=config.seed
         ),
-        styles=[],
-        architectures=[],
-        alphas=[],
         collect=runs,
         max_photos=JUDGED_PHOTOS,
     )

@@ -107,7 +107,7 @@ class LossConfig(_Config):
 
     @property
     def style_weight_at_first(self) -> float:
-        """The weight of the style loss at step 0, and in totals over held-out photos."""
+        """The weight of the style loss at step 0 (times what a pale style adds to auto), and in totals over held-out photos."""
         return STYLE_WEIGHT_START if self.style_weight == "auto" else self.style_weight
 
     def style_side(self, crop: int) -> int:

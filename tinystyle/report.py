@@ -111,14 +111,8 @@ def style_sheet(photos: Sequence[Image.Image], styles: Mapping[str, Sequence[Ima
     columns = {"photograph": photos, **styles}
     width, height = CELL
     header = _CAPTION_LINE * max(heading.count("\n") + 1 for heading in columns) + 16
-    sheet = Image.new(
-        "RGB",
-        (
-            2 * _CELL_GAP + len(columns) * (width + _CELL_GAP) - _CELL_GAP,
-            header + len(photos) * (height + _CELL_GAP) + _CELL_GAP,
-        ),
-        _PAPER,
-    )
+    size = (_CELL_GAP + len(columns) * (width + _CELL_GAP), header + len(photos) * (height + _CELL_GAP) + _CELL_GAP)
+    sheet = Image.new("RGB", size, _PAPER)
     for index, (heading, column) in enumerate(columns.items()):
         left = _CELL_GAP + index * (width + _CELL_GAP)
         for line, text in enumerate(heading.split("\n")):

@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import synthetic_photo
 from tests.unit.conftest import Run
+from tinystyle import styles
 from tinystyle.coreml import FORMATS
 from tinystyle.coreml.convert import export_model
+from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
 from tinystyle.data.ingest import ingest
+from tinystyle.evaluation import LossRow, beside_trivial, loss_row
 from tinystyle.model_file import load_model
-from tinystyle.training.objective import held_out_rows
+from tinystyle.training.objective import build_criterion
+from tinystyle.training.record import RunRecord
 
 LOSS = ("--style", "builtin:mosaic", "--style-size", "96", "--perceptual", "efficientnet-lite0", "--size", "48")
 
@@ -37,6 +42,23 @@ def nothing_held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows_of(output: str) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in json.loads(output)["rows"]}
+
+
+def held_out_rows(folder: Path, model_file: Path) -> list[LossRow]:
+    """The table of a run on all its held-out photos: identity, color match, and the network in `model_file`."""
+    record = RunRecord.read(folder)
+    config = record.config
+    device = torch.device("cpu")
+    photos = PhotoDataModule(Path(record.dataset), config.data.size, config.data.batch_size, config.seed)
+    criterion = build_criterion(config, photos, device)
+    held_out = photos.held_out(len(photos.shards))
+    model = load_model(model_file)
+    name = f"{model.config.architecture} {model.config.alpha:g}"
+    network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    style = photo_tensor(styles.load_style(config.style, config.style_side))
+    return [
+        loss_row(row, stylise, held_out, criterion) for row, stylise in beside_trivial(name, network, style).items()
+    ]
 
 
 def test_json_has_the_losses_that_training_reports_and_the_costs(

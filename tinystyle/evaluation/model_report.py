@@ -30,9 +30,10 @@ from tinystyle.evaluation.rows import REFERENCE_PHOTOS, QualityRow, beside_trivi
 from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.nets.cost import network_cost
 from tinystyle.perceptual import load_perceptual_network
+from tinystyle.perceptual.features import PerceptualNetwork
 from tinystyle.perceptual.losses import Losses, StyleTarget
 
-__all__ = ["Export", "ModelReport", "evaluate_model", "export_sizes", "latency_ms", "second_measure"]
+__all__ = ["Export", "ModelReport", "evaluate_model", "export_sizes", "latency_ms", "second_measure", "second_network"]
 
 WIDTH, HEIGHT = 640, 480
 WARM_UPS, REPEATS = 2, 9
@@ -233,14 +234,19 @@ def evaluate_model(
 
 
 def second_measure(style: str, perceptual: str) -> PaintMeasure | None:
-    """Paint on the features of SECOND_NETWORK, where it is not the one that trained and its package is installed."""
+    """Paint on the features of the `second_network`, where there is one."""
+    cpu, network = torch.device("cpu"), second_network(perceptual)
+    return paint_measure(network.prepare(cpu, torch.float32), style, cpu) if network else None
+
+
+def second_network(perceptual: str) -> PerceptualNetwork | None:
+    """SECOND_NETWORK, where it is not the one that trained and its package is installed."""
     if perceptual == SECOND_NETWORK:
         return None
     try:
-        network = load_perceptual_network(SECOND_NETWORK).prepare(torch.device("cpu"), torch.float32)
+        return load_perceptual_network(SECOND_NETWORK)
     except ValueError:  # the package is optional
         return None
-    return paint_measure(network, style, torch.device("cpu"))
 
 
 def _read(

@@ -44,9 +44,9 @@ class Options:
     out: Path
     recipe: Recipe
     """Of the trainings; its photos and loss network also judge."""
-    styles: Sequence[str]
-    architectures: Sequence[str]
-    alphas: Sequence[float]
+    styles: Sequence[str] = ()
+    architectures: Sequence[str] = ()
+    alphas: Sequence[float] = ()
     collect: Sequence[Path] = ()
     """Where finished runs are, in place of training."""
     max_photos: int = 64

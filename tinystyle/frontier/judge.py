@@ -14,7 +14,7 @@ from tinystyle.config import DataConfig, LossConfig, RunConfig
 from tinystyle.data.datamodule import PhotoDataModule, evenly_spaced, photo_tensor
 from tinystyle.data.ingest import Progress, dataset_for_training
 from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, quality_rows
-from tinystyle.evaluation.model_report import SECOND_NETWORK, second_measure
+from tinystyle.evaluation.model_report import second_measure, second_network
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.training.objective import build_criterion
 
@@ -72,7 +72,9 @@ class Judge:
             )
         self.side = side or min(DEFAULT_SIDE, shards.manifest.size)
         self.count = min(max_photos, len(shards.held_out))
-        self.second = _second_network(loss.perceptual)
+        second = second_network(loss.perceptual)
+        self.second = second.name if second else None
+        """The network that tells whether paint is more than what pleases the loss network."""
         self.key = _digest(
             dataset=shards.manifest.sha256(),
             side=self.side,
@@ -119,17 +121,6 @@ class Judge:
             criterion = build_criterion(config, self.data, cpu)
             self._style = image, criterion, second_measure(image, self.loss.perceptual)
         return self._style[1:]
-
-
-def _second_network(perceptual: str) -> str | None:
-    """The network that tells whether paint is more than what pleases `perceptual`; None where its package is missing."""
-    if perceptual == SECOND_NETWORK:
-        return None
-    try:
-        load_perceptual_network(SECOND_NETWORK)
-    except ValueError:  # the package is optional
-        return None
-    return SECOND_NETWORK
 
 
 def _digest(**facts: object) -> str:

@@ -1,7 +1,7 @@
 """The weight of the style loss: a number, or one that a controller finds while the network trains.
 
 No number serves every painting: what leaves a photo recognizable under one style drowns it under another. How much of the photo a
-picture that people like has given up is about the same in every style (benchmarks/losses.md), so `auto` holds that.
+picture that people like has kept is about the same in every style (benchmarks/losses.md), so `auto` holds that.
 """
 
 from __future__ import annotations
