@@ -89,14 +89,20 @@ def choices() -> Iterator[tuple[str, Run]]:
             yield f"{painting} {name}", {**run, "data": data, "optimizer": optimizer}
 
 
+STAGES: dict[int, tuple[str, dict[str, Run]]] = {
+    192: ("pictures/small_{}_defaults", {painting: {} for painting in PAINTINGS}),
+    256: ("shipped/small_{}_192", {"starry_night": {"content_target": 1.05}}),
+}
+"""By the side of the crops: the run that goes on, and what it changes in the loss, for each painting that it pays for."""
+
+
 def shipped() -> Iterator[tuple[str, Run]]:
-    """The networks that ship: those of `pictures` with default settings, trained on with larger crops."""
-    for painting in PAINTINGS:
-        run = {"painting": painting, "architecture": "small", "init_from": f"pictures/small_{painting}_defaults"}
-        yield (
-            f"small {painting} 192",
-            {**run, "data": {"size": 192}, "optimizer": {"steps": 400, "learning_rate": 3e-3}},
-        )
+    """The networks that ship: those of `pictures` with default settings, trained on with larger and larger crops."""
+    for side, (before, paintings) in STAGES.items():
+        for painting, loss in paintings.items():
+            run = {"painting": painting, "architecture": "small", "init_from": before.format(painting), "loss": loss}
+            optimizer = {"steps": 400, "learning_rate": 3e-3}
+            yield f"small {painting} {side}", {**run, "data": {"size": side}, "optimizer": optimizer}
 
 
 GRIDS = {"pictures": pictures, "choices": choices, "shipped": shipped}

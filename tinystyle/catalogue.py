@@ -19,7 +19,6 @@ from tinystyle.coreml.sizes import ImageSizes
 __all__ = ["Catalogue", "StyleEntry", "Training", "complaint", "load_catalogue", "run_keys", "style_name"]
 
 PHOTOS = "s3://coco/datasets/coco"
-_BUILTIN = "builtin:"
 
 
 def style_name(uri: str) -> str:
@@ -217,7 +216,7 @@ def _entry(uri: str, index: int, values: Any, defaults: dict[str, Any]) -> Style
 
 
 def _beside(uri: str, image: str) -> str:
-    if image.startswith(_BUILTIN) or storage.is_remote(image) or Path(image).is_absolute():
+    if styles.builtin_name(image) is not None or storage.is_remote(image) or Path(image).is_absolute():
         return image
     folder = uri.rpartition("/")[0]
     return storage.join(folder, image) if folder else image

@@ -86,8 +86,7 @@ def first_look(photos: dict[str, Path], sheet: Path) -> Path:
     columns = {}
     for name in pretrained.names():
         model = load_model(pretrained.PREFIX + name)
-        heading = f"{name}\n" + pretrained.record_of(name)["painting"].replace(", ", "\n", 1)
-        columns[heading] = [stylize_image(model, photo) for photo in shown]
+        columns[f"{name}\n{pretrained.painting_of(name)}"] = [stylize_image(model, photo) for photo in shown]
     with storage.atomic_path(sheet) as temporary:
         style_sheet(shown, columns).save(temporary, format="PNG")
     return sheet

@@ -14,9 +14,12 @@ from tinystyle import storage
 from tinystyle.builtin_styles import BUILTIN_STYLES, draw_style
 from tinystyle.images import open_rgb
 
-__all__ = ["BUILTIN_STYLES", "draw_style", "image_name", "load_style", "load_style_sizes", "style_sha256"]
+__all__ = [
+    "BUILTIN", "BUILTIN_STYLES", "builtin_name", "draw_style", "image_name", "load_style", "load_style_sizes", "style_sha256",
+]  # fmt: skip
 
-_BUILTIN = "builtin:"
+BUILTIN = "builtin:"
+"""What the names of built-in styles begin with."""
 _MAX_ENLARGEMENT = 2
 _MAX_ASPECT = 4
 _MIN_DEVIATION = 2.0
@@ -24,7 +27,12 @@ _MIN_DEVIATION = 2.0
 
 def image_name(uri: str) -> str:
     """The name of a style image: its file's without folder and suffix, or that of a built-in one."""
-    return PurePosixPath(uri.removeprefix(_BUILTIN)).stem
+    return PurePosixPath(uri.removeprefix(BUILTIN)).stem
+
+
+def builtin_name(uri: str) -> str | None:
+    """The name of a built-in style; None where `uri` says another image."""
+    return uri.removeprefix(BUILTIN) if uri.startswith(BUILTIN) else None
 
 
 def load_style(uri: str, size: int) -> NDArray[np.uint8]:
@@ -38,8 +46,8 @@ def load_style(uri: str, size: int) -> NDArray[np.uint8]:
         ValueError: the image cannot be read or decoded, would be enlarged more than 2 times, has an aspect over 4, or
             is of one colour; one sentence that names it.
     """
-    if uri.startswith(_BUILTIN):
-        return np.array(draw_style(uri.removeprefix(_BUILTIN), size))
+    if (name := builtin_name(uri)) is not None:
+        return np.array(draw_style(name, size))
     return _at_size(_open(uri), uri, size)
 
 
@@ -56,7 +64,7 @@ def load_style_sizes(uri: str, sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
     Raises:
         ValueError: as `load_style`.
     """
-    if uri.startswith(_BUILTIN):
+    if builtin_name(uri) is not None:
         return [load_style(uri, size) for size in sizes]
     image = _open(uri)
     short = min(image.size)
@@ -95,7 +103,8 @@ def style_sha256(uri: str) -> str:
     Raises:
         ValueError: the image cannot be read or decoded.
     """
-    image = draw_style(uri.removeprefix(_BUILTIN)) if uri.startswith(_BUILTIN) else _open(uri)
+    name = builtin_name(uri)
+    image = _open(uri) if name is None else draw_style(name)
     return hashlib.sha256(f"{image.width}x{image.height} RGB\n".encode() + image.tobytes()).hexdigest()
 
 
@@ -107,6 +116,6 @@ def _open(uri: str) -> Image.Image:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
         raise ValueError(
             f"style {uri} cannot be read ({reason}); give an image file or URI, or one of "
-            f"{', '.join(_BUILTIN + name for name in sorted(BUILTIN_STYLES))}"
+            f"{', '.join(BUILTIN + name for name in sorted(BUILTIN_STYLES))}"
         ) from error
     return open_rgb(data, f"style {uri}")

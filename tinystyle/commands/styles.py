@@ -20,20 +20,25 @@ def styles(as_json: Annotated[bool, typer.Option("--json", help="As JSON, with a
 
     `tinystyle stylize pretrained:NAME cat.jpg` needs nothing else; `export` and `--init-from` take them too.
     """
-    from tinystyle.builtin_styles import BUILTIN_STYLES
+    from tinystyle.styles import BUILTIN, BUILTIN_STYLES
 
-    records = {f"{pretrained.PREFIX}{name}": pretrained.record_of(name) for name in pretrained.names()}
-    images = [f"builtin:{name}" for name in sorted(BUILTIN_STYLES)]
+    records = {name: pretrained.record_of(name) for name in pretrained.names()}
+    images = [f"{BUILTIN}{name}" for name in sorted(BUILTIN_STYLES)]
     if as_json:
-        screen.print_json(data={"pretrained": records, "images": images})
+        screen.print_json(
+            data={"pretrained": {_uri(name): record for name, record in records.items()}, "images": images}
+        )
         return
     table = Table(title="Trained styles", box=None, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
     table.add_column("painting")
     for figure in _FIGURES:
         table.add_column(figure, justify="right")
-    for uri, record in records.items():
-        painting = record.get("painting", "").replace(", ", "\n", 1)
-        table.add_row(uri, painting, *(record.get(figure, "") for figure in _FIGURES))
+    for name, record in records.items():
+        table.add_row(_uri(name), pretrained.painting_of(name), *(record.get(figure, "") for figure in _FIGURES))
     screen.print(table if records else "No trained style ships with this version.")
     screen.print(f"Images to train on: {', '.join(images)}", soft_wrap=True)
+
+
+def _uri(name: str) -> str:
+    return f"{pretrained.PREFIX}{name}"

@@ -144,16 +144,16 @@ def _section(
 
 
 def _painting(image: str) -> str:
-    if image.startswith("builtin:"):
+    if styles.builtin_name(image) is not None:
         return f"The style is {image}, drawn by the code of tinystyle."
     return f"The style image is {PurePosixPath(image).name}; it is not shown here."
 
 
 def _thumbnail(image: str, folder: Path) -> str:
     """A small picture of a built-in style as a `data:` URI; empty for any other."""
-    if not image.startswith("builtin:"):
+    name = styles.builtin_name(image)
+    if name is None:
         return ""
-    name = image.removeprefix("builtin:")
     path = folder / f"style-{name}.jpg"
     write_jpeg(path, styles.draw_style(name, THUMBNAIL))
     return data_uri(path)

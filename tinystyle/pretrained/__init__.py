@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-__all__ = ["PREFIX", "RECORD_KEY", "is_pretrained", "names", "path_of", "record_of"]
+__all__ = ["PREFIX", "RECORD_KEY", "is_pretrained", "names", "painting_of", "path_of", "record_of"]
 
 PREFIX = "pretrained:"
 RECORD_KEY = "record"
@@ -45,3 +45,8 @@ def record_of(name: str) -> dict[str, str]:
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     record = json.loads(header["__metadata__"]["tinystyle"])[RECORD_KEY]
     return {str(key): str(value) for key, value in record.items()}
+
+
+def painting_of(name: str) -> str:
+    """The painting of a style for captions: its title, and on a second line who painted it and when; "" if not recorded."""
+    return record_of(name).get("painting", "").replace(", ", "\n", 1)
