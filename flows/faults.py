@@ -1,20 +1,18 @@
-"""What goes wrong in flows: what is tried again, and the one sentence that a flow run ends with."""
+"""Errors in flows: which are tried again, and the one sentence that a user's mistake ends a flow run with."""
 
 from __future__ import annotations
 
 import logging
-import re
 from typing import Any
 
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
 from prefect.states import Failed
-from pydantic import ValidationError
 
-from tinystyle.catalogue import complaint
+from tinystyle.errors import debugging, sentence
 
-__all__ = ["NETWORK", "failed", "may_pass", "sentence"]
+__all__ = ["NETWORK", "failed", "may_pass"]
 
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
@@ -33,25 +31,19 @@ NETWORK: dict[str, Any] = {
 """Options of every task that speaks to a server or a store."""
 
 
-def sentence(error: Exception) -> str:
-    """An error in one sentence, in terms of a flow's parameters."""
-    if isinstance(error, ValidationError):
-        text = complaint(error)
-    elif isinstance(error, OSError) and error.filename and error.strerror:
-        text = f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
-    else:
-        text = str(error) or type(error).__name__
-    # The library speaks of the command line's options.
-    text = re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda option: option[1].replace("-", "_"), text)
-    return " ".join(text.split())
-
-
 def failed(error: Exception) -> State[Any]:
-    """The state of a flow run that `error` ended: the sentence alone, where Prefect's own would wrap it."""
+    """The state of a flow run that a user's mistake ended: the sentence alone, where Prefect's own would wrap it.
+
+    Raises:
+        Exception: `error`, if it is a bug, so that the run crashes with its traceback.
+    """
     from prefect.logging import get_run_logger
 
-    get_run_logger().error(sentence(error))
-    return Failed(message=sentence(error))
+    text = sentence(error)
+    if text is None:
+        raise error
+    get_run_logger().error(text, exc_info=error if debugging() else None)
+    return Failed(message=text)
 
 
 class _StateSaysIt(logging.Filter):

@@ -2,8 +2,8 @@
 
 Without a server: `python -m flows.ingest_coco SOURCE DATASET`, all partitions in this process.
 """
-# Annotations are objects here, not strings: Prefect loads this file by its path, where it cannot resolve strings.
 
+# Annotations are objects here, not strings: Prefect loads this file by its path, where it cannot resolve strings.
 import argparse
 import asyncio
 import sys
@@ -25,6 +25,7 @@ from tinystyle import storage
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.partitions import PartitionReport, Plan, merge_partitions, plan_partitions, reasons_of
 from tinystyle.data.partitions import ingest_partition as ingest_photos
+from tinystyle.errors import USER_ERRORS, UnavailableError, UserError
 
 __all__ = ["ingest_coco", "ingest_partition"]
 
@@ -59,13 +60,13 @@ async def ingest_coco(
         runs = [_partition(source, dataset, index, partitions, size, spread) for index in plan.to_do]
         faults = [fault for fault in await asyncio.gather(*runs) if fault]
         if faults:
-            raise RuntimeError(
+            raise UnavailableError(
                 f"{len(faults)} of {partitions} partitions failed; the others are kept, the same run again does the rest. "
                 + "; ".join(faults)
             )
         manifest = merge(plan)
         show(dataset, manifest)
-    except (ValueError, OSError, RuntimeError) as error:
+    except USER_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
     held_out, lost = len(manifest.held_out), len(manifest.quarantined)
     message = f"{dataset}: {manifest.count:,} photos, {held_out:,} held out, {lost:,} quarantined"
@@ -94,7 +95,7 @@ def ingest_partition(
     """
     try:
         report = ingest_one(source, dataset, index, of, size)
-    except (ValueError, OSError) as error:
+    except USER_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
     lost = ", ".join(f"{count:,} {reason}" for reason, count in report.quarantined.items()) or "none"
     message = f"partition {index} of {of}: {report.photos:,} photos; quarantined: {lost}"
@@ -105,16 +106,12 @@ async def check_deployed(source: str, dataset: str) -> None:
     """Raise ValueError where partitions cannot run on other machines."""
     for name, place in (("source", source), ("dataset", dataset)):
         if not storage.is_remote(place) and not place.startswith(("/", "~", "file:///")):
-            raise ValueError(
-                f"{name} {place} is relative to nothing that workers share; give a URI or an absolute path"
-            )
+            raise UserError(f"{name} {place} is relative to nothing that workers share; give a URI or an absolute path")
     async with get_client() as client:
         try:
             await client.read_deployment_by_name(PARTITION)
         except ObjectNotFound as error:
-            raise ValueError(
-                f"there is no deployment {PARTITION}; run `make deploy`, or set spread to false"
-            ) from error
+            raise UserError(f"there is no deployment {PARTITION}; run `make deploy`, or set spread to false") from error
 
 
 @task(name="plan", **NETWORK)

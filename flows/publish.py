@@ -10,6 +10,7 @@ from prefect.logging import get_run_logger
 
 from flows.faults import NETWORK, failed
 from tinystyle import storage
+from tinystyle.errors import USER_ERRORS, UserError
 from tinystyle.publishing import DEFAULT_ROOT, PublishedVersion, check_published, presign, read_index
 from tinystyle.publishing import publish as publish_version
 
@@ -64,12 +65,12 @@ def publish(style: str, version: str = "champion", root: str = DEFAULT_ROOT, pre
     """
     try:
         if not 1 <= presign_hours <= 168:
-            raise ValueError(f"presign_hours {presign_hours}: links last from 1 hour to a week (168)")
+            raise UserError(f"presign_hours {presign_hours}: links last from 1 hour to a week (168)")
         published = publish_files(style, version, root)
         check_files(style, published.version, root)
         link_page(published, root, presign_hours)
         current = read_index(root).style(style)
-    except (ValueError, OSError) as error:
+    except USER_ERRORS as error:
         return failed(error)
     assert current is not None
     return {"style": style, "version": published.version, "current": current.current, "files": len(published.files)}

@@ -12,11 +12,13 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
+from pydantic import ValidationError
 
-from flows.faults import NETWORK, failed, sentence
+from flows.faults import NETWORK, failed
 from flows.train_style import registered
 from flows.trainings import run_trainings
 from tinystyle.catalogue import StyleEntry, Training, load_catalogue
+from tinystyle.errors import USER_ERRORS, UserError, sentence
 
 if TYPE_CHECKING:
     from tinystyle.registry import ModelVersion
@@ -73,7 +75,7 @@ def retrain_styles(
             for work in works:
                 judge_if_undecided(work)
         return _state(catalogue, works, len(due), dry_run)  # type: ignore[no-any-return]
-    except (ValueError, OSError) as error:
+    except USER_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
 
 
@@ -89,7 +91,7 @@ def compare(entry: StyleEntry, training: Training) -> Work:
     """Whether this very training has been done, by its run key; a style that cannot be read is no affair of the others."""
     try:
         version = registered(training)
-    except ValueError as error:
+    except (UserError, ValidationError) as error:
         get_run_logger().error("%s: %s", training.name, sentence(error))
         return Work(entry, training, fault=sentence(error))
     state = f"unchanged, version {version.version}" if version else "new or changed"
@@ -135,7 +137,7 @@ def judge_if_undecided(work: Work) -> None:
     if work.undecided:
         try:
             decide(work)
-        except ValueError as error:
+        except (UserError, ValidationError) as error:
             work.fault = sentence(error)
 
 

@@ -14,10 +14,11 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.faults import NETWORK, failed, sentence
+from flows.faults import NETWORK, failed
 from flows.results import run_link
 from flows.trainings import Outcome, run_trainings
 from tinystyle.catalogue import Training
+from tinystyle.errors import USER_ERRORS, UnavailableError, UserError, sentence
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -100,7 +101,7 @@ def sweep_styles(
             tracker.finish("KILLED")
             raise
         report = report_on(outcomes, tracker, trainings[0])
-    except (ValueError, OSError) as error:
+    except USER_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
     message = f"{report['registered']} of {len(outcomes)} registered"
     if report["missing"]:
@@ -119,7 +120,7 @@ def combinations(
     """
     for name, values in (("styles", styles), ("alphas", alphas), ("architectures", architectures)):
         if not values or len(set(values)) < len(values):
-            raise ValueError(f"{name}: give at least one, and each once")
+            raise UserError(f"{name}: give at least one, and each once")
     trainings = [
         Training(style=style, name="", alpha=alpha, architecture=architecture, **common)
         for style, alpha, architecture in itertools.product(styles, alphas, architectures)
@@ -128,7 +129,7 @@ def combinations(
         training.config()
     names = {training.style: training.name for training in trainings}
     if len(set(names.values())) < len(styles):
-        raise ValueError(f"styles: their images are called alike ({', '.join(sorted(names.values()))}); rename one")
+        raise UserError(f"styles: their images are called alike ({', '.join(sorted(names.values()))}); rename one")
     return trainings
 
 
@@ -140,7 +141,7 @@ def begin(parameters: dict[str, Any]) -> Tracker:
     tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
     tracker = Tracker(EXPERIMENT, str(flow_run.name or "sweep"), None, parameters, tags, lambda _: None)
     if tracker.run_id is None:
-        raise OSError("MLflow does not take the run; see what its server says, and try again")
+        raise UnavailableError("MLflow does not take the run; see what its server says, and try again")
     return tracker
 
 
@@ -228,7 +229,7 @@ def _fetch(rows: list[dict[str, Any]], outcomes: list[Outcome], scratch: Path) -
             continue
         try:
             fetched.append((row, registry.fetch(outcome.version, scratch / str(index)) / "model"))
-        except (ValueError, OSError) as error:
+        except USER_ERRORS as error:
             get_run_logger().warning("neither in the gallery nor on the page: %s", sentence(error))
     return fetched
 
@@ -268,7 +269,7 @@ def _frontier(runs: list[Path], training: Training, folder: Path) -> None:
     )
     try:
         run_frontier(options, say=get_run_logger().info)
-    except (ValueError, OSError) as error:
+    except USER_ERRORS as error:
         get_run_logger().warning("no page of quality against cost: %s", sentence(error))
 
 

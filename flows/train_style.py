@@ -21,6 +21,7 @@ from flows.progress import shown
 from flows.results import result_of, show_result, skipped_state, unfinished_state
 from tinystyle import storage
 from tinystyle.catalogue import Training, run_keys, style_name
+from tinystyle.errors import USER_ERRORS, UnavailableError, UserError
 
 if TYPE_CHECKING:
     from tinystyle.coreml.listing import CoreMLFile
@@ -109,7 +110,7 @@ def train_style(
         sync_dataset(training)
         with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
             return _train(training, checkpoints, parent_run, force, Path(scratch))  # type: ignore[return-value]
-    except (ValueError, OSError) as error:
+    except USER_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
 
 
@@ -144,11 +145,11 @@ def check(training: Training, checkpoints: str) -> ModelVersion | None:
         ImageSizes.parse(training.export_size).check(format, build_network(config.network).stride)
     manifest = Manifest.read(training.photos)
     if manifest.size < training.size:
-        raise ValueError(
+        raise UserError(
             f"photos {training.photos}: they have {manifest.size} pixels, a size of {training.size} is asked for"
         )
     if not manifest.held_out or manifest.count == len(manifest.held_out):
-        raise ValueError(
+        raise UserError(
             f"photos {training.photos}: {manifest.count} photos, {len(manifest.held_out)} held out; ingest more"
         )
     probe = storage.join(checkpoints, f".write-test-{flow_run.id or 'here'}")
@@ -210,7 +211,7 @@ def _track(training: Training, record: RunRecord, run: Path, parent_run: str | N
     title = f"{training.label()} {record.lineage['key'][:6]}"
     tracker = Tracker(training.name, title, record.tracking_run, parameters, tags, lambda _: None, parent_run)
     if tracker.run_id is None:
-        raise OSError("MLflow does not take the run; see what its server says, and try again")
+        raise UnavailableError("MLflow does not take the run; see what its server says, and try again")
     record.update(run, tracking_run=tracker.run_id)
     record.write_beside_checkpoints()
 

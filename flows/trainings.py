@@ -22,6 +22,7 @@ from prefect.states import Cancelling
 
 from flows.results import RESULT
 from flows.train_style import train_style
+from tinystyle.errors import UserError
 from tinystyle.registry import ModelVersion
 
 __all__ = ["DEPLOYMENT", "Outcome", "run_trainings"]
@@ -83,7 +84,7 @@ def _on_the_pool(parameters: Sequence[dict[str, Any]]) -> list[Outcome]:
                 _outcome(chosen, ended[run], _result(client, run)) for chosen, run in zip(parameters, runs, strict=True)
             ]
     except ObjectNotFound as error:
-        raise ValueError(f"there is no deployment {DEPLOYMENT}; make it with `make deploy`") from error
+        raise UserError(f"there is no deployment {DEPLOYMENT}; make it with `make deploy`") from error
     except BaseException:  # whatever ends this flow ends the trainings that it began
         _cancel(run for run in runs if run not in ended)
         raise

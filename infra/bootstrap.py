@@ -15,7 +15,8 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.policies import ROLES, policies
-from tinystyle.user_errors import one_sentence
+from tinystyle.commands.terminal import reporting_errors
+from tinystyle.errors import UserError
 
 __all__ = ["BUCKETS", "Step", "apply_policies", "bootstrap"]
 
@@ -85,9 +86,9 @@ def _step(what: str, act: Callable[[], bool]) -> Step:
         code = error.response["Error"]["Code"]
         if code in _UNSUPPORTED or error.response["ResponseMetadata"]["HTTPStatusCode"] in (405, 501):
             return Step(what, "not supported by this store")
-        raise ValueError(f"{what}: the store refuses: {error}") from error
+        raise UserError(f"{what}: the store refuses: {error}") from error
     except BotoCoreError as error:
-        raise ValueError(f"{what}: {error}; set AWS_ENDPOINT_URL and the keys, or AWS_PROFILE") from error
+        raise UserError(f"{what}: {error}; set AWS_ENDPOINT_URL and the keys, or AWS_PROFILE") from error
 
 
 def _make_bucket(s3: Any, name: str, region: str) -> bool:
@@ -96,7 +97,7 @@ def _make_bucket(s3: Any, name: str, region: str) -> bool:
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status == 403:
-            raise ValueError(f"the bucket {name} is somebody else's, or closed to these keys; give --prefix") from error
+            raise UserError(f"the bucket {name} is somebody else's, or closed to these keys; give --prefix") from error
         if status != 404:
             raise
     else:
@@ -207,5 +208,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with one_sentence():
+    with reporting_errors():
         app()

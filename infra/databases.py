@@ -7,6 +7,7 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
 from infra.settings import StackSettings
+from tinystyle.errors import UserError
 
 __all__ = ["DATABASES", "ensure_databases"]
 
@@ -23,7 +24,7 @@ def ensure_databases(settings: StackSettings) -> None:
     try:
         connection = psycopg2.connect(address, connect_timeout=10)
     except psycopg2.OperationalError as error:
-        raise ValueError(f"PostgreSQL does not let us in; check --database: {error}") from error
+        raise UserError(f"PostgreSQL does not let us in; check --database: {error}") from error
     try:
         connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)  # CREATE DATABASE runs in no transaction
         with connection.cursor() as cursor:
@@ -33,7 +34,7 @@ def ensure_databases(settings: StackSettings) -> None:
                 if name not in present:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except errors.InsufficientPrivilege as error:
-        raise ValueError(
+        raise UserError(
             "the PostgreSQL user of --database may not make databases; have an administrator run: "
             "createdb prefect --owner USER; createdb mlflow --owner USER"
         ) from error

@@ -29,6 +29,7 @@ from infra.settings import (
     write_environment,
     write_private,
 )
+from tinystyle.errors import UserError
 
 __all__ = ["ServerFailedError", "State", "down", "status", "up"]
 
@@ -99,7 +100,7 @@ def down(folder: Path, *, purge: bool = False, say: Say = print) -> None:
         ValueError: there is no stack in `folder`.
     """
     if not (folder / "settings.json").exists():
-        raise ValueError(f"no stack has been in {folder}; give --folder")
+        raise UserError(f"no stack has been in {folder}; give --folder")
     with _locked(folder):
         for name in reversed(processes.recorded(folder)):
             if processes.stop(folder, name, _patience(name)):
@@ -117,7 +118,7 @@ def status(folder: Path) -> list[State]:
     """
     settings = StackSettings.load(folder)
     if settings is None:
-        raise ValueError(f"no stack has been in {folder}; give --folder, or start one with `up`")
+        raise UserError(f"no stack has been in {folder}; give --folder, or start one with `up`")
     names = [*_SERVER_NAMES, "coordinator", *(f"worker-{i + 1}" for i in range(settings.workers))]
     return [State(name, processes.running(folder, name), processes.descendants(folder, name)) for name in names]
 
@@ -172,7 +173,7 @@ def _check_unchanged(folder: Path, settings: StackSettings, wanted: Sequence[Ser
     changed = [n for n in StackSettings.model_fields if n != "workers" and getattr(before, n) != getattr(settings, n)]
     if changed:
         options = ", ".join("--" + name.replace("_", "-") for name in changed)
-        raise ValueError(f"the stack in {folder} runs with another {options}; run `down` first")
+        raise UserError(f"the stack in {folder} runs with another {options}; run `down` first")
 
 
 def _check_ports(folder: Path, wanted: Sequence[Server]) -> None:
@@ -187,7 +188,7 @@ def _check_ports(folder: Path, wanted: Sequence[Server]) -> None:
                     probe.bind((HOST, port))
             except OSError as error:
                 block = f" ({server.ports[0]} to {server.ports[-1]})" if len(server.ports) > 1 else ""
-                raise ValueError(
+                raise UserError(
                     f"port {port} of {server.name}{block} is taken; stop what listens there, or give {server.option}"
                 ) from error
 
@@ -209,5 +210,5 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"another `up` or `down` is at work in {folder}; wait for it") from None
+            raise UserError(f"another `up` or `down` is at work in {folder}; wait for it") from None
         yield

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tinystyle.errors import UserError
+
 __all__ = [
     "HOST",
     "STORE_PORTS",
@@ -52,9 +54,9 @@ class StackSettings(BaseModel):
             return database
         address = urlsplit(database)
         if address.scheme not in ("postgresql", "postgres") or not address.hostname:
-            raise ValueError("give sqlite, or postgresql://USER:PASSWORD@HOST:PORT")
+            raise UserError("give sqlite, or postgresql://USER:PASSWORD@HOST:PORT")
         if address.path.strip("/") or address.query:
-            raise ValueError(
+            raise UserError(
                 "name the server only, postgresql://USER:PASSWORD@HOST:PORT; its databases are prefect and mlflow"
             )
         return f"postgresql://{address.netloc}"
@@ -63,7 +65,7 @@ class StackSettings(BaseModel):
     def _distinct_ports(self) -> StackSettings:
         store = range(self.s3_port, self.s3_port + STORE_PORTS)
         if self.prefect_port == self.mlflow_port or {self.prefect_port, self.mlflow_port} & set(store):
-            raise ValueError(
+            raise UserError(
                 f"the ports collide: --prefect-port {self.prefect_port}, --mlflow-port {self.mlflow_port}, and "
                 f"--s3-port takes {store[0]} to {store[-1]}"
             )
@@ -135,11 +137,11 @@ def read_environment(path: Path) -> dict[str, str]:
         ValueError: the file is missing or lacks a name.
     """
     if not path.exists():
-        raise ValueError(f"{path} is missing; start a stack with `up`, or copy that file from the stack's machine")
+        raise UserError(f"{path} is missing; start a stack with `up`, or copy that file from the stack's machine")
     environment = dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
     missing = client_environment(StackSettings(), Secrets()).keys() - environment.keys()
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}; copy it anew from the stack's machine")
+        raise UserError(f"{path} lacks {', '.join(sorted(missing))}; copy it anew from the stack's machine")
     return environment
 
 

@@ -13,7 +13,7 @@ import typer
 from infra import lifecycle, servers
 from infra.lifecycle import ServerFailedError
 from infra.settings import StackSettings, read_environment
-from tinystyle.user_errors import errors, one_sentence
+from tinystyle.commands.terminal import errors, reporting_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 NOT_RUNNING = 3
@@ -97,5 +97,5 @@ def worker(
 
 
 if __name__ == "__main__":
-    with one_sentence():
+    with reporting_errors():
         app()

@@ -31,6 +31,7 @@ from tinystyle.coreml.reference import read_model
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.coreml.swift import swift_source
 from tinystyle.coreml.verify import verify
+from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, save_model
 from tinystyle.registry import check_style
 from tinystyle.training.record import RUN_FILE
@@ -85,9 +86,9 @@ def assemble(
         sizes.check(format, model.network.stride)
     images = list(photos)
     if not images:
-        raise ValueError("there is no photo to verify with; give a folder of photographs")
+        raise UserError("there is no photo to verify with; give a folder of photographs")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} is not empty; give a new folder")
+        raise UserError(f"{folder} is not empty; give a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name[:60]}.", suffix=".tmp", dir=folder.parent) as temporary:
         new = Path(temporary) / "new"
@@ -126,7 +127,7 @@ def _add_file(
         result = verify(file, model, photos)
         if not result.passed:
             # Without the path, which nobody will find.
-            raise ValueError(f"{name} of {style} is {result.sentence().replace(f'{file}: ', '')}")
+            raise UserError(f"{name} of {style} is {result.sentence().replace(f'{file}: ', '')}")
         read = read_model(file)
     assert result.worst is not None
     write_card(exported, model, preview=preview, verification=result.paragraph())

@@ -15,8 +15,9 @@ from tinystyle import storage, styles
 from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
 from tinystyle.coreml.listing import check_files
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.errors import UserError, complaint
 
-__all__ = ["Catalogue", "StyleEntry", "Training", "complaint", "load_catalogue", "run_keys", "style_name"]
+__all__ = ["Catalogue", "StyleEntry", "Training", "load_catalogue", "run_keys", "style_name"]
 
 PHOTOS = "s3://coco/datasets/coco"
 
@@ -30,7 +31,7 @@ def style_name(uri: str) -> str:
     stem = styles.image_name(uri).lower()
     name = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:60].strip("-")
     if not name:
-        raise ValueError(f"style {uri}: no name follows from its image; give one with name")
+        raise UserError(f"style {uri}: no name follows from its image; give one with name")
     return name
 
 
@@ -90,7 +91,7 @@ class Training(_Values):
         """The run.
 
         Raises:
-            ValueError: a value is not possible (a `ValidationError`; `complaint` says which).
+            ValueError: a value is not possible (a `ValidationError`; `tinystyle.errors.complaint` says which).
         """
         return RunConfig(
             style=self.style,
@@ -160,7 +161,7 @@ class Catalogue(_Model):
         names = [training.name for entry in self.styles for training in entry.trainings]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"the name {twice[0]} stands there twice; each network needs one of its own")
+            raise UserError(f"the name {twice[0]} stands there twice; each network needs one of its own")
         return self
 
 
@@ -176,23 +177,23 @@ def load_catalogue(uri: str) -> Catalogue:
     try:
         import yaml  # type: ignore[import-untyped]
     except ImportError as error:
-        raise ValueError("a style catalogue is read with PyYAML: pip install 'tinystyle[platform]'") from error
+        raise UserError("a style catalogue is read with PyYAML: pip install 'tinystyle[platform]'") from error
     try:
         content = yaml.safe_load(storage.read_bytes(uri))
     except OSError as error:
-        raise ValueError(f"the catalogue {uri} cannot be read ({error.strerror or error}); give a YAML file") from error
+        raise UserError(f"the catalogue {uri} cannot be read ({error.strerror or error}); give a YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"the catalogue {uri} is no YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"the catalogue {uri} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not isinstance(content.get("styles"), list) or content.keys() - _PARTS:
-        raise ValueError(f"the catalogue {uri} must hold a list `styles`, may hold `defaults`, and nothing else")
+        raise UserError(f"the catalogue {uri} must hold a list `styles`, may hold `defaults`, and nothing else")
     defaults = content.get("defaults") or {}
     if not isinstance(defaults, dict):
-        raise ValueError(f"the catalogue {uri}: defaults must be a mapping of values")
+        raise UserError(f"the catalogue {uri}: defaults must be a mapping of values")
     entries = [_entry(uri, index, values, defaults) for index, values in enumerate(content["styles"])]
     try:
         return Catalogue(styles=entries)
     except ValidationError as error:
-        raise ValueError(f"the catalogue {uri}: {complaint(error)}") from error
+        raise UserError(f"the catalogue {uri}: {complaint(error)}") from error
 
 
 _PARTS = {"styles", "defaults"}
@@ -202,16 +203,16 @@ def _entry(uri: str, index: int, values: Any, defaults: dict[str, Any]) -> Style
     label = f"style {index + 1}"
     try:
         if not isinstance(values, dict):
-            raise ValueError("an entry must be a mapping with name and image")
+            raise UserError("an entry must be a mapping with name and image")
         label = str(values.get("name", label))
         entry = StyleEntry.model_validate({**defaults, **values})
         entry = entry.model_copy(update={"image": _beside(uri, entry.image)})
         for training in entry.trainings:
             training.config()
     except ValidationError as error:
-        raise ValueError(f"the catalogue {uri}, {label}: {complaint(error)}") from error
-    except ValueError as error:
-        raise ValueError(f"the catalogue {uri}, {label}: {error}") from error
+        raise UserError(f"the catalogue {uri}, {label}: {complaint(error)}") from error
+    except UserError as error:
+        raise UserError(f"the catalogue {uri}, {label}: {error}") from error
     return entry
 
 
@@ -220,17 +221,6 @@ def _beside(uri: str, image: str) -> str:
         return image
     folder = uri.rpartition("/")[0]
     return storage.join(folder, image) if folder else image
-
-
-def complaint(error: ValidationError) -> str:
-    """The first thing that pydantic complains of, in one sentence that begins with the value's name."""
-    first = error.errors()[0]
-    text = first["msg"].removeprefix("Value error, ")
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    if not where:
-        return text
-    what = where if first["type"] == "missing" else f"{where} {first['input']!r}"
-    return f"{what}: {text[0].lower()}{text[1:]}"
 
 
 def run_keys(config: RunConfig) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,8 @@ import typer
 
 from tinystyle import __version__
 from tinystyle.commands import coreml, frontier, models, publishing, registry, styles, training
-from tinystyle.commands.terminal import screen
-from tinystyle.user_errors import one_sentence, refuse_empty
+from tinystyle.commands.terminal import refuse_empty, reporting_errors, screen
+from tinystyle.errors import DEBUG_VARIABLE
 
 __all__ = ["app", "main"]
 
@@ -26,14 +27,21 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The console script: a user's mistake is one sentence and exit code 2, never a traceback."""
-    with one_sentence():
+    """The console script: a user's mistake is one sentence and exit code 2, a bug its traceback and exit code 70."""
+    with reporting_errors():
         refuse_empty(sys.argv[1:])
         app()
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help=f"Print tracebacks of user errors too, like {DEBUG_VARIABLE}=1.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"  # training processes inherit it
     if version:
         screen.print(__version__)
         raise typer.Exit

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tinystyle import nets, perceptual
+from tinystyle.errors import UserError
 
 __all__ = [
     "MAX_REDUCTION",
@@ -37,7 +38,7 @@ def _number_or_auto(value: object) -> object:
     except (TypeError, ValueError):
         number = -1.0
     if not 0 <= number < math.inf:
-        raise ValueError("give a number of at least 0, or auto")
+        raise UserError("give a number of at least 0, or auto")
     return number
 
 
@@ -99,8 +100,8 @@ class LossConfig(_Config):
     def _a_weight_for_each_layer(self) -> LossConfig:
         layers, weights = perceptual.STYLE_LAYERS[self.perceptual], self.style_layer_weights
         if weights is not None and (len(weights) != len(layers) or not any(weights)):
-            raise ValueError(
-                f"style_layer_weights {','.join(f'{weight:g}' for weight in weights)}: give {len(layers)} weights, not all "
+            raise UserError(
+                f"`style_layer_weights` {','.join(f'{weight:g}' for weight in weights)}: give {len(layers)} weights, not all "
                 f"0, for {', '.join(layers)}"
             )
         return self
@@ -172,10 +173,10 @@ class ExecutionConfig(_Config):
     @model_validator(mode="after")
     def _can_be_run(self) -> ExecutionConfig:
         if self.nodes > 1 and not self.rdzv_endpoint:
-            raise ValueError("--nodes over 1 needs --rdzv-endpoint HOST:PORT, the address of the first machine")
+            raise UserError("`nodes` over 1 needs `rdzv_endpoint` HOST:PORT, the address of the first machine")
         if (self.checkpoints or "").startswith(("http://", "https://")):
-            raise ValueError(
-                f"--checkpoints {self.checkpoints}: a web address cannot be written to; give a folder or s3://"
+            raise UserError(
+                f"`checkpoints` {self.checkpoints}: a web address cannot be written to; give a folder or s3://"
             )
         return self
 

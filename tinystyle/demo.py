@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tinystyle import pretrained, storage, styles
 from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
+from tinystyle.errors import UserError
 
 if TYPE_CHECKING:
     from tinystyle.evaluation import QualityRow
@@ -70,7 +71,7 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[QualityRow]
     if record.state != "completed":
         record = launch(record, run, say=screen.print)
     if record.state != "completed":
-        raise ValueError(f"the demo's training {record.message}")
+        raise UserError(f"the demo's training {record.message}")
     rows = _finish(out, photos, screen)
     screen.print(f"All of it took {monotonic() - began:.0f} s.")
     return rows
@@ -133,7 +134,7 @@ def _export(model: LoadedModel, out: Path, screen: Console) -> Path:
         exported = export_model(model, format=format, bits=bits, size=SIZE, out=file, ios=ios)
         result = verify(file, model, held_out)
         if not result.passed:
-            raise ValueError(f"{file}: {result.sentence()}")
+            raise UserError(f"{file}: {result.sentence()}")
         write_card(exported, model, preview=preview, verification=result.paragraph())
         table.add_row(str(file.relative_to(out)), str(bits), f"{exported.bytes:,}", f"{result.worst:.1f}")
     screen.print(table)
@@ -166,7 +167,7 @@ def write_photos(folder: Path) -> dict[str, Path]:
         from skimage import data
         from sklearn.datasets import load_sample_image
     except ImportError as error:
-        raise ValueError("the demo's photographs come with packages: pip install 'tinystyle[demo]'") from error
+        raise UserError("the demo's photographs come with packages: pip install 'tinystyle[demo]'") from error
     scikit_image: Any = data  # not typed
     pixels: dict[str, np.ndarray] = {
         "astronaut.png": scikit_image.astronaut(),

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from tinystyle.errors import UserError
+
 __all__ = ["FORMATS", "open_rgb", "to_rgb", "upright_transpose"]
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -38,7 +40,7 @@ def open_rgb(data: bytes, what: str) -> Image.Image:
         ValueError: it is empty, not an image, damaged, or too large to decode; one sentence that begins with `what`.
     """
     if not data:
-        raise ValueError(f"{what} is an empty file; give a {_KINDS} image")
+        raise UserError(f"{what} is an empty file; give a {_KINDS} image")
     # Pillow warns of odd metadata in files that it reads well, and of large images before the size that it refuses.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -50,13 +52,13 @@ def open_rgb(data: bytes, what: str) -> Image.Image:
             rgb = to_rgb(image)
             turn = upright_transpose(image)
         except UnidentifiedImageError as error:
-            raise ValueError(f"{what} is not an image that can be read; give a {_KINDS} file") from error
+            raise UserError(f"{what} is not an image that can be read; give a {_KINDS} file") from error
         except Image.DecompressionBombError as error:
             limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-            raise ValueError(f"{what} has more than {limit} million pixels; scale it down first") from error
+            raise UserError(f"{what} has more than {limit} million pixels; scale it down first") from error
         except Exception as error:  # damage makes decoders raise nearly anything, from OSError to struct.error
             reason = " ".join(str(error).split())[:100] or type(error).__name__
-            raise ValueError(f"{what} is truncated or damaged ({reason}); give a whole file") from error
+            raise UserError(f"{what} is truncated or damaged ({reason}); give a whole file") from error
     return rgb if turn is None else rgb.transpose(turn)
 
 

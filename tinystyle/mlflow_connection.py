@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tinystyle.errors import UnavailableError, UserError
+
 __all__ = ["connect", "public_uri", "quiet", "tracking_uri"]
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -71,9 +73,8 @@ def connect() -> Iterator[Any]:
     """An MlflowClient for what must succeed: uploads may take minutes, a server that is not there takes seconds.
 
     Raises:
-        ConnectionError: the server cannot be reached, or fails.
-        PermissionError: it refuses the credentials.
-        ValueError: there is no such store.
+        UnavailableError: the server cannot be reached, or fails.
+        UserError: it refuses the credentials, or there is no such store.
     """
     uri = tracking_uri()
     _check_reachable(uri)
@@ -100,25 +101,25 @@ def _check_reachable(uri: str) -> None:
             if isinstance(reason, ssl.SSLError):
                 return  # MLflow has settings of its own for whom to trust
             words = getattr(reason, "strerror", None) or str(reason) or "no answer"
-            raise ConnectionError(
+            raise UnavailableError(
                 f"the MLflow server at {public_uri()} cannot be reached ({words}); start it, or set MLFLOW_TRACKING_URI"
             ) from error
     elif uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///").partition("?")[0]).is_file():
-        raise ValueError(f"there is no MLflow store at {uri}; set MLFLOW_TRACKING_URI to the server's address")
+        raise UserError(f"there is no MLflow store at {uri}; set MLFLOW_TRACKING_URI to the server's address")
 
 
-def _sentence(error: Exception) -> OSError:
+def _sentence(error: Exception) -> UserError:
     code = getattr(error, "error_code", "")
     status = getattr(getattr(error, "response", None), "status_code", 0)
     if code in REFUSED or status == 401:
-        return PermissionError(
+        return UserError(
             f"the MLflow server at {public_uri()} refuses the credentials; "
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     if code == "PERMISSION_DENIED" or status == 403:
         user = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
-        return PermissionError(
+        return UserError(
             f"the MLflow server at {public_uri()} does not permit this to user {user!r}; ask its administrator"
         )
     reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return ConnectionError(f"MLflow at {public_uri()} fails: {reason}")
+    return UnavailableError(f"MLflow at {public_uri()} fails: {reason}")

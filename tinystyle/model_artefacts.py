@@ -21,6 +21,7 @@ from typing import Any
 from tinystyle import mlflow_connection, storage
 from tinystyle.coreml.archive import unzip_package, zip_package
 from tinystyle.coreml.listing import LISTING, read_listing
+from tinystyle.errors import UserError
 
 __all__ = ["MANIFEST", "download", "log_model"]
 
@@ -47,7 +48,7 @@ def log_model(run_id: str, folder: Path) -> None:
     folder = Path(folder)
     for name in ("model/model.safetensors", f"coreml/{LISTING}"):
         if not (folder / name).is_file():
-            raise ValueError(f"{folder} holds no {name}; it is no finished model")
+            raise UserError(f"{folder} holds no {name}; it is no finished model")
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as temporary:
         staged = Path(temporary) / "run"
         for name in FOLDERS:
@@ -78,7 +79,7 @@ def download(run_id: str, out: Path) -> Path:
     """
     out = Path(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ValueError(f"{out} is not an empty folder; give a new one")
+        raise UserError(f"{out} is not an empty folder; give a new one")
     storage.check_writable(out if out.exists() else out.parent)
     # On the file system of `out`, which may be a mount point of its own.
     with tempfile.TemporaryDirectory(prefix=".tinystyle-", dir=out if out.exists() else out.parent) as temporary:
@@ -118,7 +119,7 @@ def _stage_evaluation(folder: Path, staged: Path) -> bool:
         columns = list(rows[0])
         table = {"columns": columns, "data": [[row[column] for column in columns] for row in rows]}
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(
+        raise UserError(
             f"{folder / EVALUATION} is damaged; it must be the report of an evaluation, with rows"
         ) from error
     storage.write_bytes(staged / TABLE, json.dumps(table).encode())
@@ -130,9 +131,9 @@ def _check_files(coreml: Path) -> None:
     for entry in read_listing(coreml):
         file = coreml / entry.name
         if not file.is_file():
-            raise ValueError(f"{LISTING} names {entry.name}, which is not there; export again")
+            raise UserError(f"{LISTING} names {entry.name}, which is not there; export again")
         if (file.stat().st_size, storage.sha256(file)) != (entry.bytes, entry.sha256):
-            raise ValueError(
+            raise UserError(
                 f"{entry.name} is not what {LISTING} says (its SHA-256 differs); do not use it, export again"
             )
 
@@ -148,7 +149,7 @@ def _receive(run_id: str, folder: Path) -> None:
         there: list[Any] = client.list_artifacts(run_id)
         names = {artefact.path for artefact in there}
         if MANIFEST not in names:
-            raise ValueError(f"run {run_id} holds no finished model (no {MANIFEST}); train and export it again")
+            raise UserError(f"run {run_id} holds no finished model (no {MANIFEST}); train and export it again")
         for name in (MANIFEST, *(name for name in WANTED if name in names)):
             client.download_artifacts(run_id, name, str(folder))
 
@@ -161,9 +162,9 @@ def _take(run_id: str, received: Path, new: Path) -> None:
         if not path.parts or path.parts[0] not in WANTED:
             continue
         if ".." in path.parts:
-            raise ValueError(f"{MANIFEST} of run {run_id} names {name}; do not use it")
+            raise UserError(f"{MANIFEST} of run {run_id} names {name}; do not use it")
         if not (received / path).is_file() or storage.sha256(received / path) != expected:
-            raise ValueError(f"{name} of run {run_id} is missing or damaged (its SHA-256 differs); log the model again")
+            raise UserError(f"{name} of run {run_id} is missing or damaged (its SHA-256 differs); log the model again")
         (new / path).parent.mkdir(parents=True, exist_ok=True)
         (received / path).rename(new / path)
     for archive in sorted(new.rglob(f"*{PACKAGE}{ZIP}")):

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tinystyle import pretrained, storage
 from tinystyle.config import NetworkConfig
+from tinystyle.errors import UserError
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
 
@@ -77,17 +78,17 @@ def load_model(uri: str | Path) -> LoadedModel:
     try:
         data = read_model_bytes(uri)
     except FileNotFoundError as error:
-        raise ValueError(f"{uri}: no such file; give a model.safetensors or a .ckpt") from error
+        raise UserError(f"{uri}: no such file; give a model.safetensors or a .ckpt") from error
     except OSError as error:
-        raise ValueError(f"{uri}: cannot be read ({error.strerror or error})") from error
+        raise UserError(f"{uri}: cannot be read ({error.strerror or error})") from error
     weights, config_json, lineage = (_checkpoint if str(uri).endswith(".ckpt") else _safetensors)(data, uri)
     try:
         config = NetworkConfig.model_validate_json(config_json)
         network = build_network(config)
     except ValidationError as error:
-        raise ValueError(f"{uri}: names a network that cannot be built: {error.errors()[0]['msg']}") from error
-    except ValueError as error:
-        raise ValueError(f"{uri}: names a network that cannot be built: {error}") from error
+        raise UserError(f"{uri}: names a network that cannot be built: {error.errors()[0]['msg']}") from error
+    except UserError as error:
+        raise UserError(f"{uri}: names a network that cannot be built: {error}") from error
     _check_weights(weights, network, f"{uri}: the weights do not fit {config.architecture} at alpha {config.alpha}")
     network.load_state_dict(weights)
     return LoadedModel(network.eval(), config, lineage)
@@ -113,7 +114,7 @@ def _safetensors(data: bytes, uri: str | Path) -> tuple[dict[str, Tensor], str, 
         metadata = json.loads(header["__metadata__"][_METADATA_KEY])
         return weights, json.dumps(metadata["network"]), _lineage(metadata["lineage"])
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{uri}: not a model that tinystyle saved; give a model.safetensors or a .ckpt") from error
+        raise UserError(f"{uri}: not a model that tinystyle saved; give a model.safetensors or a .ckpt") from error
 
 
 def _checkpoint(data: bytes, uri: str | Path) -> tuple[dict[str, Tensor], str, dict[str, str]]:
@@ -126,7 +127,7 @@ def _checkpoint(data: bytes, uri: str | Path) -> tuple[dict[str, Tensor], str, d
         }
         return weights, checkpoint["network_config"], _lineage(json.loads(checkpoint.get("lineage", "{}")))
     except Exception as error:  # what torch.load raises on foreign bytes is open-ended
-        raise ValueError(f"{uri}: not a checkpoint that tinystyle saved") from error
+        raise UserError(f"{uri}: not a checkpoint that tinystyle saved") from error
 
 
 def _lineage(value: Any) -> dict[str, str]:
@@ -137,10 +138,10 @@ def _check_weights(weights: dict[str, Tensor], network: StyleNetwork, problem: s
     expected = network.state_dict()
     for name in sorted(expected.keys() | weights.keys()):
         if name not in weights:
-            raise ValueError(f"{problem}: {name} is missing")
+            raise UserError(f"{problem}: {name} is missing")
         if name not in expected:
-            raise ValueError(f"{problem}: {name} has no place in it")
+            raise UserError(f"{problem}: {name} has no place in it")
         if not isinstance(weights[name], Tensor) or weights[name].shape != expected[name].shape:
-            raise ValueError(f"{problem}: {name} does not have shape {tuple(expected[name].shape)}")
+            raise UserError(f"{problem}: {name} does not have shape {tuple(expected[name].shape)}")
         if not weights[name].isfinite().all():
-            raise ValueError(f"{problem}: {name} holds values that are not finite; train it again")
+            raise UserError(f"{problem}: {name} holds values that are not finite; train it again")

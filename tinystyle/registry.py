@@ -18,6 +18,7 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from tinystyle.errors import UserError
 from tinystyle.mlflow_connection import connect, public_uri
 from tinystyle.model_artefacts import MANIFEST, download, log_model
 
@@ -63,7 +64,7 @@ def check_style(style: str) -> str:
         ValueError: it is no name for a registered model.
     """
     if not re.fullmatch(r"[a-z0-9-]{1,60}", style):
-        raise ValueError(f"style {style!r}: use up to 60 of a-z, 0-9 and -")
+        raise UserError(f"style {style!r}: use up to 60 of a-z, 0-9 and -")
     return style
 
 
@@ -134,9 +135,9 @@ def find(style: str, version: int | str) -> ModelVersion:
             return candidate
     if not there:
         styles = ", ".join(sorted({other.style for other in versions()})) or "nothing yet"
-        raise ValueError(f"no style {style} is registered at {public_uri()}; there is {styles}")
+        raise UserError(f"no style {style} is registered at {public_uri()}; there is {styles}")
     numbers = ", ".join(" ".join([str(found.version), *(f"({name})" for name in found.aliases)]) for found in there)
-    raise ValueError(f"{style} has no version {wanted}; there is {numbers}")
+    raise UserError(f"{style} has no version {wanted}; there is {numbers}")
 
 
 def assign(style: str, alias: str, version: int, reason: str) -> ModelVersion:
@@ -184,11 +185,11 @@ def _model_of(client: Any, run_id: str) -> str:
     except MlflowException as error:
         if error.error_code not in UNKNOWN:
             raise
-        raise ValueError(f"MLflow at {public_uri()} knows no run {run_id}") from error
+        raise UserError(f"MLflow at {public_uri()} knows no run {run_id}") from error
     if info.status != "FINISHED":
-        raise ValueError(f"run {run_id} is {info.status.lower()}; only a finished run can be registered")
+        raise UserError(f"run {run_id} is {info.status.lower()}; only a finished run can be registered")
     if MANIFEST not in {artefact.path for artefact in client.list_artifacts(run_id)}:
-        raise ValueError(f"run {run_id} holds no finished model; log one to it first")
+        raise UserError(f"run {run_id} holds no finished model; log one to it first")
     return f"{info.artifact_uri}/model"
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from tinystyle.errors import UserError
+
 __all__ = ["CELL", "GalleryRow", "gallery", "preview_strip", "style_sheet"]
 
 _WIDTH = 1600
@@ -53,7 +55,7 @@ def gallery(rows: Sequence[GalleryRow], style: Image.Image | None, title: str) -
         ValueError: there are no rows.
     """
     if not rows:
-        raise ValueError("a gallery needs at least one photo")
+        raise UserError("a gallery needs at least one photo")
     inner = _WIDTH - 2 * _MARGIN
     lines = _lines(rows, inner, height=320 if len(rows) <= 4 else 240 if len(rows) <= 16 else 190)
     header = _STYLE_HEIGHT if style else 84
@@ -82,7 +84,7 @@ def preview_strip(photos: Sequence[Image.Image], outputs: Sequence[Image.Image],
         ValueError: there are none, or not as many outputs as photos.
     """
     if not photos or len(photos) != len(outputs):
-        raise ValueError(f"a preview needs one output for each photo, not {len(outputs)} for {len(photos)}")
+        raise UserError(f"a preview needs one output for each photo, not {len(outputs)} for {len(photos)}")
     gap = max(2, height // 16)
     rows = [GalleryRow(photo=photo, stylised=output) for photo, output in zip(photos, outputs, strict=True)]
     lines = [rows[start : start + 4] for start in range(0, len(rows), 4)]
@@ -107,7 +109,7 @@ def style_sheet(photos: Sequence[Image.Image], styles: Mapping[str, Sequence[Ima
         ValueError: there are no photos or no styles, or a column has not one picture for each photo.
     """
     if not photos or not styles or any(len(column) != len(photos) for column in styles.values()):
-        raise ValueError("a sheet needs photos, and in each style one picture for each of them")
+        raise UserError("a sheet needs photos, and in each style one picture for each of them")
     columns = {"photograph": photos, **styles}
     width, height = CELL
     header = _CAPTION_LINE * max(heading.count("\n") + 1 for heading in columns) + 16

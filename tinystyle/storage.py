@@ -20,6 +20,8 @@ import fsspec
 import platformdirs
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from tinystyle.errors import UnavailableError, UserError
+
 __all__ = [
     "atomic_path",
     "cache_dir",
@@ -177,7 +179,7 @@ def check_writable(folder: Path) -> None:
         write_bytes(probe, b"")
         remove(probe)
     except OSError as error:
-        raise ValueError(f"{folder} cannot be written to ({error.strerror}); give another folder") from error
+        raise UserError(f"{folder} cannot be written to ({error.strerror}); give another folder") from error
 
 
 def _local(uri: str | Path) -> Path:
@@ -196,7 +198,7 @@ def _remote(uri: str | Path) -> tuple[Any, str]:
     try:
         filesystem, path = fsspec.core.url_to_fs(str(uri), **options)
     except (ValueError, ImportError) as error:
-        raise ValueError(f"{uri}: {error}") from error
+        raise UserError(f"{uri}: {error}") from error
     return filesystem, path
 
 
@@ -228,7 +230,7 @@ def _retrying(function: Any, *args: Any, attempts: int = _READ_ATTEMPTS) -> Any:
         raise
     except Exception as error:  # a backend's own family (aiohttp, botocore), as the one that callers know
         name = type(error).__name__
-        raise OSError(_SAYINGS.get(name) or f"{name}: {error}") from error
+        raise UnavailableError(_SAYINGS.get(name) or f"{name}: {error}") from error
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tinystyle import storage
 from tinystyle.builtin_styles import BUILTIN_STYLES, draw_style
+from tinystyle.errors import UserError
 from tinystyle.images import open_rgb
 
 __all__ = [
@@ -77,11 +78,11 @@ def _at_size(image: Image.Image, uri: str, size: int) -> NDArray[np.uint8]:
     width, height = image.size
     short, long = sorted(image.size)
     if long > _MAX_ASPECT * short:
-        raise ValueError(
+        raise UserError(
             f"style {uri} is {width}x{height}, an aspect over {_MAX_ASPECT}; crop the part that shows the style best"
         )
     if size > _MAX_ENLARGEMENT * short:
-        raise ValueError(
+        raise UserError(
             f"style {uri} is only {width}x{height}, too small for a style size of {size}; give a larger image or "
             f"a style size of at most {_MAX_ENLARGEMENT * short}"
         )
@@ -89,7 +90,7 @@ def _at_size(image: Image.Image, uri: str, size: int) -> NDArray[np.uint8]:
     pixels = np.array(image.resize(target, Image.Resampling.LANCZOS))
     deviation = float(pixels.std(axis=(0, 1)).max())
     if deviation < _MIN_DEVIATION:
-        raise ValueError(
+        raise UserError(
             f"style {uri} is one flat colour (deviation {deviation:.1f} of 255); give an image that has texture"
         )
     return pixels
@@ -114,7 +115,7 @@ def _open(uri: str) -> Image.Image:
     except OSError as error:
         # Backends word a missing file in many ways, some with the path alone.
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
-        raise ValueError(
+        raise UserError(
             f"style {uri} cannot be read ({reason}); give an image file or URI, or one of "
             f"{', '.join(BUILTIN + name for name in sorted(BUILTIN_STYLES))}"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.conftest import micro_config
 from tinystyle.config import RunConfig
 from tinystyle.model_file import load_model
 from tinystyle.training import TRAINING_REVISION
-from tinystyle.training.launch import prepare
+from tinystyle.training.launch import TrainingProcessError, launch, prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
 
@@ -57,6 +58,27 @@ def test_losses_are_the_golden_ones(micro_run: Path) -> None:
         assert [row[name] for row in now] == pytest.approx(golden[name], rel=2e-3), how
 
 
+def test_a_bug_in_a_training_process_keeps_its_traceback(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted by a sitecustomize.py, which every Python process runs as it starts."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'tinystyle.training.worker' in sys.orig_argv:\n"
+        "    import tinystyle.training.objective as objective\n"
+        "    def build_criterion(*_):\n"
+        "        first, second = (1, 2, 3)\n"
+        "    objective.build_criterion = build_criterion\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])]))
+    folder = tmp_path / "run"
+    record = prepare(micro_config(dataset), folder, resume=True)
+    with pytest.raises(TrainingProcessError, match=r"in build_criterion\n(.*\n)*ValueError: too many values"):
+        launch(record, folder, say=print)
+    assert "too many values to unpack" in (folder / "error.log").read_text()
+    assert RunRecord.read(folder).state == "failed"
+
+
 def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
     config = micro_config(dataset, steps=120, checkpoint_every=120)
     hasty = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"warmup_steps": 10})})
@@ -95,7 +117,7 @@ def test_init_from_starts_at_those_weights(dataset: Path, micro_run: Path, tmp_p
     )
     assert abs(first - end) < abs(first - fresh)
     wrong = config.model_copy(update={"network": config.network.model_copy(update={"alpha": 0.2})})
-    with pytest.raises(ValueError, match="must agree for --init-from"):
+    with pytest.raises(ValueError, match="must agree for `init_from`"):
         prepare(wrong, tmp_path / "other", resume=True)
 
 

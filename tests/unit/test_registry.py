@@ -20,6 +20,7 @@ from tinystyle.coreml.archive import unzip_package, zip_package
 from tinystyle.coreml.listing import CoreMLFile, write_listing
 from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.errors import UserError
 from tinystyle.registry import check_style, log_model
 from tinystyle.system_metrics import SystemMetrics
 
@@ -169,9 +170,7 @@ def test_what_is_no_finished_model_is_refused_before_the_server_is_asked(
 
 
 def test_a_finished_model_is_refused_only_by_the_server(model: Path) -> None:
-    with pytest.raises(
-        ConnectionError, match=r"server at http://127\.0\.0\.1:1 cannot be reached \(Connection refused"
-    ):
+    with pytest.raises(UserError, match=r"server at http://127\.0\.0\.1:1 cannot be reached \(Connection refused"):
         log_model("0" * 32, model)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from PIL import Image
 
 from tinystyle.builtin_styles import mosaic, starry_sky, wave
+from tinystyle.errors import UserError
 
 __all__ = ["BUILTIN_STYLES", "draw_style"]
 
@@ -30,7 +31,7 @@ def draw_style(name: str, size: int = 512) -> Image.Image:
         ValueError: there is no such style, or `size` is not within 32..4096.
     """
     if name not in BUILTIN_STYLES:
-        raise ValueError(f"unknown built-in style {name!r}; choose one of {', '.join(sorted(BUILTIN_STYLES))}")
+        raise UserError(f"unknown built-in style {name!r}; choose one of {', '.join(sorted(BUILTIN_STYLES))}")
     if size not in _SIZES:
-        raise ValueError(f"a built-in style is drawn at {_SIZES[0]} to {_SIZES[-1]} px a side, not {size}")
+        raise UserError(f"a built-in style is drawn at {_SIZES[0]} to {_SIZES[-1]} px a side, not {size}")
     return BUILTIN_STYLES[name](size)

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from tinystyle.commands.terminal import FAILED, photo_progress, screen
-from tinystyle.user_errors import errors
+from tinystyle.errors import UserError
 
 __all__ = ["export", "swift", "verify"]
 
@@ -36,7 +36,7 @@ def export(
 
     sizes = ImageSizes.parse(size)
     if preview and not card:
-        raise ValueError("--preview is a picture for the card; leave out --no-card")
+        raise UserError("--preview is a picture for the card; leave out --no-card")
     from tinystyle.coreml.card import newest_preview, remove_card, stylised_preview, write_card
     from tinystyle.coreml.convert import export_model
     from tinystyle.model_file import load_model
@@ -79,7 +79,7 @@ def verify(
     from tinystyle.model_file import load_model
 
     def say(sentence: str) -> None:
-        errors.print(sentence, soft_wrap=True)
+        say(sentence)
 
     model, images = load_model(against), verification_photos(photos, max_photos, say)
     table = Table("photo")

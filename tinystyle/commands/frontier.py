@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from tinystyle.commands.terminal import FAILED, STOPPED, photo_progress, screen
+from tinystyle.commands.terminal import FAILED, STOPPED, photo_progress, resumable, say, screen
 from tinystyle.config import DataConfig, LossConfig, OptimizerConfig
-from tinystyle.user_errors import errors, resumable
 
 if TYPE_CHECKING:
     from tinystyle.frontier.rows import Row
@@ -95,21 +94,19 @@ def frontier(
     )
     with resumable(), photo_progress() as progress:
         try:
-            found = run_frontier(
-                options, say=lambda sentence: errors.print(sentence, soft_wrap=True), progress=progress
-            )
+            found = run_frontier(options, say=say, progress=progress)
         except StoppedError as stop:
-            errors.print(f"{stop}; resume with: {shlex.join(['tinystyle', *sys.argv[1:]])}", soft_wrap=True)
+            say(f"{stop}; resume with: {shlex.join(['tinystyle', *sys.argv[1:]])}")
             raise typer.Exit(STOPPED) from stop
     for name in dict.fromkeys(row.style_name for row in found.rows):
         screen.print(_table(name, [row for row in found.rows if row.style_name == name]))
     for row in found.rows:
         if row.message:
-            errors.print(f"{row.style_name}, {row.name}: {row.state}: {row.message}", soft_wrap=True)
+            say(f"{row.style_name}, {row.name}: {row.state}: {row.message}")
     screen.print(f"{found.page}: plots, table and gallery; {found.csv}: all figures", soft_wrap=True)
     if found.failed:
         runs = "1 run" if len(found.failed) == 1 else f"{len(found.failed)} runs"
-        errors.print(f"Error: {runs} failed; the same command tries again", soft_wrap=True)
+        say(f"Error: {runs} failed; the same command tries again")
         raise typer.Exit(FAILED)
 
 

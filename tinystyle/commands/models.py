@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from tinystyle.commands.terminal import photo_progress, screen
+from tinystyle.commands.terminal import photo_progress, say, screen
 from tinystyle.config import DataConfig, LossConfig, NetworkConfig
-from tinystyle.user_errors import errors
 
 __all__ = ["evaluate", "networks", "stylize"]
 
@@ -115,7 +114,7 @@ def stylize(
                 keep_colors=keep_colors,
                 strength=strength,
                 stroke_size=stroke_size,
-                say=lambda sentence: errors.print(sentence, soft_wrap=True),
+                say=say,
                 progress=progress,
                 written=paths.append,
             )

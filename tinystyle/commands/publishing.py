@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tinystyle.commands.terminal import screen
-from tinystyle.user_errors import resumable
+from tinystyle.commands.terminal import resumable, screen
+from tinystyle.errors import UserError
 
 __all__ = ["publish", "published", "rollback"]
 
@@ -33,7 +33,7 @@ def publish(
     Interrupted, the same command completes it. What is published never changes: again it does nothing.
     """
     if folder is not None and not version.isdecimal():
-        raise ValueError(f"--version {version}: with --folder, give the number of the version")
+        raise UserError(f"--version {version}: with --folder, give the number of the version")
     from tinystyle import publishing
 
     with resumable():
@@ -87,7 +87,7 @@ def published(
     index = publishing.read_index(root)
     styles = [entry for entry in index.styles if style in (None, entry.name)]
     if style is not None and not styles:
-        raise ValueError(f"{style} is not published at {root}; tinystyle published --root {root} lists what is")
+        raise UserError(f"{style} is not published at {root}; tinystyle published --root {root} lists what is")
     if as_json:
         screen.print_json(index.model_copy(update={"styles": tuple(styles)}).model_dump_json())
         return

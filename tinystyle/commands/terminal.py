@@ -1,19 +1,74 @@
-"""Where commands write: results to stdout, progress to stderr."""
+"""Where commands write (results to stdout, the rest to stderr), and how they end: exit codes, and one sentence for an error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tinystyle.user_errors import errors
+from tinystyle.errors import UserError, debugging, sentence, with_parameters
 
-__all__ = ["FAILED", "STOPPED", "photo_progress", "screen"]
+__all__ = [
+    "BUG", "FAILED", "INTERRUPTED", "STOPPED", "USAGE_ERROR", "errors", "photo_progress", "refuse_empty", "reporting_errors",
+    "resumable", "say", "screen",
+]  # fmt: skip
 
-FAILED, STOPPED = 1, 75  # 75 is EX_TEMPFAIL of sysexits.h: run it again
+FAILED, USAGE_ERROR = 1, 2
+BUG, STOPPED = 70, 75  # EX_SOFTWARE and EX_TEMPFAIL of sysexits.h; the latter means: run it again
+INTERRUPTED = 130
+"""What a shell says of a command that SIGINT ended."""
 screen = Console(highlight=False, markup=False, emoji=False)  # paths may hold brackets, and :names:
+errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def say(text: str) -> None:
+    """Print a sentence of the library to stderr, its parameters, which stand in backticks, as options."""
+    errors.print(with_parameters(text, _option), soft_wrap=True)
+
+
+def _option(parameter: str) -> str:
+    return "--" + parameter.replace("_", "-")
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """End the command where the block raises: with one sentence for a user's mistake, with the traceback for a bug."""
+    try:
+        yield
+    except Exception as error:
+        text = sentence(error)
+        if text is None or debugging():
+            traceback.print_exc()
+        if text is not None:
+            say(f"Error: {text}")
+            sys.exit(USAGE_ERROR)
+        say("This is a bug in tinystyle, please report it with the traceback above.")
+        sys.exit(BUG)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Ctrl-C is no fault where the same command continues from what is done."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        say("Interrupted; what is done is kept, run the same command again to continue")
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Raise UserError on an empty argument: as a path it would mean the current folder, and it is most often a
+    shell variable that is not set."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = argument.partition("=")
+        if not argument or (option.startswith("--") and equals and not value):
+            option = option or (before if before.startswith("--") else "an argument")
+            raise UserError(f"{option} is empty; give a value, or leave it out")
 
 
 @contextmanager

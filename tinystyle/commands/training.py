@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from tinystyle.commands.terminal import FAILED, STOPPED, photo_progress, screen
+from tinystyle.commands.terminal import FAILED, STOPPED, photo_progress, resumable, say, screen
 from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
-from tinystyle.user_errors import errors, resumable
 
 __all__ = ["ingest", "train"]
 
@@ -150,12 +149,12 @@ def train(
     if record.state == "completed":
         screen.print(f"{out} holds this run already, completed; train it anew with --resume never", soft_wrap=True)
         return
-    record = launch(record, out, say=lambda sentence: errors.print(sentence, soft_wrap=True))
+    record = launch(record, out, say=say)
     if record.state == "stopped":
-        errors.print(f"{record.message}; resume with: {_resume_command()}", soft_wrap=True)
+        say(f"{record.message}; resume with: {_resume_command()}")
         raise typer.Exit(STOPPED)
     if record.state != "completed":
-        errors.print(f"Error: {record.message}", soft_wrap=True)
+        say(f"Error: {record.message}")
         raise typer.Exit(FAILED)
     if record.config.loss.style_weight == "auto":
         screen.print(f"The style weight came to {record.results['style_weight']:.3g}", soft_wrap=True)

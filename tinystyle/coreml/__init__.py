@@ -5,6 +5,8 @@ Importing this package imports neither torch nor coremltools.
 
 from __future__ import annotations
 
+from tinystyle.errors import UserError
+
 __all__ = ["FORMATS", "IOS", "VARIANTS", "check_compute", "check_format", "check_size"]
 
 FORMATS: dict[str, tuple[int, ...]] = {
@@ -28,7 +30,7 @@ def check_format(format: str, bits: int, ios: int = 16) -> None:
     if (format, bits, ios) in VARIANTS:
         return
     allowed = [f"{name} with {', '.join(map(str, choices))} bits" for name, choices in FORMATS.items()]
-    raise ValueError(
+    raise UserError(
         f"there is no {format} with {bits} bits for iOS {ios}; choose from: {'; '.join(allowed)}; "
         "mlpackage with 4 bits for iOS 18 (all others are for iOS 16, and run on later ones)"
     )
@@ -41,13 +43,13 @@ def check_compute(format: str, bits: int, compute: str | None) -> str | None:
         ValueError: it cannot compute in that.
     """
     if compute not in (None, "float16", "float32"):
-        raise ValueError(f"a file cannot compute in {compute}; choose float16 or float32")
+        raise UserError(f"a file cannot compute in {compute}; choose float16 or float32")
     if format == "mlmodel":
         if compute:
-            raise ValueError(f"an .mlmodel leaves precision to the device; leave {compute} out, or write an .mlpackage")
+            raise UserError(f"an .mlmodel leaves precision to the device; leave {compute} out, or write an .mlpackage")
         return None
     if (bits, compute) == (32, "float16"):
-        raise ValueError("an .mlpackage of 32 bits computes in float32; choose 16 bits or fewer for float16")
+        raise UserError("an .mlpackage of 32 bits computes in float32; choose 16 bits or fewer for float16")
     return compute or ("float32" if bits == 32 else "float16")
 
 
@@ -55,7 +57,7 @@ def check_size(width: int, height: int, stride: int) -> None:
     """Raise ValueError that names the nearest possible size, unless both sides are multiples of `stride`, in range."""
     nearest = [_nearest(side, stride) for side in (width, height)]
     if nearest != [width, height]:
-        raise ValueError(
+        raise UserError(
             f"the size {width}x{height} is not possible: both sides must be multiples of {stride} "
             f"from {MIN_SIDE} to {MAX_SIDE}; the nearest is {nearest[0]}x{nearest[1]}"
         )

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from tinystyle import storage
+from tinystyle.errors import UserError
 
 __all__ = ["unzip_package", "zip_package"]
 
@@ -44,14 +45,14 @@ def unzip_package(archive: Path, folder: Path) -> Path:
                 _check(member, name, archive)
             names = {member.filename for member in members}
             if not members or len(names) < len(members) or sum(member.file_size for member in members) > MAX_BYTES:
-                raise ValueError(f"{archive.name} is no package: empty, or over {MAX_BYTES >> 20} MB, or ambiguous")
+                raise UserError(f"{archive.name} is no package: empty, or over {MAX_BYTES >> 20} MB, or ambiguous")
             for member in members:
                 path = folder / member.filename
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(member) as source, path.open("xb") as destination:
                     shutil.copyfileobj(source, destination)
     except (zipfile.BadZipFile, NotImplementedError, FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"{archive.name} is damaged or no zip: {error}") from error
+        raise UserError(f"{archive.name} is damaged or no zip: {error}") from error
     return folder / name
 
 
@@ -60,4 +61,4 @@ def _check(member: zipfile.ZipInfo, package: str, archive: Path) -> None:
     inside = len(path.parts) > 1 and path.parts[0] == package and ".." not in path.parts
     plain = "\\" not in member.filename and stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
     if not (inside and plain):
-        raise ValueError(f"{archive.name} holds {member.filename!r}, which is no file of {package}; do not use it")
+        raise UserError(f"{archive.name} holds {member.filename!r}, which is no file of {package}; do not use it")

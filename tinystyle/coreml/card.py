@@ -16,6 +16,7 @@ from PIL import Image
 from tinystyle import __version__, storage
 from tinystyle.coreml.metadata import LICENCE, title
 from tinystyle.coreml.package import content_sha256
+from tinystyle.errors import UserError
 from tinystyle.images import open_rgb
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets.cost import network_cost
@@ -101,7 +102,7 @@ def stylised_preview(model: LoadedModel, photo: str) -> Image.Image:
     try:
         image = open_rgb(storage.read_bytes(photo), photo)
     except OSError as error:
-        raise ValueError(f"{photo}: cannot be read ({error.strerror or error}); give a photograph") from error
+        raise UserError(f"{photo}: cannot be read ({error.strerror or error}); give a photograph") from error
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
     return preview_strip([image], [stylize_image(model, image)], height=image.height)
 

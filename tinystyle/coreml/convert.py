@@ -22,6 +22,7 @@ from tinystyle.coreml.metadata import describe
 from tinystyle.coreml.package import content_bytes, write_package
 from tinystyle.coreml.quiet import quiet
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets.blocks import StyleNetwork
 
@@ -98,17 +99,17 @@ def export_model(
 
 def _check_out(out: Path, format: str) -> None:
     if out.suffix != f".{format}":
-        raise ValueError(f"{out}: the name of this file must end in .{format}")
+        raise UserError(f"{out}: the name of this file must end in .{format}")
     if format == "mlmodel" and out.is_dir():
-        raise ValueError(f"{out}: is a folder; give the name of a file")
+        raise UserError(f"{out}: is a folder; give the name of a file")
     if format == "mlpackage" and out.exists() and not (out / "Manifest.json").is_file():
-        raise ValueError(f"{out}: exists and is no Core ML package; remove it or give another name")
+        raise UserError(f"{out}: exists and is no Core ML package; remove it or give another name")
 
 
 def _check_float16(network: nn.Module) -> None:
     for name, values in network.state_dict().items():
         if (most := float(values.abs().max())) > MAX_FLOAT16:
-            raise ValueError(f"{name} holds {most:.3g}, beyond float16's 65504; export it with 32 bits")
+            raise UserError(f"{name} holds {most:.3g}, beyond float16's 65504; export it with 32 bits")
 
 
 def _export_neural_network(model: LoadedModel, bits: int, sizes: ImageSizes, summary: str, out: Path) -> None:

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tinystyle.errors import UserError
+
 __all__ = ["device_prediction"]
 
 
@@ -28,7 +30,7 @@ def device_prediction(path: Path, input: str, output: str) -> Callable[[Image.Im
         ValueError: this is no Mac.
     """
     if platform.system() != "Darwin":
-        raise ValueError("--device runs the file in Core ML, which needs macOS; leave it out here")
+        raise UserError("`device` runs the file in Core ML, which needs macOS; leave it out here")
     import coremltools as ct
 
     model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit.ALL)

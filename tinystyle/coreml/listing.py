@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from tinystyle import storage
 from tinystyle.coreml import VARIANTS
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.errors import UserError
 
 __all__ = ["FILES", "LISTING", "CoreMLFile", "check_files", "read_listing", "write_listing"]
 
@@ -62,9 +63,9 @@ def check_files(names: list[str]) -> list[tuple[str, int, int]]:
     """
     for name in names:
         if name not in FILES:
-            raise ValueError(f"there is no Core ML file {name!r}; choose from {', '.join(FILES)}")
+            raise UserError(f"there is no Core ML file {name!r}; choose from {', '.join(FILES)}")
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"name at least one Core ML file, and each once; choose from {', '.join(FILES)}")
+        raise UserError(f"name at least one Core ML file, and each once; choose from {', '.join(FILES)}")
     return [FILES[name] for name in names]
 
 
@@ -78,14 +79,14 @@ def read_listing(folder: Path) -> list[CoreMLFile]:
     try:
         entries = _ENTRIES.validate_json(path.read_bytes())
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); give the folder of an assembled style") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}); give the folder of an assembled style") from error
     except ValidationError as error:
-        raise ValueError(f"{path} is damaged; assemble or fetch the style again") from error
+        raise UserError(f"{path} is damaged; assemble or fetch the style again") from error
     if not entries:
-        raise ValueError(f"{path} names no Core ML file; assemble the style again")
+        raise UserError(f"{path} names no Core ML file; assemble the style again")
     for entry in entries:
         if Path(entry.name).name != entry.name or entry.name.startswith("."):
-            raise ValueError(f"{path} names {entry.name!r}, which is no plain file name; assemble the style again")
+            raise UserError(f"{path} names {entry.name!r}, which is no plain file name; assemble the style again")
     return entries
 
 

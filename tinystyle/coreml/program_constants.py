@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinystyle.coreml.operations import UnknownOperationError
 from tinystyle.coreml.stored_weights import StoredWeight, decode_affine, decode_palette, decode_plain, unpack_indices
+from tinystyle.errors import UserError
 
 __all__ = ["FLOAT16", "Constant", "Constants"]
 
@@ -106,7 +107,7 @@ class Constants:
         if name not in self._files:
             path = self._folder / name.removeprefix("@model_path/")
             if not path.is_file():
-                raise ValueError(f"its file {path.name} is missing")
+                raise UserError(f"its file {path.name} is missing")
             self._files[name] = _BlobStorageReader(str(path))
         return self._files[name]
 
@@ -126,14 +127,14 @@ def _immediate(packed: bytes, data_type: int, count: int) -> Array:
 
 def _shaped(data: Array, shape: tuple[int, ...]) -> Array:
     if data.size != int(np.prod(shape)):
-        raise ValueError(f"a constant of shape {shape} is stored with {data.size} values")
+        raise UserError(f"a constant of shape {shape} is stored with {data.size} values")
     return data.reshape(shape)
 
 
 def _array(arguments: Mapping[str, Constant], name: str) -> Array:
     value = arguments.get(name)
     if not isinstance(value, np.ndarray):
-        raise ValueError(f"a compressed weight lacks its {name}")
+        raise UserError(f"a compressed weight lacks its {name}")
     return value
 
 

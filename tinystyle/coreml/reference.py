@@ -20,6 +20,7 @@ from tinystyle.coreml.read_neural_network import read_neural_network
 from tinystyle.coreml.read_program import read_program
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.coreml.stored_weights import StoredWeight
+from tinystyle.errors import UserError
 
 __all__ = ["CoreMLModel", "NotFiniteError", "StoredWeight", "UnknownOperationError", "read_model"]
 
@@ -85,7 +86,7 @@ class CoreMLModel:
         """
         height, width = image_13hw.shape[-2:]
         if tuple(image_13hw.shape[:2]) != (1, 3) or not self.sizes.allows(width, height):
-            raise ValueError(f"{self.path} takes one RGB image of {self.sizes}, not {width}x{height}")
+            raise UserError(f"{self.path} takes one RGB image of {self.sizes}, not {width}x{height}")
         fixed = (width, height) == self.sizes.default and self.sizes.kind == "fixed"
         values = {self.input: _turned(image_13hw.float(), self.channels[0])}
         last_use = {name: index for index, step in enumerate(self.operations) for name in step.inputs}
@@ -94,7 +95,7 @@ class CoreMLModel:
                 rounded = self._checked(step, to_float16 if float16 or step.float16 else unrounded)
                 result = rounded(step.compute(rounded, *(values[name] for name in step.inputs)))
                 if fixed and step.shape and tuple(result.shape) != step.shape:
-                    raise ValueError(f"{self.path}: {step.label} gives {tuple(result.shape)}, declared {step.shape}")
+                    raise UserError(f"{self.path}: {step.label} gives {tuple(result.shape)}, declared {step.shape}")
                 values[step.output] = result
                 for name in {name for name in step.inputs if last_use[name] == index and name != step.output}:
                     del values[name]
@@ -131,13 +132,13 @@ def read_model(path: str | Path) -> CoreMLModel:
     except UnknownOperationError as error:
         raise UnknownOperationError(f"{path}: {error}") from error
     except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such Core ML file; give a .mlmodel or an .mlpackage") from error
+        raise UserError(f"{path}: no such Core ML file; give a .mlmodel or an .mlpackage") from error
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     # Damage shows in any part of what reads it: protobuf, the blob reader in C++, numpy, torch.
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path}: not a Core ML file of an image network, or damaged ({reason})") from error
+        raise UserError(f"{path}: not a Core ML file of an image network, or damaged ({reason})") from error
 
 
 def _read(path: Path) -> CoreMLModel:
@@ -200,7 +201,7 @@ def _check_flow(operations: Iterable[Operation], image: str, stylized: str) -> N
     known = {image}
     for step in operations:
         if missing := [name for name in step.inputs if name not in known]:
-            raise ValueError(f"{step.label} takes '{missing[0]}', which nothing computes")
+            raise UserError(f"{step.label} takes '{missing[0]}', which nothing computes")
         known.add(step.output)
     if stylized not in known:
-        raise ValueError(f"nothing computes '{stylized}'")
+        raise UserError(f"nothing computes '{stylized}'")

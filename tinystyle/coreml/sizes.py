@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinystyle.coreml import check_size
+from tinystyle.errors import UserError
 
 __all__ = ["ImageSizes"]
 
@@ -46,8 +47,8 @@ class ImageSizes:
         matches = [_SIZE.fullmatch(part.strip()) for part in text.split(separator)]
         choices = tuple((int(match[1]), int(match[2])) for match in matches if match)
         if len(choices) < len(matches) or (separator == ".." and len(choices) != 2):
-            raise ValueError(
-                f"--size {text}: give WIDTHxHEIGHT in pixels such as 640x480, several (640x480,480x640), "
+            raise UserError(
+                f"`size` {text}: give WIDTHxHEIGHT in pixels such as 640x480, several (640x480,480x640), "
                 "or a range (256x256..1920x1920)"
             )
         if len(choices) == 1:
@@ -61,15 +62,15 @@ class ImageSizes:
     def check(self, format: str, stride: int) -> None:
         """Raise ValueError unless a file of `format` can take these sizes, the network having that stride."""
         if format == "mlmodel" and self.kind != "fixed":
-            raise ValueError(f"an .mlmodel takes images of one size, not {self}; give one, or write an .mlpackage")
+            raise UserError(f"an .mlmodel takes images of one size, not {self}; give one, or write an .mlpackage")
         for width, height in self.choices:
             check_size(width, height, stride)
         if len(set(self.choices)) < len(self.choices):
-            raise ValueError(f"the sizes {self} name one size twice; name each once")
+            raise UserError(f"the sizes {self} name one size twice; name each once")
         if len(self.choices) > MAX_CHOICES:
-            raise ValueError(f"{len(self.choices)} sizes are too many; give up to {MAX_CHOICES}, or a range")
+            raise UserError(f"{len(self.choices)} sizes are too many; give up to {MAX_CHOICES}, or a range")
         if self.kind == "ranged" and any(low > high for low, high in zip(*self.choices, strict=True)):
-            raise ValueError(f"the range {self} has a side that ends before it begins; give the smaller size first")
+            raise UserError(f"the range {self} has a side that ends before it begins; give the smaller size first")
 
     def allows(self, width: int, height: int) -> bool:
         """Whether the file takes an image of this size."""

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tinystyle.errors import UserError
+
 __all__ = [
     "Encoding",
     "StoredWeight",
@@ -62,7 +64,7 @@ class StoredWeight:
 def decode_plain(values: Array) -> StoredWeight:
     """Float32 or float16 values."""
     if values.dtype not in (np.float32, np.float16):
-        raise ValueError(f"a weight is stored as {values.dtype}, which is not known here")
+        raise UserError(f"a weight is stored as {values.dtype}, which is not known here")
     bits = 8 * values.dtype.itemsize
     return StoredWeight(values, "float32" if bits == 32 else "float16", bits)
 
@@ -85,7 +87,7 @@ def decode_affine(indices: Array, scale: Array, zero_point: Array, bits: int, dt
 def decode_palette(indices: Array, palette: Array, bits: int) -> StoredWeight:
     """value = palette[index]."""
     if indices.size and int(indices.max()) >= palette.size:
-        raise ValueError(f"a weight's index {indices.max()} is beyond its palette of {palette.size} values")
+        raise UserError(f"a weight's index {indices.max()} is beyond its palette of {palette.size} values")
     return StoredWeight(palette[indices], "palette", bits, indices=indices.astype(np.int16), palette=palette)
 
 
@@ -93,7 +95,7 @@ def unpack_indices(packed: bytes, bits: int, count: int, bitorder: Literal["big"
     """`count` unsigned integers of `bits` bits each, one after the other; `bitorder` says which bit of a byte is first."""
     stream = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder=bitorder)
     if len(stream) < count * bits:
-        raise ValueError(f"a weight of {count} values of {bits} bits has only {len(packed)} bytes")
+        raise UserError(f"a weight of {count} values of {bits} bits has only {len(packed)} bytes")
     if bits == 8:
         return np.frombuffer(packed, np.uint8)[:count].copy()
     rows = stream[: count * bits].reshape(count, bits)
@@ -112,7 +114,7 @@ def decode_weight_params(field: Any, shape: Sequence[int]) -> StoredWeight:
     half = field.float16Value
     values: Array = np.frombuffer(half, "<f2") if half else np.array(field.floatValue, np.float32)
     if values.size != count:
-        raise ValueError(f"a weight of shape {tuple(shape)} is stored with {values.size} values")
+        raise UserError(f"a weight of shape {tuple(shape)} is stored with {values.size} values")
     return decode_plain(values.reshape(shape))
 
 
@@ -120,7 +122,7 @@ def _decode_quantized(field: Any, shape: Sequence[int], count: int) -> StoredWei
     quantization = field.quantization
     bits = quantization.numberOfBits
     if not 1 <= bits <= 8 or not len(field.rawValue):
-        raise ValueError(f"a weight is quantized in a way that is not known here ({bits} bits)")
+        raise UserError(f"a weight is quantized in a way that is not known here ({bits} bits)")
     indices = unpack_indices(field.rawValue, bits, count, "big").reshape(shape)
     if quantization.HasField("lookupTableQuantization"):
         return decode_palette(indices, np.array(quantization.lookupTableQuantization.floatValue, np.float32), bits)
@@ -129,6 +131,6 @@ def _decode_quantized(field: Any, shape: Sequence[int], count: int) -> StoredWei
     if not len(bias):
         bias = np.zeros_like(scale)
     if scale.size not in (1, shape[0]) or bias.size != scale.size:
-        raise ValueError(f"a weight of {shape[0]} channels has {scale.size} quantization scales and {bias.size} biases")
+        raise UserError(f"a weight of {shape[0]} channels has {scale.size} quantization scales and {bias.size} biases")
     per_channel = (-1, *[1] * (len(shape) - 1))
     return decode_linear(indices, scale.reshape(per_channel), bias.reshape(per_channel), bits)

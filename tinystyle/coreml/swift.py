@@ -12,6 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinystyle.errors import UserError
+
 if TYPE_CHECKING:
     from tinystyle.coreml.reference import CoreMLModel
 from tinystyle.coreml.sizes import ImageSizes
@@ -64,12 +66,12 @@ def class_name(out: Path) -> str:
     """
     name = out.stem
     if out.suffix != ".swift" or not re.fullmatch(r"[A-Z][A-Za-z0-9_]*", name):
-        raise ValueError(
+        raise UserError(
             f"{out}: give a name such as StyleTransfer.swift, a capital, then letters and digits: its class is named so"
         )
     code = re.sub(r'//.*|"[^"]*"', "", _TEMPLATE.read_text(encoding="utf-8"))
     if name in ("Protocol", "Type", *re.findall(r"\w+", code)):
-        raise ValueError(f"{out}: the name {name} is taken in Swift or Apple's frameworks; give one of your own")
+        raise UserError(f"{out}: the name {name} is taken in Swift or Apple's frameworks; give one of your own")
     return name
 
 
@@ -86,7 +88,7 @@ def swift_source(model: CoreMLModel, name: str = "StyleTransfer") -> str:
         ValueError: Xcode generates a class of the same name for the file, and an app cannot hold both.
     """
     if name == _xcode_class(model.path):
-        raise ValueError(
+        raise UserError(
             f"{model.path.name}: Xcode makes a class {name} of it; name the Swift file differently, "
             f"such as {name}Style.swift"
         )

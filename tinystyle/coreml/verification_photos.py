@@ -9,6 +9,7 @@ from PIL import Image
 from tinystyle import storage
 from tinystyle.data.datamodule import evenly_spaced
 from tinystyle.data.shards import ShardDataset, sync
+from tinystyle.errors import UserError
 from tinystyle.images import open_rgb
 from tinystyle.stylize.photos import find_photos
 
@@ -33,7 +34,7 @@ def verification_photos(
     if storage.exists(storage.join(location, "manifest.json")):
         shards = ShardDataset(sync(location))
         if not shards.held_out:
-            raise ValueError(f"{location} holds no held-out photo; give a folder of photographs")
+            raise UserError(f"{location} holds no held-out photo; give a folder of photographs")
         chosen = evenly_spaced(shards.held_out, most)
         return ((shards.name(index), Image.fromarray(shards.read(index))) for index in chosen)
     photos = find_photos([location], say)
@@ -44,7 +45,7 @@ def verification_photos(
             photo = photos[index]
             try:
                 yield photo.source.rpartition("/")[2], open_rgb(photo.read(), photo.source)
-            except (ValueError, OSError) as error:
+            except (UserError, OSError) as error:
                 say(f"left out: {error}")
 
     return decoded()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tinystyle.coreml.device import device_prediction
 from tinystyle.coreml.reference import CoreMLModel, NotFiniteError, StoredWeight, read_model
 from tinystyle.coreml.weight_check import check_weight
+from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets.blocks import StyleNetwork
 
@@ -153,7 +154,7 @@ def verify(
             failure = str(error)
         else:
             if not results:
-                raise ValueError("there is no photo to verify with; give a folder of photographs")
+                raise UserError("there is no photo to verify with; give a folder of photographs")
     return Verification(
         file=str(path),
         model=against,

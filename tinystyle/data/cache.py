@@ -20,6 +20,7 @@ from typing import NamedTuple
 from tinystyle import storage
 from tinystyle.data.locks import lock_file
 from tinystyle.data.manifest import MANIFEST, Manifest, ShardInfo
+from tinystyle.errors import UnavailableError, UserError
 
 __all__ = ["hold", "hold_if_cached", "size_limit", "sync", "trim"]
 
@@ -57,7 +58,7 @@ def sync(dataset: str) -> Path:
         with storage.atomic_path(path) as temporary:
             storage.copy(storage.join(dataset, shard.file), temporary)
             if storage.sha256(temporary) != shard.sha256:
-                raise OSError(
+                raise UnavailableError(
                     f"{storage.join(dataset, shard.file)} differs from its checksum; ingest the dataset again"
                 )
 
@@ -83,7 +84,7 @@ def size_limit() -> int:
     except (ValueError, OverflowError):
         limit = 0
     if limit < 1:
-        raise ValueError(f"{LIMIT_VARIABLE} is {text!r}; give the gigabytes that cached datasets may take, as in 100")
+        raise UserError(f"{LIMIT_VARIABLE} is {text!r}; give the gigabytes that cached datasets may take, as in 100")
     return limit
 
 
@@ -129,7 +130,7 @@ def trim(folder: Path) -> None:
 def _reserve(folder: Path, needed: int, dataset: str) -> None:
     limit = size_limit()
     if needed > limit:
-        raise ValueError(
+        raise UserError(
             f"{dataset} takes {_gigabytes(needed)} and the cache {_gigabytes(limit)} at most; "
             f"set {LIMIT_VARIABLE} to more, or ingest fewer photos"
         )
@@ -144,7 +145,7 @@ def _reserve(folder: Path, needed: int, dataset: str) -> None:
         with suppress(OSError):  # not empty: an earlier copy of the dataset
             folder.rmdir()
     _release(folder)
-    raise OSError(
+    raise UnavailableError(
         f"{dataset} does not fit into the cache: datasets that other processes use leave {_gigabytes(needed - excess)} "
         f"of {_gigabytes(limit)}, it takes {_gigabytes(needed)}; wait for them, or set {LIMIT_VARIABLE} to more"
     )

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tinystyle.config import MAX_REDUCTION
 from tinystyle.data.shards import ShardDataset
+from tinystyle.errors import UserError
 from tinystyle.processes import die_with_parent
 
 __all__ = ["CropDataset", "GlobalBatches", "PhotoDataModule", "evenly_spaced", "photo_tensor"]
@@ -93,7 +94,7 @@ class GlobalBatches(Sampler[list[int]]):
 
     def __init__(self, first_step: int, batch_size: int, rank: int, world_size: int) -> None:
         if batch_size % world_size:
-            raise ValueError(f"the batch size {batch_size} must be a multiple of the {world_size} processes")
+            raise UserError(f"the batch size {batch_size} must be a multiple of the {world_size} processes")
         self.first_step, self.batch_size = first_step, batch_size
         share = batch_size // world_size
         self.share = range(rank * share, (rank + 1) * share)

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
 from tinystyle.data.decode import PreparedPhoto, Unusable, prepare_photo
+from tinystyle.errors import UserError
 
 __all__ = ["DecodePool"]
 
@@ -36,7 +37,7 @@ class DecodePool:
         try:
             first.result()
         except BrokenProcessPool as error:
-            raise OSError(
+            raise UserError(
                 "the decoding processes do not start; a script must ingest under `if __name__ == '__main__':`"
             ) from error
 

@@ -21,6 +21,7 @@ from tinystyle.data.locks import exclusive
 from tinystyle.data.manifest import MANIFEST, Manifest
 from tinystyle.data.shard_writer import ShardWriter
 from tinystyle.data.sources import Source, open_source
+from tinystyle.errors import UnavailableError, UserError
 from tinystyle.processes import cpu_count
 
 __all__ = [
@@ -75,10 +76,10 @@ def ingest(
         OSError: the destination cannot be written, or a remote source stops answering. The same call continues later.
     """
     if min(size, photos_per_shard, 1 if workers is None else workers) < 1:
-        raise ValueError("size, workers and photos per shard must be at least 1")
+        raise UserError("size, workers and photos per shard must be at least 1")
     opened, destination = open_for_ingest(source, destination)
     if unknown := set(held_out or ()) - set(opened.names()):
-        raise ValueError(f"{source} holds no photo {min(unknown)!r} to hold out")
+        raise UserError(f"{source} holds no photo {min(unknown)!r} to hold out")
     with exclusive(destination, wait=False):
         return _ingest(opened, destination, size, held_out, workers, progress, photos_per_shard)
 
@@ -107,8 +108,8 @@ def dataset_for_training(
     if is_dataset(photos):
         manifest = Manifest.read(photos)
         if manifest.size < size:
-            raise ValueError(
-                f"{photos} holds photos of size {manifest.size}, {size} is asked for; ingest with `--size {size}`"
+            raise UserError(
+                f"{photos} holds photos of size {manifest.size}, {size} is asked for; ingest with `size` {size}"
             )
         return cache.sync(photos)
     source, size = open_source(photos), ingest_size or size
@@ -157,7 +158,7 @@ def open_for_ingest(source: str, destination: str) -> tuple[Source, str]:
         destination = str(Path(destination).expanduser().resolve())
         inside = Path(destination).is_relative_to(opened.uri)
     if inside:
-        raise ValueError(f"{destination} lies inside the source {opened.uri}; give a destination elsewhere")
+        raise UserError(f"{destination} lies inside the source {opened.uri}; give a destination elsewhere")
     return opened, destination
 
 
@@ -216,7 +217,9 @@ def write_groups(
                     reason = outcome if isinstance(outcome, str) else f"duplicate of {seen[outcome.sha256]}"
                     in_a_row = in_a_row + 1 if reason.startswith(UNREADABLE) else 0
                     if source.remote and in_a_row >= _GONE:
-                        raise OSError(f"{source.uri} stopped answering ({reason}); the same command continues later")
+                        raise UnavailableError(
+                            f"{source.uri} stopped answering ({reason}); the same command continues later"
+                        )
                     quarantined.append((name, reason))
                 tally.count(isinstance(outcome, str) or seen[outcome.sha256] != name)
             # What is unreadable still, an earlier shard says already.
@@ -267,4 +270,4 @@ def refuse_nothing_usable(manifest: Manifest) -> None:
     if manifest.count == 0:
         reasons = Counter(entry.reason.split(":")[0] for entry in manifest.quarantined).most_common(3)
         told = ", ".join(f"{count} {reason}" for reason, count in reasons)
-        raise ValueError(f"{manifest.source} holds no usable photo: {told}")
+        raise UserError(f"{manifest.source} holds no usable photo: {told}")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tinystyle import storage
+from tinystyle.errors import UserError
 
 __all__ = ["ConcurrentIngestError", "exclusive", "lock_file"]
 
@@ -37,7 +38,7 @@ def exclusive(destination: str, *, wait: bool) -> Iterator[None]:
         return
     folder = Path(destination)
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{destination} is a file; give a folder")
+        raise UserError(f"{destination} is a file; give a folder")
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:

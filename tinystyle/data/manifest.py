@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tinystyle import storage
+from tinystyle.errors import UserError
 
 __all__ = ["FORMAT", "MANIFEST", "Manifest", "Quarantined", "ShardInfo"]
 
@@ -72,15 +73,15 @@ class Manifest(_Model):
         try:
             data = storage.read_bytes(storage.join(dataset, MANIFEST))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{dataset} is no shard dataset: it holds no {MANIFEST}; make one with `tinystyle ingest`"
             ) from error
         try:
             manifest = cls.model_validate_json(data)
         except ValidationError as error:
-            raise ValueError(
+            raise UserError(
                 f"{storage.join(dataset, MANIFEST)} is damaged or no manifest of a shard dataset"
             ) from error
         if manifest.format > FORMAT:
-            raise ValueError(f"{dataset} was made by a later tinystyle; update this one to read it")
+            raise UserError(f"{dataset} was made by a later tinystyle; update this one to read it")
         return manifest

@@ -14,6 +14,7 @@ from tinystyle import storage
 from tinystyle.data.manifest import Quarantined
 from tinystyle.data.shard_files import PARTITIONS
 from tinystyle.data.sources import Source
+from tinystyle.errors import UserError
 
 __all__ = ["Plan", "partition_folders", "remove_partitions", "standing_plan"]
 
@@ -76,7 +77,7 @@ def standing_plan(destination: str) -> Plan | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
-        raise ValueError(f"{_uri(destination)} is damaged; remove it and ingest again") from error
+        raise UserError(f"{_uri(destination)} is damaged; remove it and ingest again") from error
     return plan if plan.destination == destination else None
 
 

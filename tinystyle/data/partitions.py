@@ -30,6 +30,7 @@ from tinystyle.data.locks import ConcurrentIngestError, exclusive
 from tinystyle.data.manifest import Manifest, Quarantined
 from tinystyle.data.partition_plan import Plan, partition_folders, remove_partitions, standing_plan
 from tinystyle.data.shard_writer import ShardWriter
+from tinystyle.errors import UserError
 
 __all__ = ["PartitionReport", "Plan", "ingest_partition", "merge_partitions", "plan_partitions", "reasons_of"]
 
@@ -66,7 +67,7 @@ def plan_partitions(source: str, destination: str, of: int, *, size: int = 256, 
         OSError: the source cannot be listed, or the destination not be written.
     """
     if min(size, photos_per_shard, of) < 1:
-        raise ValueError("size, partitions and photos per shard must be at least 1")
+        raise UserError("size, partitions and photos per shard must be at least 1")
     opened, destination = open_for_ingest(source, destination)
     with exclusive(destination, wait=True):
         standing = standing_plan(destination)
@@ -123,13 +124,13 @@ def ingest_partition(
         OSError: as `ingest`. The same call continues later.
     """
     if not 1 <= index <= of:
-        raise ValueError(f"there is no partition {index} of {of}; count from 1")
+        raise UserError(f"there is no partition {index} of {of}; count from 1")
     opened, destination = open_for_ingest(source, destination)
     plan = standing_plan(destination)
     if plan is None:
         plan = plan_partitions(source, destination, of, size=size, photos_per_shard=photos_per_shard)
     elif not plan.is_of(opened, size, photos_per_shard, of):
-        raise ValueError(
+        raise UserError(
             f"{destination} is being ingested in {len(plan.partitions)} partitions at size {plan.size} from "
             f"{plan.source} as it was listed then; plan the ingest anew, or name that source, size and number"
         )
@@ -170,7 +171,7 @@ def merge_partitions(plan: Plan) -> Manifest:
             done -= {name for name, reason in writer.quarantined.items() if reason.startswith(UNREADABLE)}
         for index, part in parts.items():
             if missing := set(plan.names(index)) - done - (_names_in(part) if part else set()):
-                raise ValueError(
+                raise UserError(
                     f"partition {index} of {len(plan.partitions)} of {plan.destination} is not finished "
                     f"({len(missing)} photos to go); run it, then merge again"
                 )

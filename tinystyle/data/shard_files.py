@@ -17,6 +17,7 @@ from tinystyle.data import shards
 from tinystyle.data.locks import ConcurrentIngestError
 from tinystyle.data.manifest import ShardInfo
 from tinystyle.data.shards import ShardIndex
+from tinystyle.errors import UserError
 
 __all__ = [
     "OURS",
@@ -118,7 +119,7 @@ def read_index_at(destination: str, file: str) -> ShardIndex:
         index: ShardIndex = storage._retrying(read)
         return index
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(damaged(destination, file)) from error
+        raise UserError(damaged(destination, file)) from error
 
 
 def describe(uri: str, file: str, count: int) -> ShardInfo:

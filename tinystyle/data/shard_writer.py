@@ -28,6 +28,7 @@ from tinystyle.data.shard_files import (
     remove_half_written,
 )
 from tinystyle.data.shards import ShardIndex, ShardRow
+from tinystyle.errors import UnavailableError, UserError
 
 __all__ = ["ShardWriter"]
 
@@ -127,7 +128,7 @@ class ShardWriter:
         try:
             yield
         except OSError as error:
-            raise OSError(
+            raise UnavailableError(
                 f"{self.destination} cannot be written: {error.strerror or error}; "
                 "what stands there is whole, and the same command continues from it"
             ) from error
@@ -135,7 +136,7 @@ class ShardWriter:
     def _load(self) -> None:
         files = list_files(self.destination)
         if files and not any(OURS.fullmatch(file) for file in files):
-            raise ValueError(f"{self.destination} holds files but no shard dataset; give an empty or a new folder")
+            raise UserError(f"{self.destination} holds files but no shard dataset; give an empty or a new folder")
         remove_half_written(self.destination, files)
         listed: dict[str, ShardInfo] = {}
         if MANIFEST in files:
@@ -144,19 +145,19 @@ class ShardWriter:
             listed = {shard.file: shard for shard in manifest.shards}
         standing = sorted((file for file in files if SHARD.fullmatch(file)), key=lambda file: (len(file), file))
         if missing := listed.keys() - set(standing):
-            raise ValueError(f"{self.destination} is incomplete: {min(missing)} is missing; remove the dataset")
+            raise UserError(f"{self.destination} is incomplete: {min(missing)} is missing; remove the dataset")
         with ThreadPoolExecutor(_PARALLEL_READS) as threads:
             indices = threads.map(partial(read_index_at, self.destination), standing)
             for file, index in zip(standing, indices, strict=True):
                 self._refuse_another(index.size, index.source)
                 expected = list(map(self._holds_out, index.names, index.sha256))
                 if index.held_out != expected:
-                    raise ValueError(
+                    raise UserError(
                         f"{self.destination} holds out other photos than asked for; give another destination"
                     )
                 info = listed.get(file) or describe(storage.join(self.destination, file), file, len(index.names))
                 if info.bytes != files[file]:
-                    raise ValueError(damaged(self.destination, file))
+                    raise UserError(damaged(self.destination, file))
                 self._add(info, index)
 
     def _add(self, info: ShardInfo, index: ShardIndex) -> None:
@@ -170,8 +171,8 @@ class ShardWriter:
 
     def _refuse_another(self, size: int, source: str) -> None:
         if size != self.size:
-            raise ValueError(
+            raise UserError(
                 f"{self.destination} holds photos of size {size}, not {self.size}; give another destination"
             )
         if source != self.source:
-            raise ValueError(f"{self.destination} was ingested from {source}; give another destination")
+            raise UserError(f"{self.destination} was ingested from {source}; give another destination")

@@ -24,6 +24,7 @@ from tinystyle import storage
 from tinystyle.data.cache import hold_if_cached, sync
 from tinystyle.data.decode import PreparedPhoto
 from tinystyle.data.manifest import FORMAT, Manifest, Quarantined, ShardInfo
+from tinystyle.errors import UserError
 
 __all__ = [
     "Manifest",
@@ -185,7 +186,7 @@ class ShardDataset:
         """
         for shard in self.manifest.shards:
             if storage.sha256(self.path / shard.file) != shard.sha256:
-                raise ValueError(_damaged(self.path / shard.file))
+                raise UserError(_damaged(self.path / shard.file))
 
     def __reduce__(self) -> tuple[type[ShardDataset], tuple[Path]]:
         return type(self), (self.path,)
@@ -193,16 +194,16 @@ class ShardDataset:
     def _open(self, shard: ShardInfo) -> Any:
         path = self.path / shard.file
         if not path.is_file():
-            raise ValueError(f"{self.path} is incomplete: {shard.file} is missing; fetch or ingest the dataset again")
+            raise UserError(f"{self.path} is incomplete: {shard.file} is missing; fetch or ingest the dataset again")
         if path.stat().st_size != shard.bytes:
-            raise ValueError(_damaged(path))
+            raise UserError(_damaged(path))
         try:
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
             batch.validate()
         except pa.ArrowInvalid as error:
-            raise ValueError(_damaged(path)) from error
+            raise UserError(_damaged(path)) from error
         if batch.num_rows != shard.count or not batch.schema.equals(_SCHEMA):
-            raise ValueError(_damaged(path))
+            raise UserError(_damaged(path))
         return batch
 
     def _value(self, column: str, index: int) -> Any:

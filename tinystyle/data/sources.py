@@ -22,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tinystyle import storage
 from tinystyle.data.decode import MAX_BYTES, Unusable
+from tinystyle.errors import UserError
 
 __all__ = ["Source", "open_source"]
 
@@ -59,7 +60,7 @@ class Source:
         """(name, reason) of what was listed and is no file that could be read."""
         self._entries = {name: entry for name, entry in entries.items() if not name.startswith(ignored)}
         if not self._entries and not self.problems:
-            raise ValueError(f"{uri} holds no files")
+            raise UserError(f"{uri} holds no files")
 
     def names(self) -> list[str]:
         """Every file, relative to the source, with "/" between folders, sorted."""
@@ -98,10 +99,10 @@ def open_source(uri: str) -> Source:
         # Over https every failure comes as this one; what it was stands behind it.
         cause = error.__cause__ if uri.startswith(_HTTP) else None
         if cause is not None and getattr(cause, "status", None) != 404:
-            raise ValueError(f"{_public(uri)} cannot be read: {cause}") from error
-        raise ValueError(f"{_public(uri)}: no such file or folder") from error
+            raise UserError(f"{_public(uri)} cannot be read: {cause}") from error
+        raise UserError(f"{_public(uri)}: no such file or folder") from error
     except OSError as error:
-        raise ValueError(f"{_public(uri)} cannot be read: {_why(error)}") from error
+        raise UserError(f"{_public(uri)} cannot be read: {_why(error)}") from error
 
 
 def _open_local(uri: str) -> Source:
@@ -110,7 +111,7 @@ def _open_local(uri: str) -> Source:
         entries, problems = _scan(path)
         return Source(str(path), entries, problems, remote=False)
     if not path.is_file() or not zipfile.is_zipfile(path):
-        raise ValueError(f"{uri} is neither a folder nor a zip file")
+        raise UserError(f"{uri} is neither a folder nor a zip file")
 
     def fetch(start: int, end: int) -> bytes:
         with path.open("rb") as file:
@@ -186,7 +187,7 @@ def _open_remote_zip(uri: str) -> Source:
     info = storage._retrying(filesystem.info, path)
     no_ranges = f"{_public(uri)}: the server does not serve parts of a file; download the zip and ingest the local copy"
     if info.get("size") is None or info.get("partial") is False:
-        raise ValueError(no_ranges)
+        raise UserError(no_ranges)
 
     def fetch(start: int, end: int) -> bytes:
         data: bytes = filesystem.cat_file(path, start=start, end=end)
@@ -203,7 +204,7 @@ def _open_remote_zip(uri: str) -> Source:
     except _NotAZipError:
         raise
     except ValueError as error:  # of the file, asked for a range that it does not get
-        raise ValueError(no_ranges) from error
+        raise UserError(no_ranges) from error
     return Source(_public(uri), entries, problems, remote=True)
 
 

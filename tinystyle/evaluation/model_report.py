@@ -24,6 +24,7 @@ from tinystyle.coreml.convert import export_model
 from tinystyle.data.datamodule import PhotoDataModule, evenly_spaced, photo_tensor
 from tinystyle.data.ingest import Progress, dataset_for_training, is_dataset
 from tinystyle.data.shards import ShardDataset
+from tinystyle.errors import UserError
 from tinystyle.evaluation.criterion import Criterion, paint_measure
 from tinystyle.evaluation.paint import PaintMeasure
 from tinystyle.evaluation.rows import REFERENCE_PHOTOS, QualityRow, beside_trivial, quality_rows
@@ -177,7 +178,7 @@ def evaluate_model(
         OSError: the photos cannot be read.
     """
     if Path(model_file).suffix in (".mlmodel", ".mlpackage"):
-        raise ValueError(
+        raise UserError(
             f"{model_file}: evaluate takes a model.safetensors or a .ckpt; `tinystyle verify` compares a Core ML file with it"
         )
     model = load_model(model_file)
@@ -189,9 +190,9 @@ def evaluate_model(
     side = None if is_dataset(photos) else size
     shards = ShardDataset(dataset)
     if not (shards.held_out or all_photos):
-        raise ValueError(
+        raise UserError(
             f"{photos} holds no held-out photo (one in twenty is, by the hash of its pixels); "
-            "give more photos, or evaluate all of them with --all-photos"
+            "give more photos, or evaluate all of them with `all_photos`"
         )
     chosen = list(range(len(shards))) if all_photos else shards.held_out
     chosen = evenly_spaced(chosen, max_photos or len(chosen))
@@ -245,7 +246,7 @@ def second_network(perceptual: str) -> PerceptualNetwork | None:
         return None
     try:
         return load_perceptual_network(SECOND_NETWORK)
-    except ValueError:  # the package is optional
+    except UserError:  # the package is optional
         return None
 
 

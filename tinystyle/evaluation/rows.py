@@ -9,6 +9,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from tinystyle.errors import UserError
 from tinystyle.evaluation.artefacts import border_error, checkerboard_energy
 from tinystyle.evaluation.collapsed import NOT_FINITE, bad_blocks
 from tinystyle.evaluation.criterion import Criterion, PhotoFeatures, Scores
@@ -131,7 +132,7 @@ def quality_rows(
         for name, stylise in candidates.items():
             output = stylise(photo)
             if not torch.isfinite(output).all():
-                raise ValueError(f"{name}: {NOT_FINITE}; train it again")
+                raise UserError(f"{name}: {NOT_FINITE}; train it again")
             grid, border = checkerboard_energy(output, photo), border_error(stylise, photo, output)
             others = [grid.item(), border.item()]
             if second and untouched is not None:

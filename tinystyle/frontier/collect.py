@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinystyle import styles
+from tinystyle.errors import UserError
 from tinystyle.training.record import RUN_FILE, RunRecord
 from tinystyle.training.runner import MODEL_FILE
 
@@ -41,10 +42,10 @@ def collect(folders: Sequence[Path], images: Sequence[str], say: Callable[[str],
     places: dict[str, str] = {}
     for top in folders:
         if not top.is_dir():
-            raise ValueError(f"{top}: no such folder; give the folder of a run, or a folder of such")
+            raise UserError(f"{top}: no such folder; give the folder of a run, or a folder of such")
         ended = list(_ended(top, say))
         if not ended:
-            raise ValueError(f"{top} holds no run that has ended ({RUN_FILE} and {MODEL_FILE}); give another folder")
+            raise UserError(f"{top} holds no run that has ended ({RUN_FILE} and {MODEL_FILE}); give another folder")
         for folder, record in ended:
             sha256 = record.lineage["style"]
             if sha256 not in places:
@@ -58,7 +59,7 @@ def _ended(top: Path, say: Callable[[str], None]) -> Iterator[tuple[Path, RunRec
     for folder in folders:
         record = RunRecord.read(folder)
         if not {"key", "style", "style_name"} <= record.lineage.keys():
-            raise ValueError(f"{folder / RUN_FILE} does not say what the run was made from; leave its folder out")
+            raise UserError(f"{folder / RUN_FILE} does not say what the run was made from; leave its folder out")
         if record.state in ENDED and (record.state == "collapsed" or (folder / MODEL_FILE).exists()):
             yield folder, record
         else:
@@ -72,9 +73,9 @@ def _image_of(folder: Path, record: RunRecord) -> str:
         if styles.style_sha256(image) == record.lineage["style"]:
             return image
         problem = "has changed since"
-    except ValueError:
+    except UserError:
         problem = "cannot be read"
-    raise ValueError(f"{folder} was trained on {image}, which {problem}; give the image with --style")
+    raise UserError(f"{folder} was trained on {image}, which {problem}; give the image with `style`")
 
 
 def _order(run: Collected) -> tuple[str, str, str, float]:

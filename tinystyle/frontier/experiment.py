@@ -16,6 +16,7 @@ import torch
 from tinystyle import storage
 from tinystyle.data.ingest import Progress
 from tinystyle.data.locks import ConcurrentIngestError, exclusive
+from tinystyle.errors import UserError
 from tinystyle.evaluation import Stylise, color_match
 from tinystyle.frontier.collect import collect
 from tinystyle.frontier.gallery import SHORT_SIDE, write_pictures
@@ -98,8 +99,8 @@ def run_frontier(options: Options, *, say: Say, progress: Progress | None = None
         try:
             stack.enter_context(exclusive(str(out), wait=False))
         except ConcurrentIngestError as error:
-            raise ValueError(
-                f"{out} is in use by another command; wait until it ends, or choose another --out"
+            raise UserError(
+                f"{out} is in use by another command; wait until it ends, or choose another `out`"
             ) from error
         file = RowFile(out / "frontier.jsonl")
         measured = _measured(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 from tinystyle import nets, styles
 from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
 from tinystyle.data.ingest import Progress
+from tinystyle.errors import UserError
 from tinystyle.training.launch import launch, prepare
-from tinystyle.training.record import RunRecord
+from tinystyle.training.record import RunInTheWayError, RunRecord
 
 __all__ = ["Cell", "Recipe", "StoppedError", "make_grid", "prepare_cell", "train_cell"]
 
@@ -54,19 +54,19 @@ def make_grid(
         ValueError: a value is not possible, a list is empty or holds a value twice, a style image cannot be read, two are
             called alike, or not one of the networks can be built; in one sentence.
     """
-    for option, values in (("--style", images), ("--architecture", architectures), ("--alpha", alphas)):
+    for option, values in (("`style`", images), ("`architecture`", architectures), ("`alpha`", alphas)):
         if not values:
-            raise ValueError(f"{option} is missing; give at least one, or finished runs with --collect")
+            raise UserError(f"{option} is missing; give at least one, or finished runs with `collect`")
         twice = next((value for index, value in enumerate(values) if value in values[:index]), None)
         if twice is not None:
-            raise ValueError(f"{option} {twice} is given twice; give each once")
+            raise UserError(f"{option} {twice} is given twice; give each once")
     networks = [NetworkConfig(architecture=name, alpha=alpha) for name in architectures for alpha in alphas]
     reasons = {network: _impossible(network) for network in networks}
     if all(reasons.values()):
-        raise ValueError(f"no network of the grid can be built: {reasons[networks[0]]}")
+        raise UserError(f"no network of the grid can be built: {reasons[networks[0]]}")
     names = [styles.image_name(image) for image in images]
     if len(set(names)) < len(names):
-        raise ValueError(f"--style: two images are called alike ({', '.join(sorted(names))}); rename one")
+        raise UserError(f"`style`: two images are called alike ({', '.join(sorted(names))}); rename one")
     for image in images:
         styles.load_style(image, recipe.loss.style_side(recipe.data.size))
     return [
@@ -95,7 +95,7 @@ def _impossible(network: NetworkConfig) -> str:
     try:
         with torch.device("meta"):
             nets.build_network(network)
-    except ValueError as error:
+    except UserError as error:
         return str(error)
     return ""
 
@@ -108,10 +108,9 @@ def prepare_cell(cell: Cell, progress: Progress | None = None) -> RunRecord:
     """
     try:
         return prepare(cell.config, cell.folder, resume=True, progress=progress)
-    except ValueError as error:
-        # This command has no --resume never: of its many runs it would begin all anew.
-        advice = f"or remove {cell.folder}"
-        raise ValueError(re.sub(r"or (replace|begin) [^;]*--resume never", advice, str(error))) from error
+    except RunInTheWayError as error:
+        # This command has no `resume`: of its many runs it would begin all anew.
+        raise UserError(f"{error.problem}; choose another `out`, or remove {cell.folder}") from error
 
 
 def train_cell(cell: Cell, record: RunRecord, say: Callable[[str], None]) -> RunRecord:

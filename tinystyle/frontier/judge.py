@@ -13,6 +13,7 @@ from tinystyle import __version__, styles
 from tinystyle.config import DataConfig, LossConfig, RunConfig
 from tinystyle.data.datamodule import PhotoDataModule, evenly_spaced, photo_tensor
 from tinystyle.data.ingest import Progress, dataset_for_training
+from tinystyle.errors import UserError
 from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, quality_rows
 from tinystyle.evaluation.model_report import second_measure, second_network
 from tinystyle.perceptual import load_perceptual_network
@@ -63,11 +64,11 @@ class Judge:
         self.data = PhotoDataModule(dataset, crop, batch_size=1, seed=0)
         shards = self.data.shards
         if side and side > shards.manifest.size:
-            raise ValueError(
-                f"{photos} holds photos of size {shards.manifest.size}, {side} is asked for; give a smaller --judge-size"
+            raise UserError(
+                f"{photos} holds photos of size {shards.manifest.size}, {side} is asked for; give a smaller `judge_size`"
             )
         if not shards.held_out:
-            raise ValueError(
+            raise UserError(
                 f"{photos} holds no held-out photo (one in twenty is, by the hash of its pixels); give more photos"
             )
         self.side = side or min(DEFAULT_SIDE, shards.manifest.size)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from tinystyle.coreml.convert import export_model
+from tinystyle.errors import UserError
 from tinystyle.evaluation import color_match, identity
 from tinystyle.evaluation.model_report import HEIGHT, WIDTH
 from tinystyle.frontier.judge import FIGURES, Judge
@@ -84,7 +85,7 @@ def run_row(judge: Judge, record: RunRecord, folder: Path, image: str) -> Row:
     figures: dict[str, Any]
     try:
         (measured,) = judge.rows(image, {name: stylize})
-    except ValueError as error:  # an output is not finite
+    except UserError as error:  # an output is not finite
         return Row.of_run(record, folder, image, judge.key, "collapsed", message=str(error), **costs)
     figures = {figure: getattr(measured, figure) for figure in FIGURES}
     return Row.of_run(record, folder, image, judge.key, "completed", **costs, **figures)

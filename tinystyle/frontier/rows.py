@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tinystyle import storage
+from tinystyle.errors import UserError
 from tinystyle.frontier.pareto import pareto_front
 from tinystyle.training.record import RunRecord
 
@@ -123,7 +124,7 @@ class RowFile:
             try:
                 row = Row.model_validate_json(line)
             except ValidationError as error:
-                raise ValueError(f"{path} is damaged in line {number}; remove the line, or the file") from error
+                raise UserError(f"{path} is damaged in line {number}; remove the line, or the file") from error
             self._rows[row.key, row.judge] = row
 
     def get(self, key: str, judge: str) -> Row | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from tinystyle.errors import UserError
+
 if TYPE_CHECKING:
     from tinystyle.config import NetworkConfig
     from tinystyle.nets.blocks import StyleNetwork
@@ -24,7 +26,7 @@ ARCHITECTURES = {
 def check_architecture(name: str) -> str:
     """Return `name`, or raise ValueError that lists the known architectures."""
     if name not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture {name!r}; choose one of {', '.join(sorted(ARCHITECTURES))}")
+        raise UserError(f"unknown architecture {name!r}; choose one of {', '.join(sorted(ARCHITECTURES))}")
     return name
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tinystyle.errors import UserError
+
 __all__ = ["ConvNorm", "ResidualBlock", "StyleNetwork", "UpsampleConvNorm", "filters"]
 
 MARGIN = 16
@@ -17,7 +19,7 @@ def filters(alpha: float, base: int) -> int:
     """Number of filters of a layer whose width at alpha 1 is `base`: int(alpha * base), at least 1."""
     width = int(alpha * base)
     if width < 1:
-        raise ValueError(
+        raise UserError(
             f"alpha {alpha} leaves a layer of base width {base} without filters; use at least {1 / base:.4g}"
         )
     return width

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tinystyle.errors import UserError
+
 __all__ = ["Cost", "LayerCost", "network_cost"]
 
 BYTES_PER_VALUE = 2
@@ -56,7 +58,7 @@ def network_cost(network: nn.Module, width: int = 640, height: int = 480) -> Cos
         ValueError: width or height is under 1.
     """
     if width < 1 or height < 1:
-        raise ValueError(f"an image of {width}x{height} pixels has no content; both sides must be at least 1")
+        raise UserError(f"an image of {width}x{height} pixels has no content; both sides must be at least 1")
     network = copy.deepcopy(network).to("meta")
     recorder = _Recorder()
     for name, module in network.named_modules():

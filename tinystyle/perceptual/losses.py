@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from tinystyle.errors import UserError
 from tinystyle.perceptual.features import PerceptualNetwork
 from tinystyle.perceptual.grid import grid_energy
 from tinystyle.perceptual.sliced import at_quantiles, directions, sorted_projections
@@ -139,7 +140,7 @@ class StyleTarget:
                 for name in scales:
                     scales[name] += distance(name, features[name]).item() / len(photos)
         if not all(scale > 0 for scale in (*gram_scales.values(), *cloud_scales.values())):
-            raise ValueError(
+            raise UserError(
                 "the style image cannot be told from the photos: their features are alike; choose another style"
             )
         contrast = _energy(style[network.content_layer]) / max(photo_energy, 1e-12)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tinystyle.errors import UserError
 from tinystyle.perceptual import STYLE_LAYERS
 from tinystyle.perceptual.features import PerceptualNetwork
 from tinystyle.perceptual.weights import OfficialWeights, load_weights
@@ -63,7 +64,7 @@ class VGG16(PerceptualNetwork):
                     features[name] = x_bchw
                 if len(features) == len(layers):
                     return features
-        raise ValueError(f"vgg16 has no layers {sorted(set(layers) - set(features))}")
+        raise UserError(f"vgg16 has no layers {sorted(set(layers) - set(features))}")
 
 
 def load(weights: str | None = None) -> VGG16:
@@ -83,7 +84,7 @@ def load(weights: str | None = None) -> VGG16:
                     tensor = state.get(key)
                     assert parameter is not None
                     if tensor is None or tensor.shape != parameter.shape:
-                        raise ValueError(
+                        raise UserError(
                             f"{weights or OFFICIAL.url} does not hold VGG16: features.{index}.{kind} of shape "
                             f"{tuple(parameter.shape)} is missing"
                         )

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tinystyle import storage
+from tinystyle.errors import UserError
 
 __all__ = ["OfficialWeights", "load_weights"]
 
@@ -40,16 +41,16 @@ def load_weights(name: str, source: str | OfficialWeights) -> tuple[dict[str, Te
     try:
         path = storage.fetch(uri, subfolder="weights")
     except OSError as error:
-        raise ValueError(
-            f"no weights for {name}: {uri} cannot be read ({error}); give a local or S3 file with --perceptual-weights, "
-            "or train with --perceptual efficientnet-lite0, whose weights come as a package"
+        raise UserError(
+            f"no weights for {name}: {uri} cannot be read ({error}); give a local or S3 file with `perceptual_weights`, "
+            "or train with `perceptual` efficientnet-lite0, whose weights come as a package"
         ) from error
     digest = storage.sha256(path)
     if official and not digest.startswith(official.sha256_prefix):
         path.unlink()
-        raise ValueError(
+        raise UserError(
             f"{uri} arrived with SHA-256 {digest[:8]}..., expected {official.sha256_prefix}...; try again, "
-            "or give a file of your own with --perceptual-weights"
+            "or give a file of your own with `perceptual_weights`"
         )
     return _read(path, uri), digest
 
@@ -71,7 +72,7 @@ def _read(path: Path, source: str) -> dict[str, Tensor]:
         KeyError,
         struct.error,
     ) as error:
-        raise ValueError(f"{source} is not a .safetensors or .pth file of plain tensors, or is damaged") from error
+        raise UserError(f"{source} is not a .safetensors or .pth file of plain tensors, or is damaged") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{source} does not hold a dictionary of tensors")
+        raise UserError(f"{source} does not hold a dictionary of tensors")
     return state

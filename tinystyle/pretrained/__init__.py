@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tinystyle.errors import UserError
+
 __all__ = ["PREFIX", "RECORD_KEY", "is_pretrained", "names", "painting_of", "path_of", "record_of"]
 
 PREFIX = "pretrained:"
@@ -35,7 +37,7 @@ def path_of(uri: str) -> Path:
     """
     name = uri.removeprefix(PREFIX)
     if name not in names():
-        raise ValueError(f"{uri}: no such style; choose from {', '.join(PREFIX + each for each in names()) or 'none'}")
+        raise UserError(f"{uri}: no such style; choose from {', '.join(PREFIX + each for each in names()) or 'none'}")
     return _FOLDER / f"{name}.safetensors"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tinystyle.coreml.listing import CoreMLFile, read_listing
+from tinystyle.errors import UserError
 from tinystyle.publishing.index import PublishedFile, PublishedVersion
 from tinystyle.registry import check_style
 
@@ -41,7 +42,7 @@ class Publication:
         """
         check_style(style)
         if version < 1:
-            raise ValueError(f"version {version} of {style} cannot be published; versions count from 1")
+            raise UserError(f"version {version} of {style} cannot be published; versions count from 1")
         entries = read_listing(folder / "coreml")
         files = _collect(folder, entries)
         prefix = f"{style}/{version}/"
@@ -85,11 +86,11 @@ def _collect(folder: Path, entries: list[CoreMLFile]) -> dict[str, bytes]:
     try:
         files = {name: path.read_bytes() for name, path in paths.items()}
     except OSError as error:
-        raise ValueError(f"{error.filename} cannot be read ({error.strerror}); fetch the style again") from error
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}); fetch the style again") from error
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     for entry in entries:
         if (digests[entry.name], len(files[entry.name])) != (entry.sha256, entry.bytes):
-            raise ValueError(f"{paths[entry.name]} is not the file that was verified; fetch the style again")
+            raise UserError(f"{paths[entry.name]} is not the file that was verified; fetch the style again")
     sums = "".join(f"{digests[name]}  {name}\n" for name in sorted(files))
     return {SUMS: sums.encode(), **files}
 
@@ -104,4 +105,4 @@ def _evaluated(folder: Path) -> dict[str, float]:
         row = report["rows"][-1] | {"weights": report["weights"]}
         return {name: float(row[name]) for name in METRICS if name in row}  # paint is not in evaluations of before
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"{path} is damaged; fetch the style again") from error
+        raise UserError(f"{path} is damaged; fetch the style again") from error

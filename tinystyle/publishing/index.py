@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tinystyle.coreml.listing import CoreMLFile
+from tinystyle.errors import UserError
 
 __all__ = ["HistoryEntry", "Index", "PublishedFile", "PublishedStyle", "PublishedVersion", "schema_json"]
 
@@ -79,7 +80,7 @@ class PublishedStyle(BaseModel):
     def _consistent(self) -> Self:
         numbers = [version.version for version in self.versions]
         if len(set(numbers)) < len(numbers) or self.current not in numbers:
-            raise ValueError(f"the versions of {self.name} do not fit together")
+            raise UserError(f"the versions of {self.name} do not fit together")
         return self
 
     def version(self, number: int | None = None) -> PublishedVersion | None:
@@ -114,7 +115,7 @@ class Index(BaseModel):
     @model_validator(mode="after")
     def _unique(self) -> Self:
         if len({style.name for style in self.styles}) < len(self.styles):
-            raise ValueError("a style stands in the index twice")
+            raise UserError("a style stands in the index twice")
         return self
 
     @classmethod
@@ -127,7 +128,7 @@ class Index(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise ValueError(
+            raise UserError(
                 f"{uri} is damaged, or written by a newer tinystyle; upgrade, or put back an earlier version of the file"
             ) from error
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from tinystyle import storage
 from tinystyle.data.locks import exclusive
+from tinystyle.errors import UserError
 
 __all__ = ["MAX_LINK_SECONDS", "LocalPlace", "Place", "S3Place", "open_place", "presign"]
 
@@ -24,7 +25,7 @@ MAX_LINK_SECONDS = 7 * 24 * 3600
 """What signature version 4 allows."""
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "OperationAborted")
 _REASONS = {  # code of S3 -> (errno, what to do)
-    "NoSuchBucket": (errno.ENOENT, "there is no such bucket; make it, or give another --root"),
+    "NoSuchBucket": (errno.ENOENT, "there is no such bucket; make it, or give another `root`"),
     "AccessDenied": (errno.EACCES, "access denied; use the keys of one who may publish"),
     "InvalidAccessKeyId": (errno.EACCES, "the server does not know the access key; correct AWS_ACCESS_KEY_ID"),
     "SignatureDoesNotMatch": (
@@ -58,7 +59,7 @@ def open_place(root: str) -> Place:
     if root.startswith("s3://"):
         return S3Place(root)
     if storage.is_remote(root):
-        raise ValueError(f"{root}: models are published to s3://BUCKET or a local folder; give one of these")
+        raise UserError(f"{root}: models are published to s3://BUCKET or a local folder; give one of these")
     return LocalPlace(root)
 
 
@@ -73,10 +74,10 @@ def presign(uri: str, seconds: int) -> str:
         ValueError: `seconds` is out of range, or `uri` names no file.
     """
     if not 1 <= seconds <= MAX_LINK_SECONDS:
-        raise ValueError(f"a link can last from 1 second to a week ({MAX_LINK_SECONDS} s), not {seconds} s")
+        raise UserError(f"a link can last from 1 second to a week ({MAX_LINK_SECONDS} s), not {seconds} s")
     root, _, name = uri.rpartition("/")
     if not name or root in ("s3:/", "s3:"):
-        raise ValueError(f"{uri}: names no file; give s3://BUCKET/NAME or a path")
+        raise UserError(f"{uri}: names no file; give s3://BUCKET/NAME or a path")
     return open_place(root).link(name, seconds)
 
 
@@ -112,7 +113,7 @@ class S3Place:
     def __init__(self, root: str) -> None:
         self._bucket, _, prefix = root.removeprefix("s3://").rstrip("/").partition("/")
         if not re.fullmatch(r"[a-zA-Z0-9._-]{1,255}", self._bucket):
-            raise ValueError(f"{root}: names no bucket; give s3://BUCKET or s3://BUCKET/PREFIX")
+            raise UserError(f"{root}: names no bucket; give s3://BUCKET or s3://BUCKET/PREFIX")
         self.uri = root.rstrip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         try:
@@ -120,7 +121,7 @@ class S3Place:
             config: Any = importlib.import_module("botocore.config")
             self._exceptions: Any = importlib.import_module("botocore.exceptions")
         except ImportError as error:
-            raise ValueError("publishing to s3:// needs boto3: pip install 'tinystyle[platform]'") from error
+            raise UserError("publishing to s3:// needs boto3: pip install 'tinystyle[platform]'") from error
         with self._plain_errors(""):
             # A session of its own: the default one must not be used by several threads at once.
             self._client = session.Session().client(
@@ -185,4 +186,4 @@ class S3Place:
         except self._exceptions.BotoCoreError as error:
             raise OSError(errno.EIO, " ".join(str(error).split()), uri) from error
         except ValueError as error:  # an endpoint that is no address, a bucket's name that cannot be one
-            raise ValueError(f"{uri}: {error}; correct AWS_ENDPOINT_URL or --root") from error
+            raise UserError(f"{uri}: {error}; correct AWS_ENDPOINT_URL or `root`") from error

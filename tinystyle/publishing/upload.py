@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_random_exponential
 
 from tinystyle import storage
+from tinystyle.errors import UnavailableError, UserError
 from tinystyle.publishing.folder import SUMS, Publication
 from tinystyle.publishing.index import Index, PublishedVersion, schema_json
 from tinystyle.publishing.places import Place, open_place
@@ -122,9 +123,9 @@ def rollback(style: str, root: str = DEFAULT_ROOT, version: int | None = None, *
     assert published is not None
     target = published.before if version is None else version
     if target is None:
-        raise ValueError(f"{style} has no version before {published.current} at {root}; there is nothing to go back to")
+        raise UserError(f"{style} has no version before {published.current} at {root}; there is nothing to go back to")
     if target == published.current:
-        raise ValueError(f"version {target} of {style} is the current one at {root} already")
+        raise UserError(f"version {target} of {style} is the current one at {root} already")
     time, reason = _now(), reason or f"back from version {published.current}"
 
     def point_back(index: Index) -> Index:
@@ -157,15 +158,15 @@ def check_published(style: str, root: str = DEFAULT_ROOT, version: int | None = 
     expected = {file.url: file.sha256 for file in found.files}
     sums = place.read(found.checksums)
     if sums is None:
-        raise ValueError(f"{storage.join(root, found.checksums)} is missing; publish version {found.version} again")
+        raise UserError(f"{storage.join(root, found.checksums)} is missing; publish version {found.version} again")
     prefix = found.checksums.removesuffix(SUMS)
     listed = {prefix + name: digest for digest, name in (line.split("  ", 1) for line in sums[0].decode().splitlines())}
     for name, digest in {**listed, **expected}.items():
         stored = place.read(name)
         if stored is None:
-            raise ValueError(f"{storage.join(root, name)} is missing; publish version {found.version} again")
+            raise UserError(f"{storage.join(root, name)} is missing; publish version {found.version} again")
         if not hashlib.sha256(stored[0]).hexdigest() == digest == listed.get(name):
-            raise ValueError(f"{storage.join(root, name)} does not hold what was published; roll {style} back")
+            raise UserError(f"{storage.join(root, name)} does not hold what was published; roll {style} back")
     return found
 
 
@@ -189,9 +190,9 @@ def _deliver(place: Place, name: str, data: bytes, what: str) -> None:
 
     created, stored = _until_done(attempt, uri)
     if stored != data and created:
-        raise OSError(f"{uri} did not arrive whole; remove it and publish again")
+        raise UnavailableError(f"{uri} did not arrive whole; remove it and publish again")
     if stored != data:
-        raise ValueError(
+        raise UserError(
             f"{uri} holds other bytes, and {what} never changes once it is published; register the style anew for a new version"
         )
 
@@ -227,7 +228,7 @@ def _until_done(attempt: Callable[[], _Result | None], uri: str) -> _Result:
     try:
         result = retrying(attempt)
     except RetryError as error:
-        raise OSError(f"{uri} is being replaced by others all the time; publish again later") from error
+        raise UnavailableError(f"{uri} is being replaced by others all the time; publish again later") from error
     assert result is not None
     return result
 
@@ -237,11 +238,11 @@ def _found(index: Index, style: str, version: int | None, root: str) -> Publishe
     published = index.style(style)
     if published is None:
         names = ", ".join(style.name for style in index.styles) or "nothing"
-        raise ValueError(f"{style} is not published at {root}; there is {names}")
+        raise UserError(f"{style} is not published at {root}; there is {names}")
     found = published.version(version)
     if found is None:
         numbers = ", ".join(str(version.version) for version in published.versions)
-        raise ValueError(f"version {version} of {style} is not published at {root}; there is {numbers}")
+        raise UserError(f"version {version} of {style} is not published at {root}; there is {numbers}")
     return found
 
 

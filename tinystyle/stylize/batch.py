@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import torch
 
 from tinystyle import storage
+from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets.blocks import MARGIN
 from tinystyle.stylize.memory import available_memory, peak_bytes
@@ -76,9 +77,9 @@ def stylize_photos(
         OSError: a result cannot be written.
     """
     if not 0 <= strength <= 1:
-        raise ValueError(f"strength {strength:g}: give a number from 0, the photo, to 1, the stylised image")
+        raise UserError(f"strength {strength:g}: give a number from 0, the photo, to 1, the stylised image")
     if max_side is not None and max_side < 1:
-        raise ValueError(f"max_side {max_side}: give a longer side of at least 1 pixel")
+        raise UserError(f"max_side {max_side}: give a longer side of at least 1 pixel")
     check_stroke_size(stroke_size)
     found = find_photos(photos, say)
     targets = _targets(found, out)
@@ -102,7 +103,7 @@ def stylize_photos(
             written(outcome)
         progress(len(results) + len(failures), len(found), len(failures))
     if failures:
-        raise ValueError(f"{len(failures)} of {len(found)} photos could not be stylised: {'; '.join(failures)}")
+        raise UserError(f"{len(failures)} of {len(found)} photos could not be stylised: {'; '.join(failures)}")
     return results
 
 
@@ -110,12 +111,12 @@ def _targets(photos: list[Photo], out: Path | str) -> list[Path | None]:
     """The file to write for each photo, None for standard output."""
     if str(out) != STANDARD_STREAM:
         if Path(out).exists() and not Path(out).is_dir():
-            raise ValueError(f"{out}: is a file; give a folder for the stylised photos")
+            raise UserError(f"{out}: is a file; give a folder for the stylised photos")
         return [*name_results(photos, Path(out))]
     if len(photos) != 1:
-        raise ValueError(f"standard output takes one photo, not {len(photos)}; give a folder for them")
+        raise UserError(f"standard output takes one photo, not {len(photos)}; give a folder for them")
     if sys.stdout.isatty():
-        raise ValueError("standard output is a terminal; redirect it to a file, or give a folder")
+        raise UserError("standard output is a terminal; redirect it to a file, or give a folder")
     return [None]
 
 
@@ -135,7 +136,7 @@ def _overlapped(
                 decoding = decoder.submit(decode, following)
             try:
                 picture = render(photo, current.result())
-            except ValueError as error:
+            except UserError as error:
                 finished: Future[_Outcome] = Future()
                 finished.set_result(error)
             else:
@@ -151,7 +152,7 @@ def _decode(photo: Photo, max_side: int | None) -> Picture:
     try:
         return read_picture(photo.read(), photo.source, max_side)
     except OSError as error:
-        raise ValueError(f"{photo.source}: cannot be read ({error.strerror or error})") from error
+        raise UserError(f"{photo.source}: cannot be read ({error.strerror or error})") from error
 
 
 def _render(model: Model, photo: Photo, picture: Picture, **options: Any) -> Picture:
@@ -161,8 +162,8 @@ def _render(model: Model, photo: Photo, picture: Picture, **options: Any) -> Pic
         # torch has no exception of its own for it.
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
             width, height = picture.image.size
-            problem = f"{photo.source}: not enough memory for {width}x{height} pixels; give a smaller --max-side"
-            raise ValueError(problem) from error
+            problem = f"{photo.source}: not enough memory for {width}x{height} pixels; give a smaller `max_side`"
+            raise UserError(problem) from error
         raise
 
 
@@ -189,7 +190,7 @@ class _Hint:
             factor = max(2, round(min(size) / (_WELL_SEEN * self._crop)))
             self._say(
                 f"{source}: {size[0]}x{size[1]} pixels are many for a network trained on crops of {self._crop}; its strokes "
-                f"will be fine. For larger ones give --stroke-size {factor}, or --max-side"
+                f"will be fine. For larger ones give `stroke_size` {factor}, or `max_side`"
             )
             self._largest = math.inf
 
@@ -213,9 +214,9 @@ class _Memory:
         if needed > available:
             fitting = max(size) * (max(0, available - _KEPT_BYTES) / growing) ** 0.5
             side = max(100, int(fitting * 0.95) // 100 * 100)
-            raise ValueError(
+            raise UserError(
                 f"{what}: {size[0]}x{size[1]} pixels need {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB "
-                f"are free; scale it down with --max-side {side}"
+                f"are free; scale it down with `max_side` {side}"
             )
 
     def _measure(self) -> float:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from PIL import Image, UnidentifiedImageError
 
 from tinystyle import storage
+from tinystyle.errors import UserError
 from tinystyle.images import FORMATS
 
 __all__ = ["STANDARD_STREAM", "Photo", "find_photos", "name_results"]
@@ -58,7 +59,7 @@ def find_photos(arguments: Sequence[str | Path], say: Callable[[str], None]) -> 
         OSError: a folder cannot be listed.
     """
     if not arguments:
-        raise ValueError("no photos given; name at least one")
+        raise UserError("no photos given; name at least one")
     return [photo for argument in map(str, arguments) for photo in _find(argument, say)]
 
 
@@ -76,19 +77,19 @@ def name_results(photos: Iterable[Photo], out: Path) -> list[Path]:
     for photo in photos:
         # Many file systems do not tell a.png from A.png.
         if other := targets.get(photo.stem.casefold()):
-            raise ValueError(
+            raise UserError(
                 f"{other} and {photo.source} would both become {photo.stem}.png; stylise them into two folders"
             )
         targets[photo.stem.casefold()] = photo.source
         if source := sources.get((out / f"{photo.stem}.png").resolve()):
-            raise ValueError(f"{source}: would be overwritten by its stylised version; give another folder")
+            raise UserError(f"{source}: would be overwritten by its stylised version; give another folder")
     return [out / f"{photo.stem}.png" for photo in photos]
 
 
 def _find(argument: str, say: Callable[[str], None]) -> list[Photo]:
     if argument == STANDARD_STREAM:
         if sys.stdin.isatty():
-            raise ValueError("- reads the photo from standard input, which is a terminal; redirect a file into it")
+            raise UserError("- reads the photo from standard input, which is a terminal; redirect a file into it")
         data = sys.stdin.buffer.read()
         return [Photo("standard input", "stdin", _size(BytesIO(data)), data)]
     return (_find_remote if storage.is_remote(argument) else _find_local)(argument, say)
@@ -104,7 +105,7 @@ def _find_local(argument: str, say: Callable[[str], None]) -> list[Photo]:
     elif glob.has_magic(argument):
         found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (takes absolute ones)
     else:
-        raise ValueError(f"{argument}: no such photo")
+        raise UserError(f"{argument}: no such photo")
     photos, others = [], []
     for entry in found:
         if entry.is_file():
@@ -122,7 +123,7 @@ def _find_remote(argument: str, say: Callable[[str], None]) -> list[Photo]:
         path, pattern = argument, argument if glob.has_magic(argument) else None
     if not storage.exists(argument):
         if pattern is None:
-            raise ValueError(f"{argument}: no such photo")
+            raise UserError(f"{argument}: no such photo")
     elif not argument.startswith(_HTTP) and storage._call(argument, "isdir"):
         pattern = storage.join(argument, "*")
     else:
@@ -140,7 +141,7 @@ def _find_remote(argument: str, say: Callable[[str], None]) -> list[Photo]:
 
 def _some(photos: list[Photo], others: list[str], argument: str, say: Callable[[str], None]) -> list[Photo]:
     if not photos:
-        raise ValueError(f"{argument}: no image there that can be read")
+        raise UserError(f"{argument}: no image there that can be read")
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         say(f"{argument}: left out, as no images: {', '.join(others[:5])}{more}")

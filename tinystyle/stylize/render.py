@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from tinystyle import storage
+from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.stylize.stroke_size import LUMA, check_stroke_size, reduced_size, with_edges
 
@@ -35,11 +36,11 @@ def open_model(uri: str | Path) -> Model:
     if kind not in (".mlmodel", ".mlpackage"):
         return load_model(uri)
     if storage.is_remote(uri) and kind == ".mlpackage":
-        raise ValueError(f"{uri}: is a folder elsewhere; copy it here first")
+        raise UserError(f"{uri}: is a folder elsewhere; copy it here first")
     from tinystyle.coreml.reference import read_model
 
     if not storage.exists(uri):
-        raise ValueError(f"{uri}: no such file; give a model")
+        raise UserError(f"{uri}: no such file; give a model")
     return read_model(storage.fetch(uri, "models") if storage.is_remote(uri) else storage._local(uri))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from tinystyle.errors import UserError
+
 __all__ = ["check_stroke_size", "reduced_size", "with_edges"]
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -16,7 +18,7 @@ RANGE = (0.25, 16.0)
 def check_stroke_size(stroke_size: float) -> None:
     """Raise ValueError unless the factor is one that can be worked with."""
     if not RANGE[0] <= stroke_size <= RANGE[1]:
-        raise ValueError(
+        raise UserError(
             f"stroke_size {stroke_size:g}: give a factor from {RANGE[0]:g} to {RANGE[1]:g}; 1 is as trained"
         )
 

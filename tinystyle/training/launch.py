@@ -22,19 +22,26 @@ from tinystyle import storage, styles
 from tinystyle.config import ExecutionConfig, RunConfig
 from tinystyle.data.ingest import Progress, dataset_for_training
 from tinystyle.data.shards import ShardDataset
+from tinystyle.errors import UserError
 from tinystyle.processes import bf16_pays, cpu_count
 from tinystyle.training.agent import NO_RENDEZVOUS
 from tinystyle.training.lineage import lineage_of
-from tinystyle.training.record import RUN_FILE, RunRecord
+from tinystyle.training.record import RUN_FILE, RunInTheWayError, RunRecord
+from tinystyle.training.worker import ERROR_LOG
 
-__all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "launch", "prepare"]
+__all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "TrainingProcessError", "launch", "prepare"]
+
+
+class TrainingProcessError(RuntimeError):
+    """A bug ended a training process; the message is the traceback of that process."""
+
 
 MAX_ROLLBACKS = 3
 ROLLBACK_RATE = 0.5
 CHECKPOINTS = ("last.ckpt", "best.ckpt")
 OUTPUTS = ("model.safetensors", "metrics.jsonl")
 
-_CALMER = "try a lower --content-target, --style-weight or --learning-rate"
+_CALMER = "try a lower `content_target`, `style_weight` or `learning_rate`"
 
 
 def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress | None = None) -> RunRecord:
@@ -86,18 +93,15 @@ def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
     from tinystyle.training.runner import checkpoint_location
 
     if before.lineage.get("key") != now.lineage["key"]:
-        raise ValueError(
-            f"{folder} holds another run ({_difference(before, now)}); choose another --out, "
-            "or replace it with --resume never"
-        )
+        raise RunInTheWayError(f"{folder} holds another run ({_difference(before, now)})")
     record = before.model_copy(update={"config": now.config, "dataset": now.dataset})
     if record.state == "completed" and (folder / OUTPUTS[0]).exists():
         return record
     last = storage.join(checkpoint_location(now.config, folder), CHECKPOINTS[0])
     if "held_out_score" in record.results and not storage.exists(last):
-        raise ValueError(
-            f"{folder} holds a run that is at step {record.step}, but {last} is gone; give the place of its checkpoints "
-            "with --checkpoints, or begin anew with --resume never"
+        raise RunInTheWayError(
+            f"{folder} holds a run that is at step {record.step}, but {last} is gone",
+            "give the place of its checkpoints with `checkpoints`, or begin anew with `resume` never",
         )
     return record.model_copy(update={"state": "running", "message": ""})
 
@@ -109,24 +113,32 @@ def launch(record: RunRecord, folder: Path, *, say: Callable[[str], None]) -> Ru
         record: from `prepare`.
         folder: of the run.
         say: told, in a sentence, of every rollback.
+
+    Raises:
+        UserError: another command trains there.
+        TrainingProcessError: a bug ended it.
     """
     with _alone(record.config.execution, folder):
         return _train(record.config, folder, say)
 
 
 def _train(config: RunConfig, folder: Path, say: Callable[[str], None]) -> RunRecord:
+    storage.remove(folder / ERROR_LOG)
     rollbacks = 0
     while True:
         code, asked_to_stop = _torchrun(config, folder)
         record = RunRecord.read(folder)
         if record.state == "running" and asked_to_stop:
             record.update(folder, state="stopped", message=f"stopped at step {record.step}, before training began")
+        elif record.state == "running" and (folder / ERROR_LOG).exists():
+            record.update(folder, state="failed", message=f"a bug ended it; its traceback is in {folder / ERROR_LOG}")
+            raise TrainingProcessError((folder / ERROR_LOG).read_text())
         elif record.state == "running":
             record.update(folder, state="failed", message=_why_it_ended(code, config.execution))
         if record.state != "collapsed" or asked_to_stop:
             return record
         if config.execution.on_collapse != "rollback":
-            record.update(folder, message=f"{record.message}; {_CALMER}, or --on-collapse rollback")
+            record.update(folder, message=f"{record.message}; {_CALMER}, or `on_collapse` rollback")
             return record
         if rollbacks == MAX_ROLLBACKS:
             record.update(folder, message=f"{record.message}, after {rollbacks} rollbacks; {_CALMER}")
@@ -191,8 +203,8 @@ def _alone(execution: ExecutionConfig, folder: Path) -> Iterator[None]:
             if execution.nodes == 1:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(
-                f"{folder} is in use by another command; wait until it ends, or choose another --out"
+            raise UserError(
+                f"{folder} is in use by another command; wait until it ends, or choose another `out`"
             ) from error
         except OSError:
             pass  # a network file system without locks
@@ -235,12 +247,12 @@ def _resolve(config: RunConfig) -> RunConfig:
     execution = config.execution
     _check_endpoint(execution)
     if config.data.batch_size % (execution.devices * execution.nodes):
-        raise ValueError(
-            f"--batch-size {config.data.batch_size} must be a multiple of the {execution.devices * execution.nodes} processes"
+        raise UserError(
+            f"`batch_size` {config.data.batch_size} must be a multiple of the {execution.devices * execution.nodes} processes"
         )
     cuda = torch.cuda.is_available()
     if cuda and execution.devices > torch.cuda.device_count():
-        raise ValueError(f"--devices {execution.devices}: this machine has {torch.cuda.device_count()} GPUs")
+        raise UserError(f"`devices` {execution.devices}: this machine has {torch.cuda.device_count()} GPUs")
     # torchrun sets OMP_NUM_THREADS for its workers; what the user set counts here.
     threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, cpu_count() // execution.devices)
     if execution.threads is None:
@@ -263,7 +275,7 @@ def _check_endpoint(execution: ExecutionConfig) -> None:
         return
     host, _, port = endpoint.rpartition(":")
     if not (host and re.fullmatch(r"\d{1,5}", port) and 0 < int(port) < 2**16):
-        raise ValueError(f"--rdzv-endpoint {endpoint}: give HOST:PORT of the first machine, such as 10.0.0.1:29400")
+        raise UserError(f"`rdzv_endpoint` {endpoint}: give HOST:PORT of the first machine, such as 10.0.0.1:29400")
 
 
 def _initial_sha256(config: RunConfig) -> str:

@@ -13,11 +13,24 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer
 
 from tinystyle import storage
 from tinystyle.config import RunConfig
+from tinystyle.errors import UserError
 
-__all__ = ["RUN_FILE", "RunRecord", "State"]
+__all__ = ["RUN_FILE", "RunInTheWayError", "RunRecord", "State"]
 
 RUN_FILE = "run.json"
 State = Literal["running", "stopped", "completed", "collapsed", "failed"]
+
+
+class RunInTheWayError(UserError):
+    """A folder holds a run that the one asked for cannot continue.
+
+    Attributes:
+        problem: what stands in the way, without what can be done about it.
+    """
+
+    def __init__(self, problem: str, remedy: str = "choose another `out`, or replace it with `resume` never") -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem = problem
 
 
 class RunRecord(BaseModel):
@@ -53,15 +66,13 @@ class RunRecord(BaseModel):
 
         Raises:
             FileNotFoundError: there is none.
-            ValueError: it is no run record.
+            RunInTheWayError: it is no run record.
         """
         place = storage.join(folder, RUN_FILE)
         try:
             return cls.model_validate_json(storage.read_bytes(place))
         except ValidationError as error:
-            raise ValueError(
-                f"{place} is damaged or no record of a run; choose another --out, or replace the run with --resume never"
-            ) from error
+            raise RunInTheWayError(f"{place} is damaged or no record of a run") from error
 
     def write(self, folder: str | Path) -> None:
         """Write run.json to a folder or URI, whole."""

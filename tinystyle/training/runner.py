@@ -14,6 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from tinystyle import storage, styles
 from tinystyle.config import RunConfig
 from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
+from tinystyle.errors import UserError
 from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
@@ -134,9 +135,9 @@ def _fit_from_last_checkpoint(
         except (ValueError, zipfile.BadZipFile):
             fits = False
         if not fits:
-            raise ValueError(
+            raise UserError(
                 f"{last} is damaged or of another network; put best.ckpt in its place to go on from there, "
-                "or begin anew with --resume never"
+                "or begin anew with `resume` never"
             )
         trainer.fit(module, datamodule=photos, ckpt_path=local, weights_only=True)
 
@@ -162,9 +163,9 @@ def initial_network(config: RunConfig) -> StyleNetwork:
     if config.init_from:
         model = load_model(config.init_from)
         if model.config != config.network:
-            raise ValueError(
+            raise UserError(
                 f"{config.init_from} is {model.config.architecture} at alpha {model.config.alpha}, this run is "
-                f"{config.network.architecture} at alpha {config.network.alpha}; they must agree for --init-from"
+                f"{config.network.architecture} at alpha {config.network.alpha}; they must agree for `init_from`"
             )
         network = model.network
     else:

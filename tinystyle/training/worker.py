@@ -5,18 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
+from tinystyle.errors import debugging, sentence
 from tinystyle.processes import die_with_parent
 from tinystyle.training.record import RunRecord
 
+BUG = 70
+"""Exit status after a bug: EX_SOFTWARE of sysexits.h."""
+ERROR_LOG = "error.log"
+"""In the folder of the run: the traceback of the bug that ended it."""
 AGENT_VARIABLE = "TINYSTYLE_AGENT"
 """Process id of torchrun, for its workers."""
 
 
 def main() -> int:
-    """Fit; report a user's mistake through the run record, as one sentence."""
+    """Fit; report a user's mistake through the run record, as one sentence, and a bug with its traceback in ERROR_LOG."""
     folder = Path(sys.argv[1])
     agent = os.environ.get(AGENT_VARIABLE)
     die_with_parent(int(agent) if agent else None)
@@ -27,8 +34,15 @@ def main() -> int:
         for name in ("lightning.pytorch", "lightning.fabric", "mlflow"):
             logging.getLogger(name).setLevel(logging.ERROR)
         fit(folder)
-    except (ValueError, OSError) as error:
-        message = str(error).replace("\n", " ")
+    except Exception as error:
+        message = sentence(error)
+        if message is None or debugging():
+            trace = traceback.format_exc()
+            print(trace, file=sys.stderr)
+        if message is None:
+            with suppress(OSError):
+                (folder / ERROR_LOG).write_text(trace)
+            return BUG
         if os.environ.get("RANK", "0") == "0":
             try:
                 RunRecord.read(folder).update(folder, state="failed", message=message)

@@ -90,7 +90,7 @@ def test_choices_of_sizes_that_are_not_possible(
     "text", ["", "640", "640x", "640x480,", "256x256..", "1x1..2x2..3x3", "16x16..32x32,64x64", "-4x16"]
 )
 def test_texts_that_are_no_sizes(text: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(f"--size {text}: give WIDTHxHEIGHT")):
+    with pytest.raises(ValueError, match=re.escape(f"`size` {text}: give WIDTHxHEIGHT")):
         ImageSizes.parse(text)
 
 

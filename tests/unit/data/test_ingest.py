@@ -277,7 +277,7 @@ def test_dataset_for_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert dataset_for_training(str(photos), 80) != first
     save_photographs(photos, 1, first=4)
     assert len(ShardDataset(dataset_for_training(str(photos), 64))) == 5
-    with pytest.raises(ValueError, match="holds photos of size 64, 80 is asked for; ingest with `--size 80`"):
+    with pytest.raises(ValueError, match="holds photos of size 64, 80 is asked for; ingest with `size` 80"):
         dataset_for_training(str(first), 80)
     with pytest.raises(ValueError, match="no such file or folder"):
         dataset_for_training(str(tmp_path / "nothing"), 64)

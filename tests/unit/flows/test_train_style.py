@@ -53,13 +53,13 @@ def test_the_form_has_the_defaults_and_a_description_of_every_parameter() -> Non
             {"style": "missing.jpg"},
             "style missing.jpg cannot be read (no such file); give an image file or URI, or one of",
         ),
-        ({"alpha": 9}, "alpha 9.0: input should be less than or equal to 4"),
+        ({"alpha": 9}, "`alpha` 9.0: input should be less than or equal to 4"),
         ({"alpha": 0.01}, "alpha"),
-        ({"architecture": "vgg"}, "architecture 'vgg': unknown architecture 'vgg'; choose one of"),
-        ({"name": "Starry Night"}, "name 'Starry Night': string should match pattern"),
-        ({"files": ["mlmodel-7"]}, "files ['mlmodel-7']: there is no Core ML file 'mlmodel-7'; choose from"),
+        ({"architecture": "vgg"}, "`architecture` vgg: unknown architecture 'vgg'; choose one of"),
+        ({"name": "Starry Night"}, "`name` Starry Night: string should match pattern"),
+        ({"files": ["mlmodel-7"]}, "`files` ['mlmodel-7']: there is no Core ML file 'mlmodel-7'; choose from"),
         ({"export_size": "65x48"}, "the size 65x48 is not possible"),
-        ({"export_size": "large"}, "export_size 'large': size large: give WIDTHxHEIGHT"),
+        ({"export_size": "large"}, "`export_size` large: `size` large: give WIDTHxHEIGHT"),
         ({"photos": "nowhere"}, "nowhere is no shard dataset"),
         ({"size": 128}, "they have 64 pixels, a size of 128 is asked for"),
         ({"perceptual_weights": "nowhere.pth"}, "no weights for efficientnet-lite0"),
@@ -74,6 +74,21 @@ def test_what_is_wrong_is_the_state_of_the_run_in_one_sentence(
     assert sentence in state.message
     assert "\n" not in state.message
     assert "--" not in state.message
+
+
+def test_a_bug_crashes_the_run_with_its_traceback(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unpack(_: object) -> None:
+        first, second = (1, 2, 3)  # type: ignore[misc]
+        raise AssertionError((first, second))
+
+    monkeypatch.setattr("tinystyle.nets.check_architecture", unpack)
+    state = run(platform)
+    assert state.is_failed()
+    with pytest.raises(ValueError, match="too many values to unpack"):
+        state.result()
+    assert "in unpack" in caplog.text
 
 
 def test_a_registry_that_is_not_there(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_a_style_image_that_has_moved_is_asked_for_and_known_by_its_pixels(runs:
     assert found.image == str(image)
     record.config = record.config.model_copy(update={"style": "builtin:mosaic"})
     record.write(runs / "done")
-    with pytest.raises(ValueError, match=r"builtin:mosaic, which has changed since; give the image with --style"):
+    with pytest.raises(ValueError, match=r"builtin:mosaic, which has changed since; give the image with `style`"):
         collect([runs / "done"], [], lambda _: None)
 
 

@@ -100,7 +100,7 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 
 
 def test_missing_weights_name_the_two_ways_out(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--perceptual-weights, or train with --perceptual efficientnet-lite0"):
+    with pytest.raises(ValueError, match=r"`perceptual_weights`, or train with `perceptual` efficientnet-lite0"):
         load_perceptual_network("vgg16", str(tmp_path / "none.pth"))
 
 

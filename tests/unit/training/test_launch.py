@@ -75,7 +75,7 @@ def test_another_run_in_the_folder_is_refused_naming_what_differs(
     finished: Path, part: str, values: dict[str, Any], difference: str
 ) -> None:
     before = (finished / RUN_FILE).read_bytes()
-    with pytest.raises(ValueError, match=rf"{finished} holds another run \({difference}\); choose another --out"):
+    with pytest.raises(ValueError, match=rf"{finished} holds another run \({difference}\); choose another `out`"):
         prepare(changed(finished, part, **values), finished, resume=True)
     assert (finished / RUN_FILE).read_bytes() == before
 
@@ -126,7 +126,7 @@ def test_a_record_without_a_key_is_another_run(finished: Path) -> None:
 def test_a_checkpoint_that_is_gone_is_not_passed_over_in_silence(unfinished: Path) -> None:
     (unfinished / "last.ckpt").unlink()
     with pytest.raises(
-        ValueError, match=r"at step 20, but .*last.ckpt is gone; .* --checkpoints, or .* --resume never"
+        ValueError, match=r"at step 20, but .*last.ckpt is gone; .* `checkpoints`, or .* `resume` never"
     ):
         prepare(RunRecord.read(unfinished).config, unfinished, resume=True)
 
