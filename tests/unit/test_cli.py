@@ -272,6 +272,6 @@ def test_an_interrupted_ingest_says_how_to_go_on(tmp_path: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     output, error = process.communicate(timeout=30)
-    said = "Interrupted; what is done stands, run the same command again to go on\n"
+    said = "Interrupted; what is done is kept, run the same command again to continue\n"
     assert (process.returncode, output, error) == (130, "", said)
     assert not psutil.wait_procs(children, timeout=10)[1]
