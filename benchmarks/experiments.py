@@ -158,7 +158,7 @@ def train(run: Run, config: RunConfig, folder: Path, data: Path, dataset: Path) 
     """Train and judge one run; how it ended, its seconds, and its row."""
     began = monotonic()
     # A collapsed run is a result here: its last checkpoint is judged like a model.
-    record = launch(prepare(config, folder, resume=True), folder, say=print)
+    record = launch(prepare(config, folder, resume=True), folder)
     seconds = monotonic() - began
     if record.state in ("stopped", "failed"):
         raise SystemExit(record.message)

@@ -268,7 +268,7 @@ def _frontier(runs: list[Path], training: Training, folder: Path) -> None:
         max_photos=JUDGED_PHOTOS,
     )
     try:
-        run_frontier(options, say=get_run_logger().info)
+        run_frontier(options)
     except USER_ERRORS as error:
         get_run_logger().warning("no page of quality against cost: %s", sentence(error))
 

@@ -196,7 +196,7 @@ def train(training: Training, checkpoints: str, parent_run: str | None, force: b
             log.info("going on from step %d", record.step)
         _track(training, record, run, parent_run)
         with shown(run, training.steps, log):
-            record = launch(record, run, say=log.warning)
+            record = launch(record, run)
     record.write_beside_checkpoints()  # how far it came: whoever goes on may be another machine
     return record
 

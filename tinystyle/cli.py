@@ -11,7 +11,7 @@ import typer
 
 from tinystyle import __version__
 from tinystyle.commands import coreml, frontier, models, publishing, registry, styles, training
-from tinystyle.commands.terminal import refuse_empty, reporting_errors, screen
+from tinystyle.commands.terminal import log_to_stderr, refuse_empty, reporting_errors, screen
 from tinystyle.errors import DEBUG_VARIABLE
 
 __all__ = ["app", "main"]
@@ -28,6 +28,7 @@ app = typer.Typer(
 
 def main() -> None:
     """The console script: a user's mistake is one sentence and exit code 2, a bug its traceback and exit code 70."""
+    log_to_stderr()
     with reporting_errors():
         refuse_empty(sys.argv[1:])
         app()

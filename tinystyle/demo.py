@@ -69,7 +69,7 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[QualityRow]
     run = out / "run"
     record = prepare(demo_config(out / "dataset", steps), run, resume=True)
     if record.state != "completed":
-        record = launch(record, run, say=screen.print)
+        record = launch(record, run)
     if record.state != "completed":
         raise UserError(f"the demo's training {record.message}")
     rows = _finish(out, photos, screen)

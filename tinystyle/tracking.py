@@ -6,8 +6,8 @@ sweep is a `Tracker` too; its `run_id` goes to its children, or to their process
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, time
@@ -17,6 +17,8 @@ from tinystyle.mlflow_connection import quiet, tracking_uri
 from tinystyle.system_metrics import SystemMetrics
 
 __all__ = ["PARENT_RUN", "Tracker", "flatten"]
+
+_LOG = logging.getLogger(__name__)
 
 PARENT_RUN = "TINYSTYLE_PARENT_RUN"
 """Environment variable: id of the MLflow run that every run of this process is a child of."""
@@ -101,7 +103,7 @@ class Tracker:
         except Exception as error:
             if self._pause == FIRST_PAUSE_SECONDS:
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
-                print(f"MLflow fails, the run goes on and tries it again later: {reason}", file=sys.stderr)
+                _LOG.warning("MLflow fails, training continues and tries it again later: %s", reason)
             self._silent_until = monotonic() + self._pause
             self._pause *= 2
 

@@ -84,7 +84,7 @@ def test_a_collapse_stops_or_rolls_back(
     assert (resumed.state, resumed.rate_scale) == ("running", 0.5)
     execution = resumed.config.execution.model_copy(update={"on_collapse": "stop"})
     to_stop = resumed.config.model_copy(update={"execution": execution})
-    stopped = launch.launch(launch.prepare(to_stop, out, resume=True), out, say=print)
+    stopped = launch.launch(launch.prepare(to_stop, out, resume=True), out)
     assert stopped.message.startswith(SENTENCE)
     assert stopped.message.endswith(
         "; try a lower --content-target, --style-weight or --learning-rate, or --on-collapse rollback"

@@ -74,7 +74,7 @@ def test_a_bug_in_a_training_process_keeps_its_traceback(
     folder = tmp_path / "run"
     record = prepare(micro_config(dataset), folder, resume=True)
     with pytest.raises(TrainingProcessError, match=r"in build_criterion\n(.*\n)*ValueError: too many values"):
-        launch(record, folder, say=print)
+        launch(record, folder)
     assert "too many values to unpack" in (folder / "error.log").read_text()
     assert RunRecord.read(folder).state == "failed"
 

@@ -71,21 +71,22 @@ def test_a_factor_out_of_range(run: Run, tmp_path: Path, factor: str) -> None:
     arguments = ("stylize", tmp_path / "m.safetensors", tmp_path / "a.png", "--out", tmp_path / "out")
     code, output, error = run(*arguments, "--stroke-size", factor)
     assert (code, output) == (2, "")
-    assert error == f"Error: stroke_size {float(factor):g}: give a factor from 0.25 to 16; 1 is as trained\n"
+    assert error == f"Error: --stroke-size {float(factor):g}: give a factor from 0.25 to 16; 1 is as trained\n"
 
 
-def test_the_hint_comes_once_and_names_a_factor(tmp_path: Path) -> None:
+def test_the_hint_comes_once_and_names_a_factor(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("a", "b"):
         synthetic_photo(1, 400, 300).save(tmp_path / f"{name}.png")
-    said: list[str] = []
     photos = [tmp_path / "a.png", tmp_path / "b.png"]
-    stylize_photos(MODEL, photos, tmp_path / "out", say=said.append)
-    assert len(said) == 1
-    assert said[0].startswith(f"{tmp_path / 'a.png'}: 400x300 pixels are many for a network trained on crops of 32; ")
-    assert "--stroke-size 3" in said[0]
-    stylize_photos(MODEL, photos, tmp_path / "out", say=said.append, stroke_size=3)
-    stylize_photos(LoadedModel(MODEL.network, CONFIG, {}), photos, tmp_path / "out", say=said.append)
-    assert len(said) == 1
+    stylize_photos(MODEL, photos, tmp_path / "out")
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(
+        f"{tmp_path / 'a.png'}: 400x300 pixels are many for a network trained on crops of 32; "
+    )
+    assert "`stroke_size` 3" in caplog.messages[0]
+    stylize_photos(MODEL, photos, tmp_path / "out", stroke_size=3)
+    stylize_photos(LoadedModel(MODEL.network, CONFIG, {}), photos, tmp_path / "out")
+    assert len(caplog.messages) == 1
 
 
 def test_a_core_ml_file_says_its_crop_too(tmp_path: Path) -> None:

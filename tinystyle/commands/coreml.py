@@ -78,10 +78,7 @@ def verify(
     from tinystyle.coreml.verify import verify as run
     from tinystyle.model_file import load_model
 
-    def say(sentence: str) -> None:
-        say(sentence)
-
-    model, images = load_model(against), verification_photos(photos, max_photos, say)
+    model, images = load_model(against), verification_photos(photos, max_photos)
     table = Table("photo")
     for name in ("PSNR, dB", "in float16", "largest error, grey levels", *(["Core ML"] if device else [])):
         table.add_column(name, justify="right")

@@ -94,7 +94,7 @@ def frontier(
     )
     with resumable(), photo_progress() as progress:
         try:
-            found = run_frontier(options, say=say, progress=progress)
+            found = run_frontier(options, progress=progress)
         except StoppedError as stop:
             say(f"{stop}; resume with: {shlex.join(['tinystyle', *sys.argv[1:]])}")
             raise typer.Exit(STOPPED) from stop

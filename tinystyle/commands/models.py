@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from tinystyle.commands.terminal import photo_progress, say, screen
+from tinystyle.commands.terminal import photo_progress, screen
 from tinystyle.config import DataConfig, LossConfig, NetworkConfig
 
 __all__ = ["evaluate", "networks", "stylize"]
@@ -114,7 +114,6 @@ def stylize(
                 keep_colors=keep_colors,
                 strength=strength,
                 stroke_size=stroke_size,
-                say=say,
                 progress=progress,
                 written=paths.append,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tinystyle.errors import UserError, debugging, sentence, with_parameters
 
 __all__ = [
-    "BUG", "FAILED", "INTERRUPTED", "STOPPED", "USAGE_ERROR", "errors", "photo_progress", "refuse_empty", "reporting_errors",
-    "resumable", "say", "screen",
+    "BUG", "FAILED", "INTERRUPTED", "STOPPED", "USAGE_ERROR", "errors", "log_to_stderr", "photo_progress", "refuse_empty",
+    "reporting_errors", "resumable", "say", "screen",
 ]  # fmt: skip
 
 FAILED, USAGE_ERROR = 1, 2
@@ -29,6 +30,19 @@ errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
 def say(text: str) -> None:
     """Print a sentence of the library to stderr, its parameters, which stand in backticks, as options."""
     errors.print(with_parameters(text, _option), soft_wrap=True)
+
+
+class _Sentences(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def log_to_stderr() -> None:
+    """Show what the library logs, as sentences on stderr."""
+    logger = logging.getLogger("tinystyle")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(_Sentences())
 
 
 def _option(parameter: str) -> str:

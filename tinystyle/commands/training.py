@@ -149,7 +149,7 @@ def train(
     if record.state == "completed":
         screen.print(f"{out} holds this run already, completed; train it anew with --resume never", soft_wrap=True)
         return
-    record = launch(record, out, say=say)
+    record = launch(record, out)
     if record.state == "stopped":
         say(f"{record.message}; resume with: {_resume_command()}")
         raise typer.Exit(STOPPED)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 
 from PIL import Image
 
@@ -15,17 +16,16 @@ from tinystyle.stylize.photos import find_photos
 
 __all__ = ["verification_photos"]
 
+_LOG = logging.getLogger(__name__)
 
-def verification_photos(
-    location: str, most: int, say: Callable[[str], None] = lambda _: None
-) -> Iterator[tuple[str, Image.Image]]:
+
+def verification_photos(location: str, most: int) -> Iterator[tuple[str, Image.Image]]:
     """(name, RGB image) of at most `most` photos, evenly spaced; decoded as they are asked for.
 
     Args:
         location: a dataset made by `tinystyle ingest`, path or URI, of which the held-out photos are taken; or what
             `find_photos` takes: a folder, a file, a pattern.
         most: at least 1.
-        say: is told in a sentence what could not be used.
 
     Raises:
         ValueError: there are none; raised by this call, not by the iteration.
@@ -37,7 +37,7 @@ def verification_photos(
             raise UserError(f"{location} holds no held-out photo; give a folder of photographs")
         chosen = evenly_spaced(shards.held_out, most)
         return ((shards.name(index), Image.fromarray(shards.read(index))) for index in chosen)
-    photos = find_photos([location], say)
+    photos = find_photos([location])
     usable = evenly_spaced(list(range(len(photos))), most)
 
     def decoded() -> Iterator[tuple[str, Image.Image]]:
@@ -46,6 +46,6 @@ def verification_photos(
             try:
                 yield photo.source.rpartition("/")[2], open_rgb(photo.read(), photo.source)
             except (UserError, OSError) as error:
-                say(f"left out: {error}")
+                _LOG.warning("left out: %s", error)
 
     return decoded()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tinystyle.training.record import RUN_FILE, RunRecord
 from tinystyle.training.runner import MODEL_FILE
 
 __all__ = ["Collected", "collect"]
+
+_LOG = logging.getLogger(__name__)
 
 ENDED = ("completed", "collapsed")
 
@@ -25,13 +28,12 @@ class Collected:
     image: str
 
 
-def collect(folders: Sequence[Path], images: Sequence[str], say: Callable[[str], None]) -> list[Collected]:
+def collect(folders: Sequence[Path], images: Sequence[str]) -> list[Collected]:
     """List the ended runs in `folders`, each a run's folder or a folder of such, ordered by style, architecture and alpha.
 
     Args:
         folders: where to look.
         images: style images (paths, URIs or `builtin:NAME`), for runs whose own image has moved since.
-        say: told of every run that has not ended, in a sentence.
 
     Raises:
         ValueError: a folder is missing or holds no run that has ended, a record is damaged, or a run's style image is not
@@ -43,7 +45,7 @@ def collect(folders: Sequence[Path], images: Sequence[str], say: Callable[[str],
     for top in folders:
         if not top.is_dir():
             raise UserError(f"{top}: no such folder; give the folder of a run, or a folder of such")
-        ended = list(_ended(top, say))
+        ended = list(_ended(top))
         if not ended:
             raise UserError(f"{top} holds no run that has ended ({RUN_FILE} and {MODEL_FILE}); give another folder")
         for folder, record in ended:
@@ -54,7 +56,7 @@ def collect(folders: Sequence[Path], images: Sequence[str], say: Callable[[str],
     return sorted(found.values(), key=_order)
 
 
-def _ended(top: Path, say: Callable[[str], None]) -> Iterator[tuple[Path, RunRecord]]:
+def _ended(top: Path) -> Iterator[tuple[Path, RunRecord]]:
     folders = [top] if (top / RUN_FILE).exists() else sorted(path.parent for path in top.glob(f"*/{RUN_FILE}"))
     for folder in folders:
         record = RunRecord.read(folder)
@@ -63,7 +65,13 @@ def _ended(top: Path, say: Callable[[str], None]) -> Iterator[tuple[Path, RunRec
         if record.state in ENDED and (record.state == "collapsed" or (folder / MODEL_FILE).exists()):
             yield folder, record
         else:
-            say(f"{folder} is left out: it is {record.state} at step {record.step} of {record.config.optimizer.steps}")
+            _LOG.warning(
+                "%s is left out: it is %s at step %d of %d",
+                folder,
+                record.state,
+                record.step,
+                record.config.optimizer.steps,
+            )
 
 
 def _image_of(folder: Path, record: RunRecord) -> str:

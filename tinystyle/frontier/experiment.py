@@ -6,7 +6,8 @@ call completes the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ from tinystyle.training.runner import MODEL_FILE
 
 __all__ = ["Frontier", "Options", "run_frontier"]
 
-Say = Callable[[str], None]
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +71,11 @@ class Frontier:
         return [row for row in self.rows if row.state == "failed"]
 
 
-def run_frontier(options: Options, *, say: Say, progress: Progress | None = None) -> Frontier:
+def run_frontier(options: Options, *, progress: Progress | None = None) -> Frontier:
     """Train or collect, measure and show a grid of networks.
 
     Args:
         options: what is asked for.
-        say: told of what begins and of what was found, in sentences.
         progress: called after each photo that is ingested.
 
     Raises:
@@ -86,7 +86,7 @@ def run_frontier(options: Options, *, say: Say, progress: Progress | None = None
     out, recipe = options.out, options.recipe
     with ExitStack() as stack:
         cells = [] if options.collect else _grid(options)
-        found = collect(options.collect, options.styles, say) if options.collect else []
+        found = collect(options.collect, options.styles) if options.collect else []
         judge = Judge(
             recipe.photos,
             recipe.loss,
@@ -104,15 +104,12 @@ def run_frontier(options: Options, *, say: Say, progress: Progress | None = None
             ) from error
         file = RowFile(out / "frontier.jsonl")
         measured = _measured(
-            ((run.record, run.folder, run.image) for run in found)
-            if found
-            else _trained(cells, judge, file, say, progress),
+            ((run.record, run.folder, run.image) for run in found) if found else _trained(cells, judge, file, progress),
             judge,
             file,
-            say,
         )
         rows = told_apart([*measured, *(_impossible(cell, judge, measured) for cell in cells if cell.impossible)])
-        return _show(rows, judge, options, say)
+        return _show(rows, judge, options)
 
 
 def _grid(options: Options) -> list[Cell]:
@@ -120,7 +117,7 @@ def _grid(options: Options) -> list[Cell]:
 
 
 def _trained(
-    cells: Sequence[Cell], judge: Judge, file: RowFile, say: Say, progress: Progress | None
+    cells: Sequence[Cell], judge: Judge, file: RowFile, progress: Progress | None
 ) -> Iterator[tuple[RunRecord, Path, str]]:
     """Train the cells one by one, after a look at all of them; what collapsed in an earlier sitting is not tried again."""
     possible = [cell for cell in cells if not cell.impossible]
@@ -130,11 +127,11 @@ def _trained(
         if before and before.state == "collapsed" and record.state != "completed":
             record.update(cell.folder, state="collapsed", message=before.message)
         else:
-            record = train_cell(cell, record, say)
+            record = train_cell(cell, record)
         yield record, cell.folder, cell.config.style
 
 
-def _measured(runs: Iterator[tuple[RunRecord, Path, str]], judge: Judge, file: RowFile, say: Say) -> list[Row]:
+def _measured(runs: Iterator[tuple[RunRecord, Path, str]], judge: Judge, file: RowFile) -> list[Row]:
     """The rows of runs, each as soon as it has ended, after the baselines of its style."""
     rows: list[Row] = []
     for record, folder, image in runs:
@@ -147,7 +144,7 @@ def _measured(runs: Iterator[tuple[RunRecord, Path, str]], judge: Judge, file: R
             if row.state != "failed":
                 file.append(row)
             worth = f"score {row.score:.3f}" if row.score is not None else f"{row.state}: {row.message}"
-            say(f"{row.style_name}, {row.name}: {worth}")
+            _LOG.info("%s, %s: %s", row.style_name, row.name, worth)
         rows.append(row.model_copy(update={"folder": str(folder), "image": image}))
     return rows
 
@@ -168,7 +165,7 @@ def _impossible(cell: Cell, judge: Judge, measured: Sequence[Row]) -> Row:
     )
 
 
-def _show(rows: Sequence[Row], judge: Judge, options: Options, say: Say) -> Frontier:
+def _show(rows: Sequence[Row], judge: Judge, options: Options) -> Frontier:
     """Time all networks together, and write the CSV, the plots, the gallery and the page."""
     networks = {
         (row.style, row.key): _network(Path(str(row.folder)) / MODEL_FILE) for row in rows if row.state == "completed"
@@ -176,7 +173,7 @@ def _show(rows: Sequence[Row], judge: Judge, options: Options, say: Say) -> Fron
     # Time does not depend on the weights: of one architecture and alpha, one network runs for all styles.
     shapes = {(row.architecture, row.alpha): networks[row.style, row.key] for row in rows if row.state == "completed"}
     if shapes:
-        say(f"Timing {len(shapes)} networks in {ROUNDS} rounds")
+        _LOG.info("Timing %d networks in %d rounds", len(shapes), ROUNDS)
     latencies = interleaved_latencies(shapes)
     rows = [
         row.model_copy(update={"latency_ms": latencies[row.architecture, row.alpha]})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tinystyle.training.launch import launch, prepare
 from tinystyle.training.record import RunInTheWayError, RunRecord
 
 __all__ = ["Cell", "Recipe", "StoppedError", "make_grid", "prepare_cell", "train_cell"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class StoppedError(RuntimeError):
@@ -113,11 +116,8 @@ def prepare_cell(cell: Cell, progress: Progress | None = None) -> RunRecord:
         raise UserError(f"{error.problem}; choose another `out`, or remove {cell.folder}") from error
 
 
-def train_cell(cell: Cell, record: RunRecord, say: Callable[[str], None]) -> RunRecord:
+def train_cell(cell: Cell, record: RunRecord) -> RunRecord:
     """Train a prepared run to its end, from its last checkpoint; one that is completed is returned as it is.
-
-    Args:
-        say: told of what begins, in a sentence.
 
     Raises:
         StoppedError: it was asked to stop.
@@ -126,8 +126,8 @@ def train_cell(cell: Cell, record: RunRecord, say: Callable[[str], None]) -> Run
         return record
     steps = cell.config.optimizer.steps
     resumed = f", resumed at step {record.step}" if record.step else ""
-    say(f"{cell.folder.name}: training for {steps} steps{resumed}")
-    record = launch(record, cell.folder, say=say)
+    _LOG.info("%s: training for %d steps%s", cell.folder.name, steps, resumed)
+    record = launch(record, cell.folder)
     if record.state == "stopped":
         raise StoppedError(f"{cell.folder.name}: {record.message}")
     if record.state == "collapsed":  # what follows tells of options that this command does not have

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,8 @@ from tinystyle.stylize.render import Model, run, size_for, stylize_image, traini
 from tinystyle.stylize.stroke_size import check_stroke_size, reduced_size
 
 __all__ = ["stylize_photos"]
+
+_LOG = logging.getLogger(__name__)
 
 # The file written (None: to standard output), or why there is none.
 _Outcome: TypeAlias = Path | ValueError | None
@@ -49,7 +52,6 @@ def stylize_photos(
     keep_colors: bool = False,
     strength: float = 1.0,
     stroke_size: float = 1.0,
-    say: Callable[[str], None] = lambda _: None,
     progress: Callable[[int, int, int], None] = lambda *_: None,
     written: Callable[[Path], None] = lambda _: None,
 ) -> list[Path]:
@@ -62,8 +64,6 @@ def stylize_photos(
         out: folder, or "-": one PNG to standard output.
         max_side: larger photos are scaled down to this longer side in pixels, and stay so.
         keep_colors, strength, stroke_size: see `stylize_image`.
-        say: is told in a sentence what in a folder was left out as no image, and once of photos so large that the strokes
-            will be fine.
         progress: called after each photo with (done, total, failed).
         written: called with each file as it is written.
 
@@ -81,9 +81,9 @@ def stylize_photos(
     if max_side is not None and max_side < 1:
         raise UserError(f"max_side {max_side}: give a longer side of at least 1 pixel")
     check_stroke_size(stroke_size)
-    found = find_photos(photos, say)
+    found = find_photos(photos)
     targets = _targets(found, out)
-    memory, hint = _Memory(model), _Hint(model, stroke_size, say)
+    memory, hint = _Memory(model), _Hint(model, stroke_size)
     for photo in found:
         if photo.size:
             memory.check(photo.source, scaled_size(photo.size, max_side), stroke_size)
@@ -179,18 +179,22 @@ def _write(picture: Picture, target: Path | None) -> _Outcome:
 class _Hint:
     """Says once, of the first photo that is far larger than the network's training crops, what its strokes will be like."""
 
-    def __init__(self, model: Model, stroke_size: float, say: Callable[[str], None]) -> None:
+    def __init__(self, model: Model, stroke_size: float) -> None:
         crop = training_crop(model)
         self._largest = _FAR_LARGER * crop * stroke_size if crop else math.inf
-        self._crop, self._say = crop or 0, say
+        self._crop = crop or 0
 
     def of(self, source: str, size: tuple[int, int]) -> None:
         """A photo of `size` (width, height) is about to be stylized."""
         if min(size) > self._largest:
             factor = max(2, round(min(size) / (_WELL_SEEN * self._crop)))
-            self._say(
-                f"{source}: {size[0]}x{size[1]} pixels are many for a network trained on crops of {self._crop}; its strokes "
-                f"will be fine. For larger ones give `stroke_size` {factor}, or `max_side`"
+            _LOG.warning(
+                "%s: %dx%d pixels are many for a network trained on crops of %d; its strokes will be fine. For larger ones "
+                "give `stroke_size` %g, or `max_side`",
+                source,
+                *size,
+                self._crop,
+                factor,
             )
             self._largest = math.inf
 

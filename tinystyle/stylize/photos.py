@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import glob
+import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -19,6 +20,8 @@ from tinystyle.errors import UserError
 from tinystyle.images import FORMATS
 
 __all__ = ["STANDARD_STREAM", "Photo", "find_photos", "name_results"]
+
+_LOG = logging.getLogger(__name__)
 
 STANDARD_STREAM = "-"
 _HTTP = ("http://", "https://")
@@ -46,13 +49,12 @@ class Photo:
         return storage.read_bytes(self.source) if self.data is None else self.data
 
 
-def find_photos(arguments: Sequence[str | Path], say: Callable[[str], None]) -> list[Photo]:
+def find_photos(arguments: Sequence[str | Path]) -> list[Photo]:
     """Every photo that the arguments mean, in their order, those of a folder or pattern by name.
 
     Args:
         arguments: files, URIs, folders (the images directly in them), glob patterns (`**` for any folders), and "-" for
             standard input. Of a folder or pattern, hidden files and what is no image are left out.
-        say: is told in a sentence what was left out as no image.
 
     Raises:
         ValueError: there are none, one is missing, a folder holds no image, a pattern matches none.
@@ -60,7 +62,7 @@ def find_photos(arguments: Sequence[str | Path], say: Callable[[str], None]) -> 
     """
     if not arguments:
         raise UserError("no photos given; name at least one")
-    return [photo for argument in map(str, arguments) for photo in _find(argument, say)]
+    return [photo for argument in map(str, arguments) for photo in _find(argument)]
 
 
 def name_results(photos: Iterable[Photo], out: Path) -> list[Path]:
@@ -86,16 +88,16 @@ def name_results(photos: Iterable[Photo], out: Path) -> list[Path]:
     return [out / f"{photo.stem}.png" for photo in photos]
 
 
-def _find(argument: str, say: Callable[[str], None]) -> list[Photo]:
+def _find(argument: str) -> list[Photo]:
     if argument == STANDARD_STREAM:
         if sys.stdin.isatty():
             raise UserError("- reads the photo from standard input, which is a terminal; redirect a file into it")
         data = sys.stdin.buffer.read()
         return [Photo("standard input", "stdin", _size(BytesIO(data)), data)]
-    return (_find_remote if storage.is_remote(argument) else _find_local)(argument, say)
+    return (_find_remote if storage.is_remote(argument) else _find_local)(argument)
 
 
-def _find_local(argument: str, say: Callable[[str], None]) -> list[Photo]:
+def _find_local(argument: str) -> list[Photo]:
     path = storage._local(argument)
     if path.is_dir():
         found = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
@@ -113,10 +115,10 @@ def _find_local(argument: str, say: Callable[[str], None]) -> list[Photo]:
                 photos.append(Photo(str(entry), entry.stem, _size(entry, strict=True)))
             except UnidentifiedImageError:
                 others.append(entry.name)
-    return _some(photos, others, argument, say)
+    return _some(photos, others, argument)
 
 
-def _find_remote(argument: str, say: Callable[[str], None]) -> list[Photo]:
+def _find_remote(argument: str) -> list[Photo]:
     if argument.startswith(_HTTP):  # lists nothing; what follows "?" is a query or a signature
         path, pattern = urlsplit(argument).path, None
     else:
@@ -136,15 +138,15 @@ def _find_remote(argument: str, say: Callable[[str], None]) -> list[Photo]:
     images = [file for file in files if file.suffix.lower() in suffixes and not file.name.startswith(".")]
     others = [file.name for file in files if file.suffix.lower() not in suffixes]
     photos = [Photo(filesystem.unstrip_protocol(str(file)), file.stem) for file in images]
-    return _some(photos, others, argument, say)
+    return _some(photos, others, argument)
 
 
-def _some(photos: list[Photo], others: list[str], argument: str, say: Callable[[str], None]) -> list[Photo]:
+def _some(photos: list[Photo], others: list[str], argument: str) -> list[Photo]:
     if not photos:
         raise UserError(f"{argument}: no image there that can be read")
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        say(f"{argument}: left out, as no images: {', '.join(others[:5])}{more}")
+        _LOG.warning("%s: left out, as no images: %s%s", argument, ", ".join(others[:5]), more)
     return photos
 
 

@@ -19,7 +19,7 @@ def check_stroke_size(stroke_size: float) -> None:
     """Raise ValueError unless the factor is one that can be worked with."""
     if not RANGE[0] <= stroke_size <= RANGE[1]:
         raise UserError(
-            f"stroke_size {stroke_size:g}: give a factor from {RANGE[0]:g} to {RANGE[1]:g}; 1 is as trained"
+            f"`stroke_size` {stroke_size:g}: give a factor from {RANGE[0]:g} to {RANGE[1]:g}; 1 is as trained"
         )
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -30,6 +31,8 @@ from tinystyle.training.record import RUN_FILE, RunInTheWayError, RunRecord
 from tinystyle.training.worker import ERROR_LOG
 
 __all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "TrainingProcessError", "launch", "prepare"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class TrainingProcessError(RuntimeError):
@@ -106,23 +109,22 @@ def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
     return record.model_copy(update={"state": "running", "message": ""})
 
 
-def launch(record: RunRecord, folder: Path, *, say: Callable[[str], None]) -> RunRecord:
+def launch(record: RunRecord, folder: Path) -> RunRecord:
     """Train a prepared run in child processes; returns its record as they left it.
 
     Args:
         record: from `prepare`.
         folder: of the run.
-        say: told, in a sentence, of every rollback.
 
     Raises:
         UserError: another command trains there.
         TrainingProcessError: a bug ended it.
     """
     with _alone(record.config.execution, folder):
-        return _train(record.config, folder, say)
+        return _train(record.config, folder)
 
 
-def _train(config: RunConfig, folder: Path, say: Callable[[str], None]) -> RunRecord:
+def _train(config: RunConfig, folder: Path) -> RunRecord:
     storage.remove(folder / ERROR_LOG)
     rollbacks = 0
     while True:
@@ -145,7 +147,7 @@ def _train(config: RunConfig, folder: Path, say: Callable[[str], None]) -> RunRe
             return record
         rollbacks += 1
         rate = record.rate_scale * ROLLBACK_RATE
-        say(f"{record.message}; back to the last checkpoint at {rate:g} of the learning rate")
+        _LOG.warning("%s; back to the last checkpoint at %g of the learning rate", record.message, rate)
         record.update(folder, state="running", rate_scale=rate)
         record.write_beside_checkpoints()
 

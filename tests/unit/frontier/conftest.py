@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def micro_options(dataset: Path, out: Path, **changes: Any) -> Options:
     return Options(out=out, recipe=recipe, **asked)
 
 
-def launch_here(_record: RunRecord, folder: Path, *, say: Callable[[str], None]) -> RunRecord:  # noqa: ARG001
+def launch_here(_record: RunRecord, folder: Path) -> RunRecord:
     """As `launch`, without processes of its own."""
     return fit(folder, show_progress=False)
 
@@ -39,7 +38,7 @@ def made(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Frontier:
     """The grid of `micro_options`, trained, measured and shown."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grid, "launch", launch_here)
-        return run_frontier(micro_options(dataset, tmp_path_factory.mktemp("frontier")), say=lambda _: None)
+        return run_frontier(micro_options(dataset, tmp_path_factory.mktemp("frontier")))
 
 
 def row(name: str = "small 0.1", **changes: Any) -> Row:

@@ -26,10 +26,9 @@ def runs(micro_run: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_ended_runs_are_found_and_the_others_named(runs: Path) -> None:
-    said: list[str] = []
-    assert [run.folder.name for run in collect([runs], [], said.append)] == ["black", "done"]
-    assert said == [f"{runs / 'half'} is left out: it is running at step 20 of 20"]
+def test_ended_runs_are_found_and_the_others_named(runs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert [run.folder.name for run in collect([runs], [])] == ["black", "done"]
+    assert caplog.messages == [f"{runs / 'half'} is left out: it is running at step 20 of 20"]
 
 
 def test_the_folder_of_a_run_and_one_that_holds_it_are_one_run(runs: Path) -> None:

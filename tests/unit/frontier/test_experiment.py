@@ -26,7 +26,7 @@ def unexpected(*_: Any, **__: Any) -> Any:
 def ending(state: State, message: str) -> Callable[..., RunRecord]:
     """A `launch` of which the run ends so."""
 
-    def launch(record: RunRecord, folder: Path, *, say: Callable[[str], None]) -> RunRecord:  # noqa: ARG001
+    def launch(record: RunRecord, folder: Path) -> RunRecord:
         record.update(folder, state=state, message=message, step=2)
         return record
 
@@ -79,7 +79,7 @@ def test_a_second_sitting_trains_and_measures_nothing_again(
     lines = (out / "frontier.jsonl").read_text()
     monkeypatch.setattr(grid, "launch", unexpected)
     monkeypatch.setattr(experiment, "run_row", unexpected)
-    again = run_frontier(micro_options(dataset, out), say=lambda _: None)
+    again = run_frontier(micro_options(dataset, out))
     assert (out / "frontier.jsonl").read_text() == lines
     strip = {"latency_ms": None}
     assert [row.model_copy(update=strip) for row in again.rows] == [row.model_copy(update=strip) for row in made.rows]
@@ -91,11 +91,11 @@ def test_a_collapsed_run_is_a_row_and_is_not_tried_again(
     options = micro_options(dataset, tmp_path, alphas=[0.1])
     message = "the network has collapsed by step 2: it is all black"
     monkeypatch.setattr(grid, "launch", ending("collapsed", f"{message}; try a lower --content-target"))
-    (row,) = [row for row in run_frontier(options, say=lambda _: None).rows if row.architecture]
+    (row,) = [row for row in run_frontier(options).rows if row.architecture]
     assert (row.state, row.message, row.score, row.latency_ms) == ("collapsed", message, None, None)
     assert (row.weights or 0) > 2000
     monkeypatch.setattr(grid, "launch", unexpected)
-    (again,) = [row for row in run_frontier(options, say=lambda _: None).rows if row.architecture]
+    (again,) = [row for row in run_frontier(options).rows if row.architecture]
     assert again == row
     record = RunRecord.read(tmp_path / "runs" / "mosaic-small-0.1")
     assert (record.state, record.message) == ("collapsed", message), "as the run left it"
@@ -107,12 +107,12 @@ def test_a_failed_run_does_not_stop_the_rest_and_is_tried_again(
 ) -> None:
     options = micro_options(dataset, tmp_path, alphas=[0.1])
     monkeypatch.setattr(grid, "launch", ending("failed", "a training process was killed"))
-    found = run_frontier(options, say=lambda _: None)
+    found = run_frontier(options)
     assert [row.message for row in found.failed] == ["a training process was killed"]
     keys = [json.loads(line)["name"] for line in (tmp_path / "frontier.jsonl").read_text().splitlines()]
     assert keys == ["identity", "color match"]
     monkeypatch.setattr(grid, "launch", ending("failed", "it was killed again"))
-    assert [row.message for row in run_frontier(options, say=lambda _: None).failed] == ["it was killed again"]
+    assert [row.message for row in run_frontier(options).failed] == ["it was killed again"]
 
 
 def test_a_stopped_run_ends_the_command_and_the_same_call_resumes(
@@ -120,5 +120,5 @@ def test_a_stopped_run_ends_the_command_and_the_same_call_resumes(
 ) -> None:
     monkeypatch.setattr(grid, "launch", ending("stopped", "stopped at step 2 of 3"))
     with pytest.raises(StoppedError, match=r"mosaic-small-0\.1: stopped at step 2 of 3"):
-        run_frontier(micro_options(dataset, tmp_path), say=lambda _: None)
+        run_frontier(micro_options(dataset, tmp_path))
     assert not (tmp_path / "frontier.html").exists()

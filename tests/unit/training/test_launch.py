@@ -139,7 +139,7 @@ def test_a_folder_that_another_command_trains_in(finished: Path) -> None:
         with pytest.raises(ValueError, match=rf"{finished} is in use by another command; wait until it ends"):
             prepare(record.config, finished, resume=False)
         with pytest.raises(ValueError, match="is in use by another command"):
-            launch(record, finished, say=pytest.fail)
+            launch(record, finished)
     finally:
         os.close(descriptor)
     assert "model.safetensors" in contents(finished)
@@ -192,7 +192,7 @@ def test_a_mistake_that_training_finds_is_in_the_record(unfinished: Path) -> Non
     (unfinished / "last.ckpt").write_bytes(b"")
     record = prepare(RunRecord.read(unfinished).config, unfinished, resume=True)
     with ThreadPoolExecutor(1) as thread:
-        record = thread.submit(launch, record, unfinished, say=pytest.fail).result()
+        record = thread.submit(launch, record, unfinished).result()
     assert record.state == "failed"
     assert record.message.startswith(f"{unfinished}/last.ckpt is damaged")
 
