@@ -32,7 +32,7 @@ def test_ended_runs_are_found_and_the_others_named(runs: Path, caplog: pytest.Lo
 
 
 def test_the_folder_of_a_run_and_one_that_holds_it_are_one_run(runs: Path) -> None:
-    found = collect([runs / "done", runs], [], lambda _: None)
+    found = collect([runs / "done", runs], [])
     assert sorted(run.folder.name for run in found) == ["black", "done"]
     assert {run.image for run in found} == {"builtin:mosaic"}
 
@@ -45,17 +45,17 @@ def test_a_style_image_that_has_moved_is_asked_for_and_known_by_its_pixels(runs:
     record.lineage["style"] = styles.style_sha256(str(image))
     record.write(runs / "done")
     with pytest.raises(ValueError, match=r"done was trained on .*gone.png, which cannot be read; give the image with"):
-        collect([runs / "done"], [], lambda _: None)
-    (found,) = collect([runs / "done"], [str(image)], lambda _: None)
+        collect([runs / "done"], [])
+    (found,) = collect([runs / "done"], [str(image)])
     assert found.image == str(image)
     record.config = record.config.model_copy(update={"style": "builtin:mosaic"})
     record.write(runs / "done")
     with pytest.raises(ValueError, match=r"builtin:mosaic, which has changed since; give the image with `style`"):
-        collect([runs / "done"], [], lambda _: None)
+        collect([runs / "done"], [])
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no run that has ended"):
-        collect([tmp_path], [], lambda _: None)
+        collect([tmp_path], [])
     with pytest.raises(ValueError, match="no such folder"):
-        collect([tmp_path / "none"], [], lambda _: None)
+        collect([tmp_path / "none"], [])
