@@ -256,17 +256,8 @@ def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.I
 def _frontier(runs: list[Path], training: Training, folder: Path) -> None:
     """frontier.html and frontier.csv of finished runs; a warning where they cannot be made, which is no fault of the networks."""
     from tinystyle.frontier.experiment import Options, run_frontier
-    from tinystyle.frontier.grid import Recipe
 
-    config = training.config()
-    options = Options(
-        out=folder,
-        recipe=Recipe(
-            photos=config.photos, loss=config.loss, data=config.data, optimizer=config.optimizer, seed=config.seed
-        ),
-        collect=runs,
-        max_photos=JUDGED_PHOTOS,
-    )
+    options = Options(out=folder, recipe=training.config(), collect=runs, max_photos=JUDGED_PHOTOS)
     try:
         run_frontier(options)
     except USER_ERRORS as error:

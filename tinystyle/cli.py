@@ -11,6 +11,7 @@ import typer
 
 from tinystyle import __version__
 from tinystyle.commands import coreml, frontier, models, publishing, registry, styles, training
+from tinystyle.commands.options import GroupedCommand
 from tinystyle.commands.terminal import log_to_stderr, refuse_empty, reporting_errors, screen
 from tinystyle.errors import DEBUG_VARIABLE
 
@@ -64,7 +65,7 @@ for command in (
     publishing.rollback,
     publishing.published,
 ):
-    app.command()(command)
+    app.command(cls=GroupedCommand, context_settings={"max_content_width": 120})(command)
 app.add_typer(registry.models, name="models")
 
 

@@ -6,57 +6,48 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
+from tinystyle.commands.options import run_options
 from tinystyle.commands.terminal import FAILED, STOPPED, photo_progress, resumable, say, screen
-from tinystyle.config import DataConfig, LossConfig, OptimizerConfig
+from tinystyle.config import PARAMETERS, run_config
 
 if TYPE_CHECKING:
     from tinystyle.frontier.rows import Row
 
 __all__ = ["frontier"]
 
-_LOSS = LossConfig()
-_DATA = DataConfig()
-_OPTIMIZER = OptimizerConfig()
 _ARCHITECTURES = ["johnson", "small"]
 _ALPHAS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
 
 
+@run_options(
+    *(name for name in PARAMETERS if name not in ("style", "photos", "architecture", "alpha", "checkpoints", "track"))
+)
 def frontier(
-    photos: Annotated[str, typer.Option(help="Dataset made by `tinystyle ingest`, or a folder of photographs.")],
+    photos: Annotated[str, typer.Option(help=PARAMETERS["photos"].help)],
     out: Annotated[Path, typer.Option(help="Folder for the runs, frontier.html, frontier.csv, plots and gallery.")],
     style: Annotated[
-        list[str] | None, typer.Option(help="Style image: path, URI or builtin:NAME. Repeat it for several styles.")
+        list[str] | None, typer.Option(help=f"{PARAMETERS['style'].help} Repeat the option for several styles.")
     ] = None,
     architecture: Annotated[
-        list[str], typer.Option(help="See `tinystyle networks`. Repeat it for several.")
+        list[str], typer.Option(help="Architectures of the networks. Repeat the option for several.")
     ] = _ARCHITECTURES,
-    alpha: Annotated[list[float], typer.Option(help="Width multiplier. Repeat it for several.")] = _ALPHAS,
+    alpha: Annotated[list[float], typer.Option(help="Width multipliers. Repeat the option for several.")] = _ALPHAS,
     collect: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder of a finished run, or of several, to show in place of training. Repeat it for several."
+            help="Folder of one or several finished runs to show, instead of training. Repeat the option for several."
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Training steps of every run.")] = _OPTIMIZER.steps,
-    size: Annotated[int, typer.Option(help="Side of the training crops in pixels.")] = _DATA.size,
-    batch_size: Annotated[int, typer.Option(help="Photos per training step.")] = _DATA.batch_size,
-    seed: Annotated[int, typer.Option(help="Seed of initial weights, data order and augmentation.")] = 0,
-    perceptual: Annotated[
-        str, typer.Option(help="Loss network that trains and judges: vgg16 or efficientnet-lite0.")
-    ] = _LOSS.perceptual,
-    perceptual_weights: Annotated[
-        str | None, typer.Option(help="Its weights: path or URI, .pth or .safetensors. [default: the official file]")
-    ] = None,
     max_photos: Annotated[
-        int, typer.Option(help="Judge by at most so many held-out photos, evenly spaced.", min=1)
+        int, typer.Option(help="Largest number of held-out photos to judge by, evenly spaced.", min=1)
     ] = 64,
     gallery_photos: Annotated[
-        int, typer.Option(help="Show at most so many held-out photos in the gallery.", min=1, max=24)
+        int, typer.Option(help="Largest number of held-out photos in the gallery.", min=1, max=24)
     ] = 4,
     judge_size: Annotated[
         int | None,
@@ -66,24 +57,21 @@ def frontier(
             max=4096,
         ),
     ] = None,
+    *,
+    parameters: dict[str, Any],
 ) -> None:
-    """Train or collect networks of many sizes, and show quality against cost as one HTML page.
+    """Train or collect networks of many sizes, and compare quality and cost on one HTML page.
 
     For every style: content and distance to the painting, against weights, bytes, multiply-accumulates and latency on this
-    machine, with the Pareto front; a table; a gallery. Finished runs are kept: the same command completes an interrupted one.
+    machine, with the Pareto front; a table; a gallery. Finished runs are kept: the same command completes an interrupted
+    one. All other parameters are those of `tinystyle train`.
     """
     from tinystyle.frontier.experiment import Options, run_frontier
-    from tinystyle.frontier.grid import Recipe, StoppedError
+    from tinystyle.frontier.grid import StoppedError
 
     options = Options(
         out=out,
-        recipe=Recipe(
-            photos=photos,
-            loss=LossConfig(perceptual=perceptual, perceptual_weights=perceptual_weights),
-            data=DataConfig(size=size, batch_size=batch_size),
-            optimizer=OptimizerConfig(steps=steps),
-            seed=seed,
-        ),
+        recipe=run_config({"style": "", "photos": photos, **parameters}),
         styles=style or [],
         architectures=architecture,
         alphas=alpha,

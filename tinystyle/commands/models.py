@@ -8,51 +8,34 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from tinystyle.commands.options import run_options
 from tinystyle.commands.terminal import photo_progress, screen
-from tinystyle.config import DataConfig, LossConfig, NetworkConfig
+from tinystyle.config import NetworkConfig, run_config
 
 __all__ = ["evaluate", "networks", "stylize"]
 
-_LOSS = LossConfig()
-_DATA = DataConfig()
 
-
+@run_options("perceptual", "perceptual_weights", "size", "style_size", "content_weight", "style_weight")
 def evaluate(
     model: Annotated[str, typer.Argument(help="model.safetensors, a checkpoint, or pretrained:NAME.")],
     photos: Annotated[str, typer.Option(help="Dataset made by `tinystyle ingest`, or a folder of photographs.")],
     style: Annotated[str, typer.Option(help="Style image: path, URI or builtin:NAME.")],
-    perceptual: Annotated[str, typer.Option(help="vgg16 or efficientnet-lite0.")] = _LOSS.perceptual,
-    perceptual_weights: Annotated[
-        str | None, typer.Option(help="Its weights: path or URI, .pth or .safetensors. [default: the official file]")
-    ] = None,
-    size: Annotated[
-        int, typer.Option(help="Short side of the photos of a folder in pixels; a dataset's are as stored.")
-    ] = _DATA.size,
-    style_size: Annotated[
-        int | None, typer.Option(help="Short side at which the style is seen, in pixels. [default: twice --size]")
-    ] = None,
-    content_weight: Annotated[float, typer.Option(help="Of the photo's content.")] = _LOSS.content_weight,
-    style_weight: Annotated[float, typer.Option(help="Of the style, in the total.")] = _LOSS.style_weight_at_first,
-    all_photos: Annotated[bool, typer.Option("--all-photos", help="Every photo, not only those held out.")] = False,
+    all_photos: Annotated[bool, typer.Option("--all-photos", help="Use every photo, not only those held out.")] = False,
     max_photos: Annotated[
-        int | None, typer.Option(help="At most so many, evenly spaced. [default: all]", min=1)
+        int | None, typer.Option(help="Use at most so many photos, evenly spaced. [default: all]", min=1)
     ] = None,
-    export: Annotated[bool, typer.Option(help="Convert to every Core ML format, for the bytes.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    export: Annotated[bool, typer.Option(help="Convert to every Core ML format and report the bytes.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    parameters: dict[str, Any],
 ) -> None:
-    """Measure what a model is worth on held-out photos, beside two trivial answers, and what it costs.
+    """Evaluate a model on held-out photos against two baselines (identity and color matching), and report its cost.
 
-    Losses, distance to the painting, black or flat blocks, grid and frame; weights, operations, latency on this machine,
-    bytes of exports.
+    Losses, distance to the painting, black or flat blocks, checkerboard and border error; weights, operations, latency on
+    this machine, bytes of exports. Photos of a folder are scaled to --size; those of a dataset are used as stored.
     """
-    loss = LossConfig(
-        perceptual=perceptual,
-        perceptual_weights=perceptual_weights,
-        style_size=style_size,
-        content_weight=content_weight,
-        style_weight=style_weight,
-    )
-    size = DataConfig(size=size).size
+    config = run_config({"style": style, "photos": photos, **parameters})
+    loss, size = config.loss, config.data.size
     from tinystyle.evaluation.model_report import evaluate_model
 
     with photo_progress() as progress:

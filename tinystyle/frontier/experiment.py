@@ -15,13 +15,14 @@ from pathlib import Path
 import torch
 
 from tinystyle import storage
+from tinystyle.config import RunConfig
 from tinystyle.data.ingest import Progress
 from tinystyle.data.locks import ConcurrentIngestError, exclusive
 from tinystyle.errors import UserError
 from tinystyle.evaluation import Stylise, color_match
 from tinystyle.frontier.collect import collect
 from tinystyle.frontier.gallery import SHORT_SIDE, write_pictures
-from tinystyle.frontier.grid import Cell, Recipe, make_grid, prepare_cell, train_cell
+from tinystyle.frontier.grid import Cell, make_grid, prepare_cell, train_cell
 from tinystyle.frontier.judge import Judge
 from tinystyle.frontier.latency import ROUNDS, cpu_name, interleaved_latencies
 from tinystyle.frontier.measure import baseline_rows, run_row
@@ -44,8 +45,8 @@ class Options:
     """What `tinystyle frontier` was asked for."""
 
     out: Path
-    recipe: Recipe
-    """Of the trainings; its photos and loss network also judge."""
+    recipe: RunConfig
+    """What all trainings have in common: style and network are replaced. Its photos and loss network also judge."""
     styles: Sequence[str] = ()
     architectures: Sequence[str] = ()
     alphas: Sequence[float] = ()

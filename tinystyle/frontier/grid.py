@@ -8,30 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinystyle import nets, styles
-from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
+from tinystyle.config import NetworkConfig, RunConfig
 from tinystyle.data.ingest import Progress
 from tinystyle.errors import UserError
 from tinystyle.training.launch import launch, prepare
 from tinystyle.training.record import RunInTheWayError, RunRecord
 
-__all__ = ["Cell", "Recipe", "StoppedError", "make_grid", "prepare_cell", "train_cell"]
+__all__ = ["Cell", "StoppedError", "make_grid", "prepare_cell", "train_cell"]
 
 _LOG = logging.getLogger(__name__)
 
 
 class StoppedError(RuntimeError):
     """A training was asked to stop; the same command resumes it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What all runs of a grid have in common."""
-
-    photos: str
-    loss: LossConfig
-    data: DataConfig
-    optimizer: OptimizerConfig
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,9 +38,12 @@ class Cell:
 
 
 def make_grid(
-    recipe: Recipe, images: Sequence[str], architectures: Sequence[str], alphas: Sequence[float], folder: Path
+    recipe: RunConfig, images: Sequence[str], architectures: Sequence[str], alphas: Sequence[float], folder: Path
 ) -> list[Cell]:
     """List every combination, style by style, each with a folder STYLE-ARCHITECTURE-ALPHA below `folder`.
+
+    Args:
+        recipe: what all runs have in common; its style and network are replaced.
 
     Raises:
         ValueError: a value is not possible, a list is empty or holds a value twice, a style image cannot be read, two are
@@ -72,18 +64,10 @@ def make_grid(
         raise UserError(f"`style`: two images are called alike ({', '.join(sorted(names))}); rename one")
     for image in images:
         styles.load_style(image, recipe.loss.style_side(recipe.data.size))
+    execution = recipe.execution.model_copy(update={"track": False})
     return [
         Cell(
-            RunConfig(
-                style=image,
-                photos=recipe.photos,
-                network=network,
-                loss=recipe.loss,
-                data=recipe.data,
-                optimizer=recipe.optimizer,
-                execution=ExecutionConfig(track=False),
-                seed=recipe.seed,
-            ),
+            recipe.model_copy(update={"style": image, "network": network, "execution": execution}),
             folder / f"{styles.image_name(image)}-{network.architecture}-{network.alpha:g}",
             reasons[network],
         )

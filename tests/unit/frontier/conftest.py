@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from tinystyle.config import DataConfig, LossConfig, OptimizerConfig
+from tinystyle.config import DataConfig, LossConfig, OptimizerConfig, RunConfig
 from tinystyle.frontier import grid
 from tinystyle.frontier.experiment import Frontier, Options, run_frontier
-from tinystyle.frontier.grid import Recipe
 from tinystyle.frontier.rows import Row
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
@@ -18,7 +17,8 @@ from tinystyle.training.runner import fit
 
 def micro_options(dataset: Path, out: Path, **changes: Any) -> Options:
     """A grid of `small` in one style: 0.1 and 0.2, trained for three steps, and 0.02, which cannot be."""
-    recipe = Recipe(
+    recipe = RunConfig(
+        style="",
         photos=str(dataset),
         loss=LossConfig(perceptual="efficientnet-lite0"),
         data=DataConfig(size=48, batch_size=2),

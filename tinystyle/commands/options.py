@@ -1,0 +1,104 @@
+"""The options of a command that are made from the parameters of a run, grouped in its help."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand
+
+from tinystyle.config import PARAMETERS, Parameter
+
+__all__ = ["GroupedCommand", "run_options"]
+
+
+def run_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each parameter of a run, or for those named.
+
+    The command's last argument, `parameters`, becomes a dictionary of those that were given, by name, as text: `run_config`
+    reads and checks them. The command's class is to be `GroupedCommand`.
+    """
+    chosen = [PARAMETERS[name] for name in names or PARAMETERS]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            item for item in inspect.signature(command, eval_str=True).parameters.values() if item.name != "parameters"
+        ]
+
+        def run(**arguments: Any) -> None:
+            given = {each.name: arguments.pop(each.name) for each in chosen}
+            command(**arguments, parameters={name: value for name, value in given.items() if value is not None})
+
+        made = [
+            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(each))
+            for each in chosen
+        ]
+        run.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
+        run.__annotations__ = {item.name: item.annotation for item in (*own, *made)}
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate
+
+
+def _annotation(parameter: Parameter) -> Any:
+    flag = "--" + parameter.name.replace("_", "-")
+    group = f"{parameter.group}, advanced" if parameter.advanced else parameter.group
+    if parameter.field.annotation is bool:
+        default = "on" if parameter.default else "off"
+        help = f"{parameter.help} [default: {default}]"
+        return Annotated[bool | None, typer.Option(f"{flag}/--no-{flag[2:]}", help=help, rich_help_panel=group)]
+    notes = [parameter.range] if parameter.range else []
+    if parameter.default is not None:
+        notes.append(f"default: {_text(parameter.default)}")
+    elif parameter.required:
+        notes.append("required, here or in --config")
+    help = parameter.help + (f" [{'; '.join(notes)}]" if notes else "")
+    return Annotated[
+        str | None,
+        typer.Option(flag, metavar=_metavar(parameter), help=help, rich_help_panel=group, show_default=False),
+    ]
+
+
+def _metavar(parameter: Parameter) -> str:
+    """What stands for the value: the choices, or a word for the type."""
+    if parameter.choices:
+        return "|".join(parameter.choices)
+    words = [word for kind in _kinds(parameter.field.annotation) for word in _WORDS.get(kind, ())]
+    return "|".join(dict.fromkeys(words)) or "TEXT"
+
+
+_WORDS = {int: ("INTEGER",), float: ("NUMBER",), tuple: ("NUMBER,...",), "auto": ("auto",)}
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types that a value may have, and the names that a Literal allows."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kinds(inner[0])
+    if origin is tuple:
+        return [tuple]
+    if origin is Literal:
+        return list(inner)
+    return [kind for each in inner for kind in _kinds(each)] if inner else [annotation]
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help lists its options under the headings of their groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the sections, each option where its `rich_help_panel` says."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record:
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
+        for title, records in sorted(sections.items(), key=lambda section: section[0].endswith("advanced")):
+            with formatter.section(title):
+                formatter.write_dl(records)

@@ -1,0 +1,236 @@
+"""What a run is made of: pydantic models, one per concern. Their docstrings are the help texts that users read.
+
+A run is one `RunConfig`. All of it but `execution` decides the result; `execution` says where and how often things happen,
+and may differ between an interrupted run and its continuation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tinystyle import nets, perceptual
+from tinystyle.errors import UserError
+
+__all__ = [
+    "MAX_REDUCTION",
+    "STYLE_WEIGHT_START",
+    "DataConfig",
+    "ExecutionConfig",
+    "LossConfig",
+    "NetworkConfig",
+    "OptimizerConfig",
+    "RunConfig",
+]
+
+Architecture = Annotated[str, AfterValidator(nets.check_architecture)]
+PerceptualName = Annotated[str, AfterValidator(perceptual.check_perceptual)]
+Precision = Literal["auto", "32", "bf16"]
+
+
+def _number_or_auto(value: object) -> object:
+    if value == "auto":
+        return value
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise UserError("give a number of at least 0, or auto")
+    return number
+
+
+def _numbers(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+LayerWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_numbers)]
+NumberOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_number_or_auto)]
+MAX_REDUCTION = 2
+"""How many times smaller than they are crops show photos at most."""
+STYLE_WEIGHT_START = 3.0
+"""Where `style_weight` auto begins."""
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
+    )
+
+
+def _field(
+    default: Any = ..., *, unit: str = "", choices: Sequence[str] = (), advanced: bool = False, **bounds: Any
+) -> Any:
+    """A field whose unit, choices and rank the parameters of commands, flows and catalogs show too."""
+    extra = {"unit": unit, "choices": list(choices), "advanced": advanced}
+    return Field(default, json_schema_extra={key: value for key, value in extra.items() if value}, **bounds)
+
+
+class NetworkConfig(_Config):
+    """A style network, up to its weights."""
+
+    model_config = ConfigDict(title="Network")
+
+    architecture: Architecture = _field("small", choices=sorted(nets.ARCHITECTURES))
+    """Architecture of the style network; `tinystyle networks` lists what each costs."""
+    alpha: float = _field(0.3, gt=0, le=4)
+    """Width multiplier: a layer of base width b has int(alpha * b) filters."""
+
+
+class LossConfig(_Config):
+    """What the network is trained to minimize (`tinystyle.perceptual.losses`)."""
+
+    model_config = ConfigDict(title="Losses")
+
+    perceptual: PerceptualName = _field("vgg16", choices=sorted(perceptual.PERCEPTUAL_NETWORKS))
+    """Loss network, whose features compare pictures."""
+    perceptual_weights: str | None = None
+    """Weights of the loss network: path or URI, .pth or .safetensors. By default the official file, downloaded once."""
+    style_scale: float = _field(2.0, gt=0, le=16)
+    """Short side at which the style image is seen, in multiples of the crop's side. Larger gives larger strokes."""
+    style_size: int | None = _field(None, unit="px", ge=32, le=4096, advanced=True)
+    """Short side at which the style image is seen, in pixels; replaces the style scale."""
+    content_weight: float = _field(1.0, ge=0, advanced=True)
+    """Weight of the content loss. Higher keeps more of the photo."""
+    style_weight: NumberOrAuto = "auto"
+    """Weight of the style loss: a number, where higher gives more style and less photo, or auto, which adjusts it during
+    training until the content loss is at the content target."""
+    content_target: float | None = _field(None, gt=0)
+    """Content loss that a style weight of auto aims at. Higher gives more style and less photo. By default it follows from
+    the contrast of the style image."""
+    style_layer_weights: LayerWeights | None = _field(None, advanced=True)
+    """Weights of the style layers, finest first, such as 3,3,1,0.5. By default those of the loss network."""
+    sliced_share: float = _field(0.25, ge=0, le=1, advanced=True)
+    """Share of sliced Wasserstein distances in the style loss; the rest is distances of Gram matrices."""
+    tv_weight: float = _field(0.0, ge=0, advanced=True)
+    """Weight of the total variation loss. Higher gives smoother pictures."""
+    saturation_weight: float = _field(10.0, ge=0, advanced=True)
+    """Weight of the penalty on saturated output, which prevents black and white patches."""
+    checkerboard_weight: float = _field(0.05, ge=0, advanced=True)
+    """Weight of the penalty on the fine grid that upsampling leaves."""
+
+    @model_validator(mode="after")
+    def _a_weight_for_each_layer(self) -> LossConfig:
+        layers, weights = perceptual.STYLE_LAYERS[self.perceptual], self.style_layer_weights
+        if weights is not None and (len(weights) != len(layers) or not any(weights)):
+            raise UserError(
+                f"`style_layer_weights` {','.join(f'{weight:g}' for weight in weights)}: give {len(layers)} weights, not all "
+                f"0, for {', '.join(layers)}"
+            )
+        return self
+
+    @property
+    def style_weight_at_first(self) -> float:
+        """The weight of the style loss at step 0 (times what a pale style adds to auto), and in totals over held-out photos."""
+        return STYLE_WEIGHT_START if self.style_weight == "auto" else self.style_weight
+
+    def style_side(self, crop: int) -> int:
+        """Short side, in pixels, at which the style image is seen beside crops of side `crop`."""
+        return self.style_size or max(32, round(self.style_scale * crop))
+
+
+class DataConfig(_Config):
+    """Which photographs, and how they are cropped."""
+
+    model_config = ConfigDict(title="Data")
+
+    size: int = _field(256, unit="px", ge=32, le=2048)
+    """Side of the square training crops, in pixels."""
+    zoom: float = _field(1.0, ge=1, le=8, advanced=True)
+    """Largest factor by which crops are enlarged. A network that has seen enlarged crops paints strokes on large photos
+    too, but learns more slowly."""
+    batch_size: int = _field(4, unit="photos", ge=1, le=1024)
+    """Photos per training step, over all processes together."""
+
+    @property
+    def photo_side(self) -> int:
+        """Short side, in pixels, of photos that are ingested for this: twice the crops', so that crops vary in scale."""
+        return MAX_REDUCTION * self.size
+
+
+class OptimizerConfig(_Config):
+    """Adam with a quadratic warm-up and a cosine decay."""
+
+    model_config = ConfigDict(title="Optimizer")
+
+    steps: int = _field(4000, ge=1)
+    """Number of training steps."""
+    learning_rate: float = _field(6e-3, gt=0, le=1)
+    """Peak learning rate, reached after the warm-up."""
+    warmup_steps: int = _field(100, ge=0, advanced=True)
+    """Number of steps until the learning rate is at its peak; at most a quarter of all steps are used."""
+    final_rate: float = _field(0.02, gt=0, le=1, advanced=True)
+    """Learning rate at the last step, as a fraction of the peak."""
+    clip_norm: float = _field(1.0, gt=0, advanced=True)
+    """Gradients with a larger norm are scaled down to this norm."""
+
+    @property
+    def warmup(self) -> int:
+        """Number of warm-up steps that this run uses, which may be a short one."""
+        return min(self.warmup_steps, self.steps // 4)
+
+
+class ExecutionConfig(_Config):
+    """Where and how a run executes. Nothing here changes the resulting weights (on a CPU, with one process)."""
+
+    model_config = ConfigDict(title="Execution")
+
+    devices: int = _field(1, ge=1, le=64)
+    """Number of GPUs per machine, or of CPU processes where there is no GPU."""
+    nodes: int = _field(1, ge=1, le=1024, advanced=True)
+    """Number of machines; start the same command on each of them."""
+    rdzv_endpoint: str | None = _field(None, advanced=True)
+    """HOST:PORT of the first machine, for runs on several machines."""
+    threads: int | None = _field(None, ge=1, advanced=True)
+    """CPU threads per process. By default OMP_NUM_THREADS, or an equal share of the cores."""
+    checkpoint_every: int = _field(200, unit="steps", ge=1)
+    """Number of steps between checkpoints."""
+    checkpoints: str | None = None
+    """Folder or URI for checkpoints. By default the folder of the run."""
+    preview_every: int = _field(200, unit="steps", ge=1)
+    """Number of steps between preview pictures."""
+    on_collapse: Literal["stop", "rollback"] = _field("stop", choices=("stop", "rollback"))
+    """What to do when the network collapses (its pictures turn black, white or flat): stop, or roll back to the last
+    checkpoint and continue at half the learning rate."""
+    track: bool = True
+    """Log the run to MLflow (at MLFLOW_TRACKING_URI, by default ./mlflow.db)."""
+
+    @model_validator(mode="after")
+    def _can_be_run(self) -> ExecutionConfig:
+        if self.nodes > 1 and not self.rdzv_endpoint:
+            raise UserError("`nodes` over 1 needs `rdzv_endpoint` HOST:PORT, the address of the first machine")
+        if (self.checkpoints or "").startswith(("http://", "https://")):
+            raise UserError(
+                f"`checkpoints` {self.checkpoints}: a web address cannot be written to; give a folder or s3://"
+            )
+        return self
+
+
+class RunConfig(_Config):
+    """One training run: everything that `tinystyle train` is asked for."""
+
+    model_config = ConfigDict(title="Run")
+
+    style: str
+    """Style image: path, URI, or builtin:NAME (mosaic, starry-sky, wave)."""
+    photos: str
+    """Training photos: a dataset made by `tinystyle ingest` (folder or URI), or a folder of photographs."""
+    network: NetworkConfig = NetworkConfig()
+    loss: LossConfig = LossConfig()
+    data: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    precision: Precision = _field("auto", choices=("auto", "32", "bf16"), advanced=True)
+    """Number format of the style network's computations; auto chooses bf16 where the hardware supports it."""
+    seed: int = _field(0, ge=0, lt=2**63)
+    """Random seed of the initial weights, the order of the photos and their augmentation."""
+    init_from: str | None = None
+    """Model to start from instead of random weights: .safetensors, .ckpt or pretrained:NAME."""
+
+    @property
+    def style_side(self) -> int:
+        """Short side, in pixels, at which the style image is seen."""
+        return self.loss.style_side(self.data.size)
