@@ -65,7 +65,7 @@ def _field(
     default: Any = ..., *, unit: str = "", choices: Sequence[str] = (), advanced: bool = False, **bounds: Any
 ) -> Any:
     """A field whose unit, choices and rank the parameters of commands, flows and catalogs show too."""
-    extra = {"unit": unit, "choices": list(choices), "advanced": advanced}
+    extra: dict[str, Any] = {"unit": unit, "choices": list(choices), "advanced": advanced}
     return Field(default, json_schema_extra={key: value for key, value in extra.items() if value}, **bounds)
 
 
