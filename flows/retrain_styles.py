@@ -101,7 +101,7 @@ def compare(entry: StyleEntry, training: Training) -> Work:
 
 def train_due(due: list[Work], checkpoints: str, spread: bool) -> None:
     """Train; what came of it stands in each work."""
-    asked = [{**work.training.model_dump(), "checkpoints": checkpoints} for work in due]
+    asked = [{**work.training.values(), "checkpoints": checkpoints} for work in due]
     for work, outcome in zip(due, run_trainings(asked, spread=spread) if asked else [], strict=True):
         work.version, work.trained = outcome.version, outcome.version is not None and not outcome.skipped
         work.fault = "" if outcome.version else outcome.message

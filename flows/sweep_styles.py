@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -15,9 +16,10 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.faults import NETWORK, failed
+from flows.parameters import run_parameters
 from flows.results import run_link
 from flows.trainings import Outcome, run_trainings
-from tinystyle.catalogue import Training
+from tinystyle.catalogue import PHOTOS, Training, style_name
 from tinystyle.errors import USER_ERRORS, UnavailableError, UserError, sentence
 
 if TYPE_CHECKING:
@@ -35,64 +37,42 @@ FIGURES = ("weights", "bytes", "psnr", "content", "paint3", "paint4")
 
 
 @flow(name="sweep-styles")
+@run_parameters(leave_out=("style", "alpha", "architecture"), photos=PHOTOS)
 def sweep_styles(
     styles: list[str],
     alphas: list[float] = [0.3],  # noqa: B006  Prefect shows them in the form
     architectures: list[str] = ["small"],  # noqa: B006
-    photos: str = "s3://coco/datasets/coco",
-    steps: int = 4000,
-    size: int = 256,
-    batch_size: int = 4,
-    seed: int = 0,
-    perceptual: str = "vgg16",
-    perceptual_weights: str | None = None,
-    style_weight: float | Literal["auto"] = "auto",
+    sweep: dict[str, list[Any]] = {},  # noqa: B006
     files: list[str] = ["mlmodel-8"],  # noqa: B006
     export_size: str = "640x480",
     checkpoints: str = "s3://checkpoints",
     force: bool = False,
     spread: bool = True,
+    *,
+    parameters: dict[str, Any],
 ) -> dict[str, Any]:
-    """Train every combination of styles, alphas and architectures; compare them in a table, a gallery, the frontier's page.
+    """Train every combination of styles, alphas, architectures and swept parameters, and compare the networks.
 
-    One that fails does not stop the others; the report says what is missing and why. What is registered already is not
-    trained again.
+    The comparison is a table, a gallery and a page of quality against cost. A run that fails does not stop the others; the
+    report says what is missing and why. What is registered already is not trained again.
 
     Args:
         styles: Style images: URIs, paths on the worker, or builtin:NAME (mosaic, starry-sky, wave).
-        alphas: Widths of the networks.
-        architectures: Of the networks: "small", "johnson".
-        photos: Dataset to train on, made by ingest-coco or `tinystyle ingest`.
-        steps: Training steps.
-        size: Side of the training crops in pixels.
-        batch_size: Photos per step.
-        seed: Of initial weights, data order and augmentation.
-        perceptual: Loss network, vgg16 or efficientnet-lite0.
-        perceptual_weights: URI of its weights (.pth, .safetensors). By default the official file, fetched once.
-        style_weight: Weight of the style loss, more is more style and less photo; auto finds it while the network trains.
-        files: Core ML files, such as mlmodel-8, mlpackage-8, mlpackage-int4.
-        export_size: Image size of these files, WIDTHxHEIGHT.
-        checkpoints: Folder or URI, below which the runs keep their checkpoints.
-        force: Train again what is registered already.
-        spread: As flow runs of their own on the work pool; otherwise one after the other in this one.
+        alphas: Width multipliers of the networks.
+        architectures: Architectures of the networks: small, johnson.
+        sweep: Values of any other parameters to combine, by name, such as {"learning_rate": [0.003, 0.006]}.
+        files: Core ML files to export, such as mlmodel-8, mlpackage-8, mlpackage-int4.
+        export_size: Image size of these files, WIDTHxHEIGHT in pixels.
+        checkpoints: Folder or URI under which the runs keep their checkpoints.
+        force: Train even what is registered already.
+        spread: Train in flow runs of their own on the work pool; otherwise one after the other in this flow run.
     """
-    common = {
-        "photos": photos,
-        "steps": steps,
-        "size": size,
-        "batch_size": batch_size,
-        "seed": seed,
-        "perceptual": perceptual,
-        "perceptual_weights": perceptual_weights,
-        "style_weight": style_weight,
-        "files": files,
-        "export_size": export_size,
-    }
+    common = {**parameters, "files": files, "export_size": export_size}
     try:
-        trainings = combinations(styles, alphas, architectures, common)
-        tracker = begin({"styles": styles, "alphas": alphas, "architectures": architectures, **common})
+        trainings = combinations({"style": styles, "architecture": architectures, "alpha": alphas, **sweep}, common)
+        tracker = begin({"styles": styles, "alphas": alphas, "architectures": architectures, "sweep": sweep, **common})
         asked = [
-            {**training.model_dump(), "checkpoints": checkpoints, "parent_run": tracker.run_id, "force": force}
+            {**training.values(), "checkpoints": checkpoints, "parent_run": tracker.run_id, "force": force}
             for training in trainings
         ]
         try:
@@ -110,27 +90,44 @@ def sweep_styles(
     return Completed(message=message, data=report) if report["registered"] else Failed(message=message)  # type: ignore[return-value]
 
 
-def combinations(
-    styles: list[str], alphas: list[float], architectures: list[str], common: dict[str, Any]
-) -> list[Training]:
+def combinations(swept: dict[str, list[Any]], common: dict[str, Any]) -> list[Training]:
     """What is to be trained.
 
+    Args:
+        swept: values to combine, by the names of parameters. Where one has several, they become part of the name that a
+            network is registered under: networks of different sizes are not versions of one model.
+        common: values of the other parameters.
+
     Raises:
-        ValueError: a value is not possible, a list is empty, or two styles would be one registered model.
+        UserError: a value is not possible, a list is empty, or two networks would be one registered model.
     """
-    for name, values in (("styles", styles), ("alphas", alphas), ("architectures", architectures)):
-        if not values or len(set(values)) < len(values):
-            raise UserError(f"{name}: give at least one, and each once")
-    trainings = [
-        Training(style=style, name="", alpha=alpha, architecture=architecture, **common)
-        for style, alpha, architecture in itertools.product(styles, alphas, architectures)
-    ]
-    for training in trainings:
-        training.config()
-    names = {training.style: training.name for training in trainings}
-    if len(set(names.values())) < len(styles):
-        raise UserError(f"styles: their images are called alike ({', '.join(sorted(names.values()))}); rename one")
+    for name, values in swept.items():
+        if not values or any(value in values[:index] for index, value in enumerate(values)):
+            raise UserError(f"`{_PLURAL.get(name, name)}`: give at least one value, and each once")
+    several = [name for name, values in swept.items() if len(values) > 1 and name != "style"]
+    trainings = []
+    for values in itertools.product(*swept.values()):
+        chosen = dict(zip(swept, values, strict=True))
+        parts = [style_name(str(chosen["style"])), *(_name_part(name, chosen[name]) for name in several)]
+        trainings.append(Training.of({**common, **chosen, "name": "-".join(parts)}))
+    names = [training.name for training in trainings]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"`styles`: two networks would both be called {twice[0]}; rename an image")
     return trainings
+
+
+_PLURAL = {"style": "styles", "alpha": "alphas", "architecture": "architectures"}
+
+
+def _name_part(name: str, value: Any) -> str:
+    """A swept value as a part of a name: as the catalog has it for alphas, else the value with its parameter's name."""
+    if name == "alpha":
+        return f"{round(100 * value)}"
+    text = re.sub(r"[^a-z0-9]+", "-", f"{value:g}".lower() if isinstance(value, float) else str(value).lower()).strip(
+        "-"
+    )
+    return text if name == "architecture" else f"{name.replace('_', '-')}-{text}"
 
 
 @task(name="begin", **NETWORK)
@@ -168,7 +165,7 @@ def report_on(outcomes: list[Outcome], tracker: Tracker, training: Training) -> 
         (folder / "sweep.md").write_text(page)
         fetched = _fetch(rows, outcomes, folder / "runs")
         if fetched:
-            _gallery(fetched, training.photos).save(folder / "gallery.png")
+            _gallery(fetched, training.run.photos).save(folder / "gallery.png")
             _frontier([run for _, run in fetched], training, folder)
         files = (folder / name for name in ("sweep.json", "sweep.md", "gallery.png", "frontier.html", "frontier.csv"))
         tracker.finish("FINISHED" if report["registered"] else "FAILED", tuple(file for file in files if file.exists()))
@@ -257,7 +254,7 @@ def _frontier(runs: list[Path], training: Training, folder: Path) -> None:
     """frontier.html and frontier.csv of finished runs; a warning where they cannot be made, which is no fault of the networks."""
     from tinystyle.frontier.experiment import Options, run_frontier
 
-    options = Options(out=folder, recipe=training.config(), collect=runs, max_photos=JUDGED_PHOTOS)
+    options = Options(out=folder, recipe=training.run, collect=runs, max_photos=JUDGED_PHOTOS)
     try:
         run_frontier(options)
     except USER_ERRORS as error:
@@ -265,4 +262,4 @@ def _frontier(runs: list[Path], training: Training, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(sweep_styles(["builtin:starry-sky", "builtin:wave"], [0.2, 0.3]), indent=2))
+    print(json.dumps(sweep_styles(styles=["builtin:starry-sky", "builtin:wave"], alphas=[0.2, 0.3]), indent=2))

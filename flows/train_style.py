@@ -6,7 +6,7 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -17,10 +17,11 @@ from prefect.states import Completed
 
 from flows.accelerator import own_accelerator
 from flows.faults import NETWORK, failed
+from flows.parameters import run_parameters
 from flows.progress import shown
 from flows.results import result_of, show_result, skipped_state, unfinished_state
 from tinystyle import storage
-from tinystyle.catalogue import Training, run_keys, style_name
+from tinystyle.catalogue import PHOTOS, Training, run_keys, style_name
 from tinystyle.errors import USER_ERRORS, UnavailableError, UserError
 
 if TYPE_CHECKING:
@@ -44,66 +45,32 @@ def _run_name() -> str:
 
 
 @flow(name="train-style", flow_run_name=_run_name)
+@run_parameters(photos=PHOTOS)
 def train_style(
-    style: str,
-    alpha: float = 0.3,
-    architecture: str = "small",
     name: str | None = None,
-    photos: str = "s3://coco/datasets/coco",
-    steps: int = 4000,
-    size: int = 256,
-    batch_size: int = 4,
-    seed: int = 0,
-    perceptual: str = "vgg16",
-    perceptual_weights: str | None = None,
-    style_weight: float | Literal["auto"] = "auto",
     files: list[str] = ["mlmodel-8"],  # noqa: B006  Prefect shows it in the form
     export_size: str = "640x480",
     checkpoints: str = "s3://checkpoints",
     parent_run: str | None = None,
     force: bool = False,
+    *,
+    parameters: dict[str, Any],
 ) -> dict[str, Any]:
     """Train a network on one style, prove its Core ML files, log it all to MLflow and register a version.
 
-    A run that was interrupted goes on from its last checkpoint when it is retried or started again. What is registered
-    already is not trained again.
+    An interrupted run resumes from its last checkpoint when it is retried or started again. What is registered already is
+    not trained again.
 
     Args:
-        style: Style image: URI, path on the worker, or builtin:NAME (mosaic, starry-sky, wave).
-        alpha: Width of the network; 0.3 of "small" has 11,868 weights.
-        architecture: "small" or "johnson"; `tinystyle networks` lists all, with what they cost.
-        name: Name of the registered model, of a-z, 0-9 and dashes. By default that of the style image.
-        photos: Dataset to train on, made by ingest-coco or `tinystyle ingest`.
-        steps: Training steps.
-        size: Side of the training crops in pixels.
-        batch_size: Photos per step.
-        seed: Of initial weights, data order and augmentation.
-        perceptual: Loss network, vgg16 or efficientnet-lite0.
-        perceptual_weights: URI of its weights (.pth, .safetensors). By default the official file, fetched once.
-        style_weight: Weight of the style loss, more is more style and less photo; auto finds it while the network trains.
-        files: Core ML files, such as mlmodel-8, mlpackage-8, mlpackage-int4.
-        export_size: Image size of these files, WIDTHxHEIGHT.
-        checkpoints: Folder or URI, below which the run keeps its checkpoints.
-        parent_run: Id of an MLflow run that this one is a part of.
-        force: Train again what is registered already.
+        name: Name of the registered model: a-z, 0-9 and dashes. By default it follows from the name of the style image.
+        files: Core ML files to export, such as mlmodel-8, mlpackage-8, mlpackage-int4.
+        export_size: Image size of these files, WIDTHxHEIGHT in pixels.
+        checkpoints: Folder or URI under which the run keeps its checkpoints.
+        parent_run: ID of the MLflow run that this run is a part of.
+        force: Train even if the same network is registered already.
     """
     try:
-        training = Training(
-            style=style,
-            name=name or "",
-            alpha=alpha,
-            architecture=architecture,
-            photos=photos,
-            steps=steps,
-            size=size,
-            batch_size=batch_size,
-            seed=seed,
-            perceptual=perceptual,
-            perceptual_weights=perceptual_weights,
-            style_weight=style_weight,
-            files=files,
-            export_size=export_size,
-        )
+        training = Training.of({**parameters, "name": name, "files": files, "export_size": export_size})
         standing = check(training, checkpoints)
         if standing and not force:
             return skipped_state(standing)  # type: ignore[return-value]
@@ -133,24 +100,22 @@ def _train(training: Training, checkpoints: str, parent_run: str | None, force: 
 @task(name="check", **NETWORK)
 def check(training: Training, checkpoints: str) -> ModelVersion | None:
     """Everything that can be known to be wrong, before anything is spent; the version that this run made before, if any."""
-    from tinystyle import nets
     from tinystyle.coreml.listing import check_files
     from tinystyle.coreml.sizes import ImageSizes
     from tinystyle.data.manifest import Manifest
     from tinystyle.nets import build_network
 
-    config = training.config(checkpoints)
-    nets.check_architecture(training.architecture)
+    config = training.run
     for format, _, _ in check_files(training.files):
         ImageSizes.parse(training.export_size).check(format, build_network(config.network).stride)
-    manifest = Manifest.read(training.photos)
-    if manifest.size < training.size:
+    manifest = Manifest.read(config.photos)
+    if manifest.size < config.data.size:
         raise UserError(
-            f"photos {training.photos}: they have {manifest.size} pixels, a size of {training.size} is asked for"
+            f"`photos` {config.photos}: they have {manifest.size} pixels, a `size` of {config.data.size} is asked for"
         )
     if not manifest.held_out or manifest.count == len(manifest.held_out):
         raise UserError(
-            f"photos {training.photos}: {manifest.count} photos, {len(manifest.held_out)} held out; ingest more"
+            f"`photos` {config.photos}: {manifest.count} photos, {len(manifest.held_out)} held out; ingest more"
         )
     probe = storage.join(checkpoints, f".write-test-{flow_run.id or 'here'}")
     storage.write_bytes(probe, b"")
@@ -168,7 +133,7 @@ def registered(training: Training) -> ModelVersion | None:
     from tinystyle import registry
 
     there = registry.versions(training.name)  # first: it is there or not within seconds
-    keys = run_keys(training.config()).values()
+    keys = run_keys(training.run).values()
     return next((version for version in there if version.tags.get("key") in keys), None)
 
 
@@ -177,8 +142,9 @@ def sync_dataset(training: Training) -> Path:
     """Bring the dataset into this machine's cache, which all runs share."""
     from tinystyle.data.ingest import dataset_for_training
 
-    folder = dataset_for_training(training.photos, training.size, ingest_size=training.config().data.photo_side)
-    get_run_logger().info("%s is at %s", training.photos, folder)
+    config = training.run
+    folder = dataset_for_training(config.photos, config.data.size, ingest_size=config.data.photo_side)
+    get_run_logger().info("%s is at %s", config.photos, folder)
     return folder
 
 
@@ -189,13 +155,13 @@ def train(training: Training, checkpoints: str, parent_run: str | None, force: b
 
     log = get_run_logger()
     begin_anew = force and flow_run.run_count <= 1
-    key = prepare(training.config(), run.with_name("key"), resume=False).lineage["key"]
+    key = prepare(training.run, run.with_name("key"), resume=False).lineage["key"]
     with own_accelerator(log):
-        record = prepare(training.config(storage.join(checkpoints, key)), run, resume=not begin_anew)
+        record = prepare(training.with_checkpoints(storage.join(checkpoints, key)), run, resume=not begin_anew)
         if record.step:
             log.info("going on from step %d", record.step)
         _track(training, record, run, parent_run)
-        with shown(run, training.steps, log):
+        with shown(run, training.run.optimizer.steps, log):
             record = launch(record, run)
     record.write_beside_checkpoints()  # how far it came: whoever goes on may be another machine
     return record
@@ -223,7 +189,7 @@ def evaluate(training: Training, run: Path) -> ModelReport:
     from tinystyle.training.record import RunRecord
 
     report = gates.evaluate(run / "model.safetensors", training, photos=RunRecord.read(run).dataset)
-    return replace(report, model="model.safetensors", photos=training.photos)
+    return replace(report, model="model.safetensors", photos=training.run.photos)
 
 
 @task(name="export-and-verify", cache_policy=NO_CACHE)
@@ -267,8 +233,8 @@ def _tags(training: Training, record: RunRecord, report: ModelReport, files: lis
     """What `tinystyle models` shows of a version; bytes, bits and PSNR are the first file's."""
     row, first, lineage = report.rows[-1], files[0], record.lineage
     return {
-        "architecture": training.architecture,
-        "alpha": f"{training.alpha:g}",
+        "architecture": training.run.network.architecture,
+        "alpha": f"{training.run.network.alpha:g}",
         "weights": str(report.weights),
         "bytes": str(first.bytes),
         "bits": str(first.bits),
@@ -279,7 +245,7 @@ def _tags(training: Training, record: RunRecord, report: ModelReport, files: lis
         "paint3": f"{row.paint3:.4f}",
         "paint4": f"{row.paint4:.4f}",
         "bad_blocks": f"{row.bad_blocks:.4f}",
-        "steps": str(training.steps),
+        "steps": str(training.run.optimizer.steps),
         "precision": record.config.precision,
         **{fact: lineage[fact] for fact in ("key", "dataset", "perceptual", "commit")},
     }

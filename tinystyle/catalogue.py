@@ -6,13 +6,14 @@ Imports no torch; knows nothing of Prefect or of the model registry.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tinystyle import storage, styles
-from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
+from tinystyle.config import PARAMETERS, NetworkConfig, RunConfig, flat, run_config
 from tinystyle.coreml.listing import check_files
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.errors import UserError, complaint
@@ -20,6 +21,10 @@ from tinystyle.errors import UserError, complaint
 __all__ = ["Catalogue", "StyleEntry", "Training", "load_catalogue", "run_keys", "style_name"]
 
 PHOTOS = "s3://coco/datasets/coco"
+SET_BY_FLOWS = ("checkpoints", "track")
+"""Parameters of a run that flows decide: each run's checkpoints have a folder of their own, and all are logged."""
+_OF_ENTRIES = PARAMETERS.keys() - {"style", "alpha", *SET_BY_FLOWS}
+"""Parameters of a run that an entry of a catalog may have; `image` and `alphas` are two others."""
 
 
 def style_name(uri: str) -> str:
@@ -41,39 +46,16 @@ class _Model(BaseModel):
     )
 
 
-class _Values(_Model):
-    """What a training and an entry of the catalogue have in common."""
+class Training(_Model):
+    """One network to train, to export and to register."""
 
-    architecture: str = NetworkConfig().architecture
-    photos: str = PHOTOS
-    steps: int = OptimizerConfig().steps
-    size: int = DataConfig().size
-    batch_size: int = DataConfig().batch_size
-    seed: int = 0
-    perceptual: str = LossConfig().perceptual
-    perceptual_weights: str | None = None
-    style_weight: float | Literal["auto"] = LossConfig().style_weight
-    export_size: str = "640x480"
-    """Image size of the Core ML files, as `ImageSizes.parse` takes it."""
-
-
-class Training(_Values):
-    """One network to train: the parameters of the flow train-style. `config` checks those that `RunConfig` has."""
-
-    style: str
-    """Path or URI of the style image, or `builtin:NAME`."""
     name: str = Field(pattern=r"^[a-z0-9-]{1,60}$")
-    """Of the registered model; by default that of the image."""
-    alpha: float = NetworkConfig().alpha
+    """Name of the registered model."""
+    run: RunConfig
     files: list[str] = ["mlmodel-8"]
     """Core ML files, see `tinystyle.coreml.listing.FILES`."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, data: Any) -> Any:
-        if isinstance(data, dict) and not data.get("name") and isinstance(data.get("style"), str):
-            return {**data, "name": style_name(data["style"])}
-        return data
+    export_size: str = "640x480"
+    """Image size of the Core ML files, as `ImageSizes.parse` takes it."""
 
     @field_validator("files")
     @classmethod
@@ -87,65 +69,83 @@ class Training(_Values):
         ImageSizes.parse(text)
         return text
 
-    def config(self, checkpoints: str | None = None) -> RunConfig:
-        """The run.
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Training:
+        """Make one from values by name: the parameters of a run, and the other fields; `name` follows from `style` if absent.
 
         Raises:
-            ValueError: a value is not possible (a `ValidationError`; `tinystyle.errors.complaint` says which).
+            UserError: a name is unknown or a value is not possible.
         """
-        return RunConfig(
-            style=self.style,
-            photos=self.photos,
-            network=NetworkConfig(architecture=self.architecture, alpha=self.alpha),
-            loss=LossConfig(
-                perceptual=self.perceptual, perceptual_weights=self.perceptual_weights, style_weight=self.style_weight
-            ),
-            data=DataConfig(size=self.size, batch_size=self.batch_size),
-            optimizer=OptimizerConfig(steps=self.steps),
-            execution=ExecutionConfig(checkpoints=checkpoints),
-            seed=self.seed,
-        )
+        own = {name: values[name] for name in ("name", "files", "export_size") if name in values}
+        run = run_config({"photos": PHOTOS, **{name: value for name, value in values.items() if name not in own}})
+        try:
+            return cls.model_validate({**own, "name": own.get("name") or style_name(run.style), "run": run})
+        except ValidationError as error:
+            raise UserError(complaint(error)) from error
+
+    def values(self) -> dict[str, Any]:
+        """The values by name that `of` makes the same one from."""
+        parameters = {name: value for name, value in flat(self.run).items() if name not in SET_BY_FLOWS}
+        return {**parameters, "name": self.name, "files": self.files, "export_size": self.export_size}
+
+    def with_checkpoints(self, place: str) -> RunConfig:
+        """The run, with its checkpoints at `place`."""
+        execution = self.run.execution.model_copy(update={"checkpoints": place})
+        return self.run.model_copy(update={"execution": execution})
 
     def label(self) -> str:
         """For tables: name, architecture and alpha."""
-        return f"{self.name} {self.architecture} {self.alpha:g}"
+        return f"{self.name} {self.run.network.architecture} {self.run.network.alpha:g}"
 
 
-class StyleEntry(_Values):
-    """One style of the catalogue: how its networks are trained, and what they must reach."""
+class StyleEntry(_Model):
+    """One style of the catalog: how its networks are trained, and what they must reach."""
 
     name: str = Field(pattern=r"^[a-z0-9-]{1,55}$")
     image: str
-    """Path or URI, relative to the catalogue's file; or `builtin:NAME`."""
+    """Path or URI, relative to the catalog's file; or `builtin:NAME`."""
     alphas: list[float] = Field(default=[NetworkConfig().alpha], min_length=1)
     """One network for each, a product of its own: with several, the registered models are called NAME-PERCENT."""
     formats: list[str] = ["mlmodel-8"]
     """Core ML files, see `tinystyle.coreml.listing.FILES`."""
+    export_size: str = "640x480"
+    """Image size of the Core ML files, as `ImageSizes.parse` takes it."""
     budget_bytes: int | None = Field(default=None, ge=1)
-    """What the largest of these files may take; None: whatever it takes."""
+    """Largest size of these files in bytes; None is no limit."""
     margin: float = Field(default=0.05, ge=0, le=1)
     """By what part of the champion's a new version's content, paint3 and paint4 on held-out photos may each be higher."""
     auto_promote: bool = False
-    """Whether a version that passes the gates becomes the champion with no person asked."""
+    """Whether a version that passes the gates becomes the champion without anyone being asked."""
     enabled: bool = True
     """False leaves the style as it is."""
+    parameters: dict[str, Any] = {}
+    """Of the runs, by the names of `tinystyle.config.PARAMETERS`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sorted(cls, values: Any) -> Any:
+        """Parameters of a run stand beside the other values in a file."""
+        own = {name: value for name, value in values.items() if name not in _OF_ENTRIES}
+        return {**own, "parameters": {name: value for name, value in values.items() if name in _OF_ENTRIES}}
 
     @property
     def trainings(self) -> list[Training]:
         """One for each alpha.
 
         Raises:
-            ValueError: a value is not possible.
+            UserError: a value is not possible.
         """
-        values = self.model_dump(include=set(_Values.model_fields))
         several = len(self.alphas) > 1
         return [
-            Training(
-                **values,
-                style=self.image,
-                alpha=alpha,
-                name=f"{self.name}-{round(100 * alpha)}" if several else self.name,
-                files=self.formats,
+            Training.of(
+                {
+                    **self.parameters,
+                    "style": self.image,
+                    "alpha": alpha,
+                    "name": f"{self.name}-{round(100 * alpha)}" if several else self.name,
+                    "files": self.formats,
+                    "export_size": self.export_size,
+                }
             )
             for alpha in self.alphas
         ]
@@ -207,8 +207,7 @@ def _entry(uri: str, index: int, values: Any, defaults: dict[str, Any]) -> Style
         label = str(values.get("name", label))
         entry = StyleEntry.model_validate({**defaults, **values})
         entry = entry.model_copy(update={"image": _beside(uri, entry.image)})
-        for training in entry.trainings:
-            training.config()
+        entry.trainings  # noqa: B018  whatever is not possible shows here
     except ValidationError as error:
         raise UserError(f"the catalogue {uri}, {label}: {complaint(error)}") from error
     except UserError as error:

@@ -95,7 +95,7 @@ def evaluate(model: Path, training: Training, photos: str | None = None) -> Mode
     Args:
         model: its file.
         training: decides photos, style and losses; not the network.
-        photos: a copy of the dataset `training.photos`, where there is one at hand.
+        photos: a copy of the dataset `training.run.photos`, where there is one at hand.
 
     Raises:
         ValueError: something is missing or wrong.
@@ -103,11 +103,11 @@ def evaluate(model: Path, training: Training, photos: str | None = None) -> Mode
     """
     from tinystyle.evaluation.model_report import evaluate_model
 
-    config = training.config()
+    config = training.run
     return evaluate_model(
         str(model),
-        photos=photos or training.photos,
-        style=training.style,
+        photos=photos or training.run.photos,
+        style=training.run.style,
         loss=config.loss,
         size=config.data.size,
         max_photos=PHOTOS,
@@ -116,7 +116,7 @@ def evaluate(model: Path, training: Training, photos: str | None = None) -> Mode
 
 
 def measure(label: str, folder: Path, training: Training) -> Evidence:
-    """Measure a version on the held-out photos of `training.photos`, in the style and by the loss of `training`.
+    """Measure a version on the held-out photos of `training.run.photos`, in the style and by the loss of `training`.
 
     Args:
         label: of the version.
@@ -152,9 +152,11 @@ def _collapse(model: Path, training: Training) -> str | None:
     from tinystyle.model_file import load_model
     from tinystyle.training.runner import EVALUATION_PHOTOS
 
-    config = training.config()
-    shards = ShardDataset(dataset_for_training(training.photos, config.data.size, ingest_size=config.data.photo_side))
-    recolor = color_match(photo_tensor(styles.load_style(training.style, config.style_side)))
+    config = training.run
+    shards = ShardDataset(
+        dataset_for_training(training.run.photos, config.data.size, ingest_size=config.data.photo_side)
+    )
+    recolor = color_match(photo_tensor(styles.load_style(training.run.style, config.style_side)))
     photos = [photo_tensor(shards.read(index)) for index in evenly_spaced(shards.held_out, EVALUATION_PHOTOS)]
     network = load_model(model).network
     with torch.inference_mode():

@@ -29,7 +29,8 @@ def test_the_example_loads_and_promotes_nothing_by_itself() -> None:
         ("mosaic", False),
     ]
     (training,) = entries[0].trainings
-    assert (training.style, training.architecture, training.alpha) == ("builtin:starry-sky", "small", 0.3)
+    run = training.run
+    assert (run.style, run.network.architecture, run.network.alpha) == ("builtin:starry-sky", "small", 0.3)
     assert not any(entry.auto_promote for entry in entries)
 
 
@@ -46,15 +47,15 @@ def test_defaults_and_entries(tmp_path: Path) -> None:
         },
     )
     sky, wave, far = load_catalogue(uri).styles
-    assert [(t.name, t.alpha, t.steps, t.style) for t in sky.trainings] == [
+    assert [(t.name, t.run.network.alpha, t.run.optimizer.steps, t.run.style) for t in sky.trainings] == [
         ("sky-30", 0.3, 7, f"{tmp_path}/images/sky.jpg"),
         ("sky-100", 1.0, 7, f"{tmp_path}/images/sky.jpg"),
     ]
-    assert [(t.name, t.steps, t.style, t.files) for t in wave.trainings] == [
+    assert [(t.name, t.run.optimizer.steps, t.run.style, t.files) for t in wave.trainings] == [
         ("wave", 100, "s3://bucket/wave.jpg", ["mlmodel-8", "mlpackage-int4"])
     ]
-    assert far.trainings[0].style == "/images/far.jpg"
-    assert far.trainings[0].config().optimizer.steps == 100
+    assert far.trainings[0].run.style == "/images/far.jpg"
+    assert far.trainings[0].run.optimizer.steps == 100
 
 
 WAVE = {"name": "wave", "image": "builtin:wave"}
@@ -98,7 +99,7 @@ def test_a_style_is_named_by_its_image() -> None:
     assert style_name("builtin:wave") == "wave"
     with pytest.raises(ValueError, match="no name follows"):
         style_name("images/***.jpg")
-    assert Training(style="builtin:wave", name="").name == "wave"
+    assert Training.of({"style": "builtin:wave"}).name == "wave"
 
 
 def test_the_key_is_that_of_the_run_and_changes_with_what_decides_the_weights(dataset: Path, tmp_path: Path) -> None:

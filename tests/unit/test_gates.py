@@ -71,7 +71,7 @@ def test_no_budget_and_a_better_one() -> None:
 @pytest.fixture(scope="module")
 def training(dataset: Path) -> Training:
     values = {"photos": str(dataset), "size": 48, "perceptual": "efficientnet-lite0"}
-    return Training(style="builtin:mosaic", name="", alpha=0.1, **values)
+    return Training.of({"style": "builtin:mosaic", "alpha": 0.1, **values})
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_version_is_measured_from_its_files(fetched: Path, training: Training)
     assert 0 < found.paint4 < 2
     assert (found.collapsed, found.unverified) == (None, None)
     assert found.bytes == (fetched / "coreml" / "mosaic-16.mlmodel").stat().st_size
-    assert micro_config(fetched).network.alpha == training.alpha
+    assert micro_config(fetched).network.alpha == training.run.network.alpha
 
 
 def test_a_file_that_is_not_the_verified_one(fetched: Path, training: Training, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.platform, *QUIET]
 def sweep(platform: Platform, styles: list[str], **changes: Any) -> Any:
     given = {**platform.parameters, "alphas": [0.1], "spread": False}
     del given["alpha"]
-    return sweep_styles(styles, return_state=True, **{**given, **changes})
+    return sweep_styles(styles=styles, return_state=True, **{**given, **changes})
 
 
 def test_a_poisoned_style_fails_alone(platform: Platform, tmp_path: Path) -> None:
@@ -57,9 +57,9 @@ def test_a_poisoned_style_fails_alone(platform: Platform, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("styles", "changes", "sentence"),
     [
-        ([], {}, "styles: give at least one"),
-        (["builtin:wave", "elsewhere/wave.jpg"], {}, "their images are called alike (wave, wave)"),
-        (["builtin:wave"], {"alphas": [9]}, "alpha 9.0: input should be less than or equal to 4"),
+        ([], {}, "`styles`: give at least one"),
+        (["builtin:wave", "elsewhere/wave.jpg"], {}, "two networks would both be called wave"),
+        (["builtin:wave"], {"alphas": [9]}, "`alpha` 9.0: input should be less than or equal to 4"),
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused_whole(

@@ -1,0 +1,103 @@
+"""The parameters of a flow that are made from those of a run, with a form in Prefect that says what each is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from prefect.utilities.callables import parameter_docstrings
+from pydantic import Field
+
+from tinystyle.catalogue import SET_BY_FLOWS
+from tinystyle.config import PARAMETERS, Parameter
+
+__all__ = ["run_parameters"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_BOUNDS = {Gt: ("gt", "exclusiveMinimum"), Ge: ("ge", "minimum"), Lt: ("lt", "exclusiveMaximum"), Le: ("le", "maximum")}
+
+
+def run_parameters(leave_out: Collection[str] = (), **defaults: Any) -> Callable[[Function], Function]:
+    """Give the function of a flow a parameter for each of a run; it gets them as the dictionary `parameters`.
+
+    Args:
+        leave_out: names that the flow has in another form.
+        defaults: where they are others than a run's.
+    """
+    chosen = [each for each in PARAMETERS.values() if each.name not in (*SET_BY_FLOWS, *leave_out)]
+    # The form has the required ones first, then those of the flow, then the others, the advanced ones at the end.
+    chosen.sort(key=lambda each: (each.advanced, not each.required))
+
+    def decorate(function: Function) -> Function:
+        signature = inspect.signature(function, eval_str=True)
+        own = [item for item in signature.parameters.values() if item.name != "parameters"]
+        given = [_parameter(each, defaults) for each in chosen]
+        required = [item for item in (*own, *given) if item.default is inspect.Parameter.empty]
+        optional = [item for item in (*given, *own) if item not in required and not _advanced(item.name)]
+        ordered = [*required, *optional, *(item for item in given if _advanced(item.name))]
+        descriptions = parameter_docstrings(inspect.getdoc(function))
+        fields = [_placed(item, place, descriptions) for place, item in enumerate(ordered)]
+
+        def run(**arguments: Any) -> Any:
+            values = {
+                item.name: item.default for item in ordered if item.default is not inspect.Parameter.empty
+            } | arguments
+            parameters = {each.name: values.pop(each.name) for each in chosen}
+            return function(**values, parameters=parameters)
+
+        run.__signature__ = signature.replace(parameters=fields)  # type: ignore[attr-defined]
+        run.__annotations__ = {item.name: item.annotation for item in fields} | {"return": signature.return_annotation}
+        for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
+            setattr(run, attribute, getattr(function, attribute))
+        return run  # type: ignore[return-value]
+
+    return decorate
+
+
+def _advanced(name: str) -> bool:
+    return name in PARAMETERS and PARAMETERS[name].advanced
+
+
+def _parameter(parameter: Parameter, defaults: dict[str, Any]) -> inspect.Parameter:
+    default = defaults.get(parameter.name, inspect.Parameter.empty if parameter.required else parameter.default)
+    return inspect.Parameter(
+        parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_plain(parameter.field.annotation)
+    )
+
+
+def _plain(annotation: Any) -> Any:
+    """The type without what checks it: that is done for all ways to start a run alike, in one sentence."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if hasattr(annotation, "__metadata__"):
+        return _plain(inner[0])
+    if origin is tuple:
+        return list[_plain(inner[0])]  # type: ignore[misc]
+    if origin is Literal or not inner:
+        return str if origin is Literal and annotation != Literal["auto"] else annotation
+    plain = [_plain(each) for each in inner]
+    union = plain[0]
+    for each in plain[1:]:
+        union = union | each
+    return union
+
+
+def _placed(item: inspect.Parameter, place: int, descriptions: dict[str, str]) -> inspect.Parameter:
+    """The parameter with a default that tells Prefect's form its heading, description, bounds and place."""
+    parameter = PARAMETERS.get(item.name)
+    extra: dict[str, Any] = {"position": place, "title": item.name.replace("_", " ").capitalize()}
+    description = descriptions.get(item.name)
+    if parameter and item.name not in descriptions:
+        description = parameter.help
+        group = f"{parameter.group}, advanced" if parameter.advanced else parameter.group
+        extra["title"] = f"{group}: {item.name.replace('_', ' ')}" + (f" ({parameter.unit})" if parameter.unit else "")
+        if parameter.choices:
+            extra["enum"] = list(parameter.choices)
+        for bound in parameter.field.metadata:
+            name, keyword = _BOUNDS.get(type(bound), ("", ""))
+            if keyword and getattr(bound, name) < 2**53:  # beyond that JSON has no integers
+                extra[keyword] = getattr(bound, name)
+    default = ... if item.default is inspect.Parameter.empty else item.default
+    field = Field(default, description=description, json_schema_extra=extra)
+    return item.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=field)
