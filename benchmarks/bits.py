@@ -18,13 +18,13 @@ import torch
 from PIL import Image, ImageOps
 
 from tinystyle.coreml import VARIANTS
-from tinystyle.coreml.convert import export_model
-from tinystyle.coreml.reference import read_model
+from tinystyle.coreml.evaluator.model import read_model
+from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.coreml.verification_photos import verification_photos
-from tinystyle.coreml.verify import verify
-from tinystyle.model_file import LoadedModel, load_model
-from tinystyle.report import preview_strip
+from tinystyle.coreml.verification.verify import verify
+from tinystyle.nets.model_file import LoadedModel, load_model
+from tinystyle.stylize.contact_sheet import preview_strip
+from tinystyle.stylize.sample_photos import verification_photos
 
 SHOWN = 2
 """Photos of each model in the picture."""

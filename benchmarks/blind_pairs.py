@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tinystyle.pretrained import PREFIX
+from tinystyle.styles.pretrained import PREFIX
 from tinystyle.stylize import open_model, stylize_image
 
 PAIRS = (

@@ -18,7 +18,7 @@ from interleaved import interleaved, ratio
 from PIL import Image, ImageOps
 
 from tinystyle.data.ingest import ingest
-from tinystyle.processes import cpu_count
+from tinystyle.data.processes import cpu_count
 
 SIZE = 256
 SIZES = (None, (640, 480), (2400, 1600))

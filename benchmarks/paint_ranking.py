@@ -24,10 +24,10 @@ from tinystyle import styles
 from tinystyle.data.datamodule import photo_tensor
 from tinystyle.evaluation import Criterion, PaintMeasure, color_match, paint_measure
 from tinystyle.evaluation.model_report import second_measure
-from tinystyle.model_file import load_model
+from tinystyle.nets.model_file import load_model
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.losses import Losses, StyleTarget
-from tinystyle.pretrained import PREFIX
+from tinystyle.styles.pretrained import PREFIX
 
 BY_EYE = Path(__file__).parent / "paint_by_eye.json"
 STYLE_SIDE = 256

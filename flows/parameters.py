@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from prefect.utilities.callables import parameter_docstrings
 from pydantic import Field
 
-from tinystyle.catalogue import SET_BY_FLOWS
+from flows.catalog import SET_BY_FLOWS
 from tinystyle.config import PARAMETERS, Parameter
 
 __all__ = ["run_parameters"]

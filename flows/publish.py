@@ -11,8 +11,8 @@ from prefect.logging import get_run_logger
 from flows.faults import NETWORK, failed
 from tinystyle import storage
 from tinystyle.errors import USER_ERRORS, UserError
-from tinystyle.publishing import DEFAULT_ROOT, PublishedVersion, check_published, presign, read_index
-from tinystyle.publishing import publish as publish_version
+from tinystyle.release.publishing import DEFAULT_ROOT, PublishedVersion, check_published, presign, read_index
+from tinystyle.release.publishing import publish as publish_version
 
 __all__ = ["publish"]
 
@@ -20,7 +20,7 @@ __all__ = ["publish"]
 @task(name="publish-files", **NETWORK)
 def publish_files(style: str, version: str, root: str) -> PublishedVersion:
     """Fetch from the model registry, upload, put into the index; a retry goes on where it stopped."""
-    from tinystyle import registry
+    from tinystyle.tracking import registry
 
     found = registry.find(style, version)
     published = publish_version(found, root, reason=f"as {version}")

@@ -15,9 +15,9 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
 if TYPE_CHECKING:
-    from tinystyle.coreml.listing import CoreMLFile
     from tinystyle.evaluation.model_report import ModelReport
-    from tinystyle.registry import ModelVersion
+    from tinystyle.release.listing import CoreMLFile
+    from tinystyle.tracking.registry import ModelVersion
     from tinystyle.training.record import RunRecord
 
 __all__ = ["RESULT", "result_of", "run_link", "show_result", "skipped_state", "unfinished_state"]
@@ -45,7 +45,7 @@ def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFi
 
 def run_link(run_id: str) -> str:
     """To the run in MLflow's UI, where there is one."""
-    from tinystyle.mlflow_connection import connect, tracking_uri
+    from tinystyle.tracking.connection import connect, tracking_uri
 
     if not tracking_uri().startswith("http"):
         return f"MLflow run `{run_id}`."

@@ -14,14 +14,14 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import ValidationError
 
+from flows.catalog import StyleEntry, Training, load_catalogue
 from flows.faults import NETWORK, failed
 from flows.train_style import registered
 from flows.trainings import run_trainings
-from tinystyle.catalogue import StyleEntry, Training, load_catalogue
 from tinystyle.errors import USER_ERRORS, UserError, sentence
 
 if TYPE_CHECKING:
-    from tinystyle.registry import ModelVersion
+    from tinystyle.tracking.registry import ModelVersion
 
 __all__ = ["retrain_styles"]
 
@@ -50,7 +50,7 @@ class Work:
 
 @flow(name="retrain-styles")
 def retrain_styles(
-    catalogue: str = "infra/catalogue.yaml",
+    catalogue: str = "infra/catalog.yaml",
     dry_run: bool = False,
     checkpoints: str = "s3://checkpoints",
     spread: bool = True,
@@ -110,8 +110,8 @@ def train_due(due: list[Work], checkpoints: str, spread: bool) -> None:
 @task(name="judge", task_run_name="judge {work.training.name}", **NETWORK)
 def decide(work: Work) -> None:
     """Measure the version and the champion, and give or refuse the aliases; the reason is recorded in the registry."""
-    from tinystyle import registry
-    from tinystyle.gates import judge
+    from flows.gates import judge
+    from tinystyle.tracking import registry
 
     version = work.version
     assert version is not None
@@ -142,8 +142,8 @@ def judge_if_undecided(work: Work) -> None:
 
 
 def _evidence(version: ModelVersion, training: Training) -> Any:
-    from tinystyle import registry
-    from tinystyle.gates import measure
+    from flows.gates import measure
+    from tinystyle.tracking import registry
 
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
         folder = registry.fetch(version, Path(scratch) / "model")

@@ -15,17 +15,17 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from flows.catalog import PHOTOS, Training, style_name
 from flows.faults import NETWORK, failed
 from flows.parameters import run_parameters
 from flows.results import run_link
 from flows.trainings import Outcome, run_trainings
-from tinystyle.catalogue import PHOTOS, Training, style_name
 from tinystyle.errors import USER_ERRORS, UnavailableError, UserError, sentence
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from tinystyle.tracking import Tracker
+    from tinystyle.tracking.run import Tracker
 
 __all__ = ["sweep_styles"]
 
@@ -133,7 +133,7 @@ def _name_part(name: str, value: Any) -> str:
 @task(name="begin", **NETWORK)
 def begin(parameters: dict[str, Any]) -> Tracker:
     """The MLflow run that those of the networks are children of."""
-    from tinystyle.tracking import Tracker
+    from tinystyle.tracking.run import Tracker
 
     tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
     tracker = Tracker(EXPERIMENT, str(flow_run.name or "sweep"), None, parameters, tags, lambda _: None)
@@ -218,7 +218,7 @@ def markdown(rows: list[dict[str, Any]], missing: list[str]) -> str:
 
 def _fetch(rows: list[dict[str, Any]], outcomes: list[Outcome], scratch: Path) -> list[tuple[dict[str, Any], Path]]:
     """The rows of what is registered, each with the folder that its model.safetensors and run.json now lie in."""
-    from tinystyle import registry
+    from tinystyle.tracking import registry
 
     fetched = []
     for index, (row, outcome) in enumerate(zip(rows, outcomes, strict=True)):
@@ -233,10 +233,10 @@ def _fetch(rows: list[dict[str, Any]], outcomes: list[Outcome], scratch: Path) -
 
 def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.Image:
     """One held-out photo through every network."""
-    from tinystyle.coreml.verification_photos import verification_photos
-    from tinystyle.model_file import load_model
-    from tinystyle.report import GalleryRow, gallery
+    from tinystyle.nets.model_file import load_model
     from tinystyle.stylize import stylize_image
+    from tinystyle.stylize.contact_sheet import GalleryRow, gallery
+    from tinystyle.stylize.sample_photos import verification_photos
 
     _, photo = next(iter(verification_photos(photos, 1)))
     pairs = [
@@ -252,7 +252,7 @@ def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.I
 
 def _frontier(runs: list[Path], training: Training, folder: Path) -> None:
     """frontier.html and frontier.csv of finished runs; a warning where they cannot be made, which is no fault of the networks."""
-    from tinystyle.frontier.experiment import Options, run_frontier
+    from tinystyle.evaluation.frontier.experiment import Options, run_frontier
 
     options = Options(out=folder, recipe=training.run, collect=runs, max_photos=JUDGED_PHOTOS)
     try:

@@ -16,18 +16,18 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.accelerator import own_accelerator
+from flows.catalog import PHOTOS, Training, run_keys, style_name
 from flows.faults import NETWORK, failed
 from flows.parameters import run_parameters
 from flows.progress import shown
 from flows.results import result_of, show_result, skipped_state, unfinished_state
 from tinystyle import storage
-from tinystyle.catalogue import PHOTOS, Training, run_keys, style_name
 from tinystyle.errors import USER_ERRORS, UnavailableError, UserError
 
 if TYPE_CHECKING:
-    from tinystyle.coreml.listing import CoreMLFile
     from tinystyle.evaluation.model_report import ModelReport
-    from tinystyle.registry import ModelVersion
+    from tinystyle.release.listing import CoreMLFile
+    from tinystyle.tracking.registry import ModelVersion
     from tinystyle.training.record import RunRecord
 
 __all__ = ["registered", "train_style"]
@@ -100,10 +100,10 @@ def _train(training: Training, checkpoints: str, parent_run: str | None, force: 
 @task(name="check", **NETWORK)
 def check(training: Training, checkpoints: str) -> ModelVersion | None:
     """Everything that can be known to be wrong, before anything is spent; the version that this run made before, if any."""
-    from tinystyle.coreml.listing import check_files
     from tinystyle.coreml.sizes import ImageSizes
     from tinystyle.data.manifest import Manifest
     from tinystyle.nets import build_network
+    from tinystyle.release.listing import check_files
 
     config = training.run
     for format, _, _ in check_files(training.files):
@@ -130,7 +130,7 @@ def registered(training: Training) -> ModelVersion | None:
         ValueError: style, dataset or perceptual weights are missing or damaged.
         OSError: they, or the registry, cannot be reached.
     """
-    from tinystyle import registry
+    from tinystyle.tracking import registry
 
     there = registry.versions(training.name)  # first: it is there or not within seconds
     keys = run_keys(training.run).values()
@@ -169,7 +169,7 @@ def train(training: Training, checkpoints: str, parent_run: str | None, force: b
 
 def _track(training: Training, record: RunRecord, run: Path, parent_run: str | None) -> None:
     """Begin the MLflow run, or go on with that of the interrupted run; the training processes log to it."""
-    from tinystyle.tracking import Tracker, flatten
+    from tinystyle.tracking.run import Tracker, flatten
 
     parameters = flatten(record.config.model_dump(mode="json"))
     tags = {f"lineage.{fact}": value for fact, value in record.lineage.items()}
@@ -185,7 +185,7 @@ def _track(training: Training, record: RunRecord, run: Path, parent_run: str | N
 @task(name="evaluate", cache_policy=NO_CACHE)
 def evaluate(training: Training, run: Path) -> ModelReport:
     """Losses and artefacts on held-out photos, beside the untouched photo and a color match."""
-    from tinystyle import gates
+    from flows import gates
     from tinystyle.training.record import RunRecord
 
     report = gates.evaluate(run / "model.safetensors", training, photos=RunRecord.read(run).dataset)
@@ -195,10 +195,10 @@ def evaluate(training: Training, run: Path) -> ModelReport:
 @task(name="export-and-verify", cache_policy=NO_CACHE)
 def assemble_files(training: Training, run: Path, report: ModelReport, model: Path) -> list[CoreMLFile]:
     """Core ML files, each read back and compared with the network, with card, preview and Swift file."""
-    from tinystyle.assembly import assemble
-    from tinystyle.coreml.card import newest_preview
-    from tinystyle.coreml.verification_photos import verification_photos
-    from tinystyle.model_file import load_model
+    from tinystyle.nets.model_file import load_model
+    from tinystyle.release.assemble import assemble
+    from tinystyle.release.card import newest_preview
+    from tinystyle.stylize.sample_photos import verification_photos
     from tinystyle.training.record import RunRecord
 
     network = run / "model.safetensors"
@@ -220,7 +220,7 @@ def log_and_register(
     training: Training, run: Path, model: Path, report: ModelReport, files: list[CoreMLFile]
 ) -> ModelVersion:
     """Upload all files to the MLflow run, then make it a version; doing so twice makes one."""
-    from tinystyle import registry
+    from tinystyle.tracking import registry
     from tinystyle.training.record import RunRecord
 
     record = RunRecord.read(run)

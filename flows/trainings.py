@@ -23,7 +23,7 @@ from prefect.states import Cancelling
 from flows.results import RESULT
 from flows.train_style import train_style
 from tinystyle.errors import UserError
-from tinystyle.registry import ModelVersion
+from tinystyle.tracking.registry import ModelVersion
 
 __all__ = ["DEPLOYMENT", "Outcome", "run_trainings"]
 
@@ -113,7 +113,7 @@ def _result(client: SyncPrefectClient, run: UUID) -> dict[str, Any] | None:
 
 
 def _outcome(parameters: dict[str, Any], state: State[Any], result: dict[str, Any] | None) -> Outcome:
-    from tinystyle import registry
+    from tinystyle.tracking import registry
 
     if not (state.is_completed() and result):
         return Outcome(parameters, state.name or "Failed", state.message or "", None)

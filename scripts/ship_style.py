@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from tinystyle import pretrained
 from tinystyle.evaluation.model_report import evaluate_model
-from tinystyle.model_file import load_model, save_model
+from tinystyle.nets.model_file import load_model, save_model
+from tinystyle.styles import pretrained
 from tinystyle.training.record import RunRecord
 
 SIDE = 384

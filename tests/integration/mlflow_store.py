@@ -19,14 +19,13 @@ import torch
 
 from tests.integration.servers import free_block
 from tests.unit.test_registry import entry
-from tinystyle import registry
 from tinystyle.config import NetworkConfig
-from tinystyle.coreml.archive import zip_package
-from tinystyle.coreml.convert import export_model
-from tinystyle.coreml.listing import write_listing
-from tinystyle.model_file import load_model, save_model
+from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.nets import build_network
-from tinystyle.tracking import Tracker
+from tinystyle.nets.model_file import load_model, save_model
+from tinystyle.release.listing import write_listing
+from tinystyle.release.package_zip import zip_package
+from tinystyle.tracking.run import Tracker, registry
 
 __all__ = ["TAGS", "Store", "client", "contents", "finished", "finished_run", "server", "sqlite", "store", "tracker"]
 

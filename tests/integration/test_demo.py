@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from tinystyle.commands.demo import HELD_OUT, run_demo
 from tinystyle.data.manifest import Manifest
-from tinystyle.demo import HELD_OUT, run_demo
-from tinystyle.report import CELL
+from tinystyle.stylize.contact_sheet import CELL
 
 
 @pytest.mark.long

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.conftest import micro_config
-from tinystyle.model_file import load_model
+from tinystyle.nets.model_file import load_model
 from tinystyle.training.launch import prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 def command(dataset: Path, out: Path, *options: str, steps: int = STEPS, precision: str = "32") -> list[str]:
     """The command line of `micro_config`'s run."""
     return [
-        sys.executable, "-m", "tinystyle.cli", "train", "--style", "builtin:mosaic", "--photos", str(dataset),
+        sys.executable, "-m", "tinystyle.commands.app", "train", "--style", "builtin:mosaic", "--photos", str(dataset),
         "--out", str(out), "--alpha", "0.1", "--size", "48", "--steps", str(steps), "--seed", "3",
         "--perceptual", "efficientnet-lite0", "--style-size", "96", "--tv-weight", "1",
         "--saturation-weight", "1", "--precision", precision, "--checkpoint-every", "10", "--threads", "1",

@@ -15,9 +15,9 @@ from tests.integration.servers import ObjectStore, object_store
 from tests.unit.conftest import Run, run
 from tests.unit.publishing.conftest import assembled, retrained
 from tests.unit.publishing.stories import WRITES, complete, kill_after, race
-from tinystyle.assembly import MODEL
-from tinystyle.publishing import check_published, presign, publish_folder, read_index, rollback
-from tinystyle.publishing.places import open_place
+from tinystyle.release.assemble import MODEL
+from tinystyle.release.publishing import check_published, presign, publish_folder, read_index, rollback
+from tinystyle.release.publishing.places import open_place
 
 __all__ = ["assembled", "object_store", "retrained", "run"]  # fixtures
 

@@ -21,8 +21,7 @@ from tests.integration.mlflow_store import (
     store,
     tracker,
 )
-from tinystyle import registry
-from tinystyle.tracking import PARENT_RUN
+from tinystyle.tracking.run import PARENT_RUN, registry
 
 __all__ = ["finished", "server", "sqlite", "store"]  # fixtures
 
@@ -63,7 +62,7 @@ def test_a_run_has_one_version_however_often_it_is_registered(finished: Path) ->
 
 def test_registrations_at_once_each_have_a_version(store: Store, finished: Path) -> None:
     runs = [finished_run("at-once", finished) for _ in range(2)]
-    program = "import sys; from tinystyle.registry import register; print(register('at-once', sys.argv[1], {}).version)"
+    program = "import sys; from tinystyle.tracking.registry import register; print(register('at-once', sys.argv[1], {}).version)"
     started = [
         subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", program, run_id],

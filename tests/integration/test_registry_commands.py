@@ -21,8 +21,8 @@ from tests.integration.mlflow_store import (
     store,
 )
 from tests.unit.conftest import Run, run
-from tinystyle import registry
 from tinystyle.commands.terminal import screen
+from tinystyle.tracking import registry
 
 __all__ = ["finished", "run", "server", "sqlite", "store"]  # fixtures
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import micro_config
 from tests.integration.test_processes import command
-from tinystyle import cli
+from tinystyle.commands import app as cli
 from tinystyle.config import RunConfig
 from tinystyle.training import launch
 from tinystyle.training.record import RunRecord

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import micro_config
 from tests.integration.test_processes import command, start, wait_for_step
-from tinystyle.tracking import Tracker
+from tinystyle.tracking.run import Tracker
 from tinystyle.training.launch import prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.platform.conftest import platform_in
 from tests.platform.pages import Checkout, commands
 from tests.platform.servers import MLflow, Prefect, s3
-from tinystyle.demo import write_photos
+from tinystyle.commands.demo import write_photos
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(700)]
 PHOTOS = 120

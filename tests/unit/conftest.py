@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tinystyle import cli
+from tinystyle.commands import app as cli
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.catalog import Training, load_catalogue, run_keys, style_name
 from tests.conftest import micro_config
-from tinystyle.catalogue import Training, load_catalogue, run_keys, style_name
 from tinystyle.training.launch import prepare
 
 EXAMPLE = Path(__file__).parents[2] / "infra" / "catalogue.yaml"

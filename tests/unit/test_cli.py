@@ -21,7 +21,7 @@ from s3fs import S3FileSystem
 
 from tests.conftest import synthetic_photo
 from tests.unit.conftest import Run
-from tinystyle import cli
+from tinystyle.commands import app as cli
 
 COMMANDS = (
     "ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks", "styles", "frontier",
@@ -59,7 +59,7 @@ def test_no_arguments_show_the_help(run: Run) -> None:
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_explains_itself_without_torch_in_under_a_second(command: str) -> None:
-    arguments = [sys.executable, "-X", "importtime", "-m", "tinystyle.cli", *command.split(), "--help"]
+    arguments = [sys.executable, "-X", "importtime", "-m", "tinystyle.commands.app", *command.split(), "--help"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     shown = subprocess.run(arguments, capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -262,7 +262,7 @@ def test_an_interrupted_ingest_says_how_to_go_on(tmp_path: Path) -> None:
     for i in range(1, 600):  # links are enough: the same photo is decoded every time
         (photos / f"{i}.png").hardlink_to(photos / "0.png")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tinystyle.cli", "ingest", str(photos), str(out)],
+        [sys.executable, "-m", "tinystyle.commands.app", "ingest", str(photos), str(out)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     command = psutil.Process(process.pid)

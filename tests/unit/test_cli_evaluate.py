@@ -13,11 +13,11 @@ from tests.conftest import synthetic_photo
 from tests.unit.conftest import Run
 from tinystyle import styles
 from tinystyle.coreml import FORMATS
-from tinystyle.coreml.convert import export_model
+from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
 from tinystyle.data.ingest import ingest
 from tinystyle.evaluation import LossRow, beside_trivial, loss_row
-from tinystyle.model_file import load_model
+from tinystyle.nets.model_file import load_model
 from tinystyle.training.objective import build_criterion
 from tinystyle.training.record import RunRecord
 

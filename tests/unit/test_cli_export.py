@@ -6,10 +6,10 @@ from PIL import Image
 from tests.conftest import synthetic_photo
 from tests.unit.conftest import Run
 from tinystyle.config import NetworkConfig
-from tinystyle.coreml.reference import read_model
-from tinystyle.images import open_rgb
-from tinystyle.model_file import save_model
+from tinystyle.coreml.evaluator.model import read_model
+from tinystyle.data.images import open_rgb
 from tinystyle.nets import build_network
+from tinystyle.nets.model_file import save_model
 
 
 @pytest.fixture

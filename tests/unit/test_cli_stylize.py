@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from tests.conftest import synthetic_photo
-from tinystyle import cli
+from tinystyle.commands import app as cli
 from tinystyle.config import NetworkConfig
-from tinystyle.model_file import save_model
 from tinystyle.nets import build_network
+from tinystyle.nets.model_file import save_model
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def stylize(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "tinystyle.cli", "stylize", *map(str, arguments)]
+    command = [sys.executable, "-m", "tinystyle.commands.app", "stylize", *map(str, arguments)]
     return subprocess.run(command, input=stdin, capture_output=True, check=False)
 
 

@@ -9,9 +9,9 @@ import torch
 
 from tests.unit.conftest import Run
 from tinystyle.config import NetworkConfig
-from tinystyle.coreml.convert import export_model
-from tinystyle.model_file import LoadedModel
+from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.nets import build_network
+from tinystyle.nets.model_file import LoadedModel
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Run
-from tinystyle.coreml.card import write_card
-from tinystyle.coreml.convert import export_model
-from tinystyle.model_file import load_model
+from tinystyle.coreml.exporter.convert import export_model
+from tinystyle.nets.model_file import load_model
+from tinystyle.release.card import write_card
 
 
 @pytest.fixture(scope="module")

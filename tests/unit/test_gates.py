@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from flows.catalog import StyleEntry, Training
+from flows.gates import Evidence, judge, measure
 from tests.conftest import micro_config
-from tinystyle.assembly import assemble
-from tinystyle.catalogue import StyleEntry, Training
-from tinystyle.coreml.verification_photos import verification_photos
-from tinystyle.gates import Evidence, judge, measure
-from tinystyle.model_file import load_model
+from tinystyle.nets.model_file import load_model
+from tinystyle.release.assemble import assemble
+from tinystyle.stylize.sample_photos import verification_photos
 
 ENTRY = StyleEntry(name="wave", image="builtin:wave", budget_bytes=20_000, margin=0.02)
 GOOD = Evidence("version 2", content=0.5, paint3=0.3, paint4=0.9, collapsed=None, unverified=None, bytes=15_000)

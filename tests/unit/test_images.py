@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinystyle.images import open_rgb
+from tinystyle.data.images import open_rgb
 
 
 def _encode(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -7,8 +7,8 @@ import safetensors.torch
 import torch
 
 from tinystyle.config import NetworkConfig
-from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
+from tinystyle.nets.model_file import load_model, save_model
 
 CONFIG = NetworkConfig(alpha=0.1)
 LINEAGE = {"style": "5" * 64, "photos": "night sky, été"}

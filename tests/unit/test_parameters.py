@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.catalog import SET_BY_FLOWS, Training, load_catalogue
 from flows.sweep_styles import sweep_styles
 from flows.train_style import train_style
 from tests.conftest import micro_config
 from tests.unit.conftest import Run
-from tinystyle.catalogue import SET_BY_FLOWS, Training, load_catalogue
 from tinystyle.config import PARAMETERS, RunConfig, flat, read_config, run_config
 from tinystyle.errors import UserError
 from tinystyle.training.record import RunRecord
@@ -162,8 +162,8 @@ def test_a_new_field_is_everywhere_with_no_other_line(tmp_path: Path) -> None:
     program = """
 import sys
 from flows.train_style import train_style
-from tinystyle import cli
-from tinystyle.catalogue import load_catalogue
+from tinystyle.commands import app as cli
+from flows.catalog import load_catalogue
 from tinystyle.config import read_config, run_config
 print(run_config(read_config("run.yaml")).data.mirror_share)
 print(load_catalogue("catalogue.yaml").styles[0].trainings[0].run.data.mirror_share)

@@ -16,13 +16,13 @@ import pytest
 
 from tests.unit.conftest import Run
 from tinystyle import storage
-from tinystyle.coreml.archive import unzip_package, zip_package
-from tinystyle.coreml.listing import CoreMLFile, write_listing
 from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.errors import UserError
-from tinystyle.registry import check_style, log_model
-from tinystyle.system_metrics import SystemMetrics
+from tinystyle.release.listing import CoreMLFile, write_listing
+from tinystyle.release.package_zip import unzip_package, zip_package
+from tinystyle.tracking.registry import check_style, log_model
+from tinystyle.tracking.system_metrics import SystemMetrics
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinystyle.config import NetworkConfig
-from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
+from tinystyle.nets.model_file import LoadedModel
 from tinystyle.stylize import stylize_photos
 
 CONFIG = NetworkConfig(alpha=0.1)

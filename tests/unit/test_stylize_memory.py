@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.conftest import synthetic_photo
 from tinystyle.config import NetworkConfig
-from tinystyle.model_file import save_model
 from tinystyle.nets import build_network
+from tinystyle.nets.model_file import save_model
 from tinystyle.stylize.memory import available_memory, peak_bytes
 
 MEASURE = """
@@ -41,7 +41,7 @@ import resource, sys
 import torch
 from pathlib import Path
 import tinystyle.stylize
-from tinystyle import cli
+from tinystyle.commands import app as cli
 mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (mapped + int(sys.argv.pop(1)),) * 2)
 cli.main()
@@ -126,7 +126,15 @@ def test_what_does_not_fit_is_refused_and_the_side_it_names_fits(tmp_path: Path)
 def test_24_megapixels_within_6_gigabytes(tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"
     synthetic_photo(1, 600, 400).resize((6000, 4000)).save(photo)
-    command = ["-m", "tinystyle.cli", "stylize", saved(tmp_path, "small", 0.3), str(photo), "--out", str(tmp_path)]
+    command = [
+        "-m",
+        "tinystyle.commands.app",
+        "stylize",
+        saved(tmp_path, "small", 0.3),
+        str(photo),
+        "--out",
+        str(tmp_path),
+    ]
     process = subprocess.Popen([sys.executable, *command, "--keep-colors"], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

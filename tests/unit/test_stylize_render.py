@@ -10,8 +10,8 @@ from PIL import Image
 
 from tests.conftest import synthetic_photo
 from tinystyle.config import NetworkConfig
-from tinystyle.model_file import LoadedModel, save_model
 from tinystyle.nets import build_network
+from tinystyle.nets.model_file import LoadedModel, save_model
 from tinystyle.stylize import open_model, stylize_image
 
 torch.manual_seed(0)
@@ -53,7 +53,7 @@ def test_small_images(size: tuple[int, int], keep_colors: bool) -> None:
 
 @pytest.mark.parametrize("format", ["mlmodel", "mlpackage"])
 def test_core_ml_file(tmp_path: Path, format: str) -> None:
-    from tinystyle.coreml.convert import export_model
+    from tinystyle.coreml.exporter.convert import export_model
 
     file = tmp_path / f"a.{format}"
     export_model(MODEL, format=format, bits=32, size=(96, 64), out=file)
@@ -69,7 +69,7 @@ def test_core_ml_file(tmp_path: Path, format: str) -> None:
 
 
 def test_core_ml_file_of_ranged_sizes(tmp_path: Path) -> None:
-    from tinystyle.coreml.convert import export_model
+    from tinystyle.coreml.exporter.convert import export_model
     from tinystyle.coreml.sizes import ImageSizes
 
     sizes = ImageSizes.parse("64x64..128x128")

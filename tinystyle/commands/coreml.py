@@ -37,9 +37,9 @@ def export(
     sizes = ImageSizes.parse(size)
     if preview and not card:
         raise UserError("--preview is a picture for the card; leave out --no-card")
-    from tinystyle.coreml.card import newest_preview, remove_card, stylised_preview, write_card
-    from tinystyle.coreml.convert import export_model
-    from tinystyle.model_file import load_model
+    from tinystyle.coreml.exporter.convert import export_model
+    from tinystyle.nets.model_file import load_model
+    from tinystyle.release.card import newest_preview, remove_card, stylised_preview, write_card
     from tinystyle.storage import check_writable
 
     check_writable(out.parent)
@@ -73,10 +73,10 @@ def verify(
 
     The saved bytes are read back and computed in torch, on any machine. The result goes into the model card beside FILE.
     """
-    from tinystyle.coreml.card import record_verification
-    from tinystyle.coreml.verification_photos import verification_photos
-    from tinystyle.coreml.verify import verify as run
-    from tinystyle.model_file import load_model
+    from tinystyle.coreml.verification.verify import verify as run
+    from tinystyle.nets.model_file import load_model
+    from tinystyle.release.card import record_verification
+    from tinystyle.stylize.sample_photos import verification_photos
 
     model, images = load_model(against), verification_photos(photos, max_photos)
     table = Table("photo")
@@ -107,8 +107,8 @@ def swift(
     ),
 ) -> None:
     """Write the Swift file that runs a Core ML file in an app."""
-    from tinystyle.coreml.reference import read_model
-    from tinystyle.coreml.swift import class_name, swift_source
+    from tinystyle.coreml.evaluator.model import read_model
+    from tinystyle.release.swift import class_name, swift_source
     from tinystyle.storage import check_writable, write_bytes
 
     name = class_name(out)

@@ -16,7 +16,7 @@ from tinystyle.commands.terminal import FAILED, STOPPED, photo_progress, resumab
 from tinystyle.config import PARAMETERS, run_config
 
 if TYPE_CHECKING:
-    from tinystyle.frontier.rows import Row
+    from tinystyle.evaluation.frontier.rows import Row
 
 __all__ = ["frontier"]
 
@@ -66,8 +66,8 @@ def frontier(
     machine, with the Pareto front; a table; a gallery. Finished runs are kept: the same command completes an interrupted
     one. All other parameters are those of `tinystyle train`.
     """
-    from tinystyle.frontier.experiment import Options, run_frontier
-    from tinystyle.frontier.grid import StoppedError
+    from tinystyle.evaluation.frontier.experiment import Options, run_frontier
+    from tinystyle.evaluation.frontier.grid import StoppedError
 
     options = Options(
         out=out,

@@ -34,7 +34,7 @@ def publish(
     """
     if folder is not None and not version.isdecimal():
         raise UserError(f"--version {version}: with --folder, give the number of the version")
-    from tinystyle import publishing
+    from tinystyle.release import publishing
 
     with resumable():
         if folder is not None:
@@ -42,7 +42,7 @@ def publish(
                 folder, style=style, version=int(version), root=root, reason=reason or f"from {folder.name}"
             )
         else:
-            from tinystyle import registry
+            from tinystyle.tracking import registry
 
             found = registry.find(style, version)
             result = publishing.publish(found, root, reason=reason or f"as {version}")
@@ -67,7 +67,7 @@ def rollback(
     reason: Reason = None,
 ) -> None:
     """Point the index back to an earlier version of a style. No file is removed."""
-    from tinystyle import publishing
+    from tinystyle.release import publishing
 
     result = publishing.rollback(style, root, version, reason=reason or "")
     screen.print(f"version {result.version} of {style} is the current one at {root}", soft_wrap=True)
@@ -82,7 +82,8 @@ def published(
     as_json: Annotated[bool, typer.Option("--json", help="The index, as JSON.")] = False,
 ) -> None:
     """List what is published: the current version of every style and its files."""
-    from tinystyle import publishing, storage
+    from tinystyle import storage
+    from tinystyle.release import publishing
 
     index = publishing.read_index(root)
     styles = [entry for entry in index.styles if style in (None, entry.name)]

@@ -13,7 +13,7 @@ from rich.table import Table
 from tinystyle.commands.terminal import screen
 
 if TYPE_CHECKING:
-    from tinystyle.registry import ModelVersion
+    from tinystyle.tracking.registry import ModelVersion
 
 __all__ = ["models", "promote"]
 
@@ -42,7 +42,7 @@ def _list(
 ) -> None:
     if context.invoked_subcommand:
         return
-    from tinystyle import registry
+    from tinystyle.tracking import registry
 
     found = registry.versions(style)
     if as_json:
@@ -68,7 +68,7 @@ def _list(
 @models.command()
 def show(style: Style, version: Version = "champion", as_json: AsJson = False) -> None:
     """Show everything that is recorded of one version, with the reasons of its aliases."""
-    from tinystyle import registry
+    from tinystyle.tracking import registry
 
     found = registry.find(style, version)
     if as_json:
@@ -89,7 +89,7 @@ def fetch(
     version: Version = "champion",
 ) -> None:
     """Download the Core ML files, cards and network of one version, every file checked by its SHA-256."""
-    from tinystyle import registry
+    from tinystyle.tracking import registry
 
     found = registry.find(style, version)
     registry.fetch(found, out)
@@ -103,7 +103,7 @@ def promote(
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "promoted by hand",
 ) -> None:
     """Make a version the champion of its style: the one that is published."""
-    from tinystyle import registry
+    from tinystyle.tracking import registry
 
     found = registry.find(style, version)
     if registry.CHAMPION in found.aliases:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tinystyle import pretrained
 from tinystyle.commands.terminal import screen
+from tinystyle.styles import pretrained
 
 __all__ = ["styles"]
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tinystyle.config import MAX_REDUCTION
+from tinystyle.data.processes import die_with_parent
 from tinystyle.data.shards import ShardDataset
 from tinystyle.errors import UserError
-from tinystyle.processes import die_with_parent
 
 __all__ = ["CropDataset", "GlobalBatches", "PhotoDataModule", "evenly_spaced", "photo_tensor"]
 

@@ -17,7 +17,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from tinystyle.images import FORMATS, to_rgb, upright_transpose
+from tinystyle.data.images import FORMATS, to_rgb, upright_transpose
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "PreparedPhoto", "Unusable", "decode_photo", "prepare_photo"]
 

@@ -19,10 +19,10 @@ from tinystyle.data.decode import PreparedPhoto, Unusable
 from tinystyle.data.decode_pool import DecodePool
 from tinystyle.data.locks import exclusive
 from tinystyle.data.manifest import MANIFEST, Manifest
+from tinystyle.data.processes import cpu_count
 from tinystyle.data.shard_writer import ShardWriter
 from tinystyle.data.sources import Source, open_source
 from tinystyle.errors import UnavailableError, UserError
-from tinystyle.processes import cpu_count
 
 __all__ = [
     "UNREADABLE",

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tinystyle import styles
 from tinystyle.config import DataConfig, LossConfig
 from tinystyle.coreml import IOS, VARIANTS
-from tinystyle.coreml.convert import export_model
+from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.data.datamodule import PhotoDataModule, evenly_spaced, photo_tensor
 from tinystyle.data.ingest import Progress, dataset_for_training, is_dataset
 from tinystyle.data.shards import ShardDataset
@@ -28,8 +28,8 @@ from tinystyle.errors import UserError
 from tinystyle.evaluation.criterion import Criterion, paint_measure
 from tinystyle.evaluation.paint import PaintMeasure
 from tinystyle.evaluation.rows import REFERENCE_PHOTOS, QualityRow, beside_trivial, quality_rows
-from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.nets.cost import network_cost
+from tinystyle.nets.model_file import LoadedModel, load_model
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.features import PerceptualNetwork
 from tinystyle.perceptual.losses import Losses, StyleTarget

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from PIL import Image, UnidentifiedImageError
 
 from tinystyle import storage
+from tinystyle.data.images import FORMATS
 from tinystyle.errors import UserError
-from tinystyle.images import FORMATS
 
 __all__ = ["STANDARD_STREAM", "Photo", "find_photos", "name_results"]
 

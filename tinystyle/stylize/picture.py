@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import ExifTags, Image, ImageCms
 
-from tinystyle.images import FORMATS, open_rgb
+from tinystyle.data.images import FORMATS, open_rgb
 
 __all__ = ["Picture", "read_picture", "scaled_size", "to_png"]
 

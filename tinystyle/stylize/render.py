@@ -13,11 +13,11 @@ from torch import Tensor
 
 from tinystyle import storage
 from tinystyle.errors import UserError
-from tinystyle.model_file import LoadedModel, load_model
+from tinystyle.nets.model_file import LoadedModel, load_model
 from tinystyle.stylize.stroke_size import LUMA, check_stroke_size, reduced_size, with_edges
 
 if TYPE_CHECKING:
-    from tinystyle.coreml.reference import CoreMLModel
+    from tinystyle.coreml.evaluator.model import CoreMLModel
 
 __all__ = ["Model", "open_model", "run", "size_for", "stylize_image", "training_crop"]
 
@@ -37,7 +37,7 @@ def open_model(uri: str | Path) -> Model:
         return load_model(uri)
     if storage.is_remote(uri) and kind == ".mlpackage":
         raise UserError(f"{uri}: is a folder elsewhere; copy it here first")
-    from tinystyle.coreml.reference import read_model
+    from tinystyle.coreml.evaluator.model import read_model
 
     if not storage.exists(uri):
         raise UserError(f"{uri}: no such file; give a model")

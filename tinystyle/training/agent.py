@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 
-from tinystyle.processes import die_with_parent
+from tinystyle.data.processes import die_with_parent
 from tinystyle.training.worker import AGENT_VARIABLE
 
 NO_RENDEZVOUS = 3

@@ -22,7 +22,7 @@ from torch import Tensor
 from tinystyle import storage
 from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse, color_match, loss_row
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.report import preview_strip
+from tinystyle.stylize.contact_sheet import preview_strip
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
 
 __all__ = ["Checkpoints", "CollapsedError", "Previews", "StepReport", "to_image"]

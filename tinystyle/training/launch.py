@@ -22,9 +22,9 @@ from types import FrameType
 from tinystyle import storage, styles
 from tinystyle.config import ExecutionConfig, RunConfig
 from tinystyle.data.ingest import Progress, dataset_for_training
+from tinystyle.data.processes import bf16_pays, cpu_count
 from tinystyle.data.shards import ShardDataset
 from tinystyle.errors import UserError
-from tinystyle.processes import bf16_pays, cpu_count
 from tinystyle.training.agent import NO_RENDEZVOUS
 from tinystyle.training.lineage import lineage_of
 from tinystyle.training.record import RUN_FILE, RunInTheWayError, RunRecord
@@ -281,7 +281,7 @@ def _check_endpoint(execution: ExecutionConfig) -> None:
 
 
 def _initial_sha256(config: RunConfig) -> str:
-    from tinystyle.model_file import read_model_bytes
+    from tinystyle.nets.model_file import read_model_bytes
     from tinystyle.training.runner import initial_network
 
     initial_network(config)
@@ -290,7 +290,7 @@ def _initial_sha256(config: RunConfig) -> str:
 
 def _difference(before: RunRecord, now: RunRecord) -> str:
     """The first thing in which two runs differ, in words."""
-    from tinystyle.tracking import flatten
+    from tinystyle.tracking.run import flatten
 
     ignored = {"style", "photos", "init_from", "execution"}
     old, new = (flatten(record.config.model_dump(mode="json", exclude=ignored)) for record in (before, now))

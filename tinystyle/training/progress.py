@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Spinner
 from rich.progress import Progress as RichProgress
 
 from tinystyle import styles
-from tinystyle.tracking import Tracker, flatten
+from tinystyle.tracking.run import Tracker, flatten
 from tinystyle.training.record import RUN_FILE, RunRecord
 
 __all__ = ["Progress"]

@@ -14,11 +14,11 @@ from lightning.pytorch.strategies import DDPStrategy
 from tinystyle import storage, styles
 from tinystyle.config import RunConfig
 from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
+from tinystyle.data.processes import cpu_count
 from tinystyle.errors import UserError
-from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.processes import cpu_count
+from tinystyle.nets.model_file import load_model, save_model
 from tinystyle.training.callbacks import Checkpoints, CollapsedError, Previews, StepReport
 from tinystyle.training.module import NotFiniteError, StyleTransferModule
 from tinystyle.training.objective import build_criterion

@@ -10,8 +10,8 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
+from tinystyle.data.processes import die_with_parent
 from tinystyle.errors import debugging, sentence
-from tinystyle.processes import die_with_parent
 from tinystyle.training.record import RunRecord
 
 BUG = 70

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from tinystyle.config import NetworkConfig
-from tinystyle.coreml.convert import export_model
+from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
+from tinystyle.nets.model_file import LoadedModel
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,14 @@ from PIL import Image
 from tests.conftest import synthetic_photo
 from tests.unit.coreml.test_compress import read_spec
 from tinystyle import __version__, storage
-from tinystyle.coreml.card import newest_preview, record_verification, remove_card, stylised_preview, write_card
-from tinystyle.coreml.convert import ExportResult, export_model
-from tinystyle.coreml.metadata import MAX_METADATA_BYTES, describe
+from tinystyle.coreml.evaluator.model import read_model
+from tinystyle.coreml.exporter.convert import ExportResult, export_model
+from tinystyle.coreml.exporter.metadata import MAX_METADATA_BYTES, describe
 from tinystyle.coreml.package import content_bytes, content_sha256
-from tinystyle.coreml.reference import read_model
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.images import open_rgb
-from tinystyle.model_file import LoadedModel
+from tinystyle.data.images import open_rgb
+from tinystyle.nets.model_file import LoadedModel
+from tinystyle.release.card import newest_preview, record_verification, remove_card, stylised_preview, write_card
 
 REAL = {
     **{name: name[0] * 64 for name in ("dataset", "init_from", "perceptual", "recipe", "style")},

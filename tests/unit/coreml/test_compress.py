@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from torch import nn
 
-from tinystyle.coreml.compress import linear_per_channel, palette
-from tinystyle.coreml.reference import StoredWeight, read_model
-from tinystyle.model_file import LoadedModel
+from tinystyle.coreml.evaluator.model import StoredWeight, read_model
+from tinystyle.coreml.exporter.quantize import linear_per_channel, palette
+from tinystyle.nets.model_file import LoadedModel
 
 Export = Callable[..., Path]
 

@@ -13,11 +13,11 @@ import torch
 
 from tests.unit.coreml.test_compress import operations_of, read_spec
 from tinystyle.coreml import FORMATS
-from tinystyle.coreml.convert import export_model
+from tinystyle.coreml.evaluator.model import read_model
+from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.quiet import quiet
-from tinystyle.coreml.reference import read_model
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.model_file import LoadedModel, save_model
+from tinystyle.nets.model_file import LoadedModel, save_model
 
 Export = Callable[..., Path]
 WIDTH, HEIGHT = 48, 32
@@ -193,10 +193,10 @@ def test_what_fails_leaves_the_old_package(model: LoadedModel, tmp_path: Path, m
 EXPORT = """
 import sys
 from pathlib import Path
-from tinystyle.coreml.card import stylised_preview, write_card
-from tinystyle.coreml.convert import export_model
+from tinystyle.release.card import stylised_preview, write_card
+from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.model_file import load_model
+from tinystyle.nets.model_file import load_model
 model = load_model(sys.argv[1])
 for name, bits, ios, size in (
     ("a.mlmodel", 8, 16, "20x24"), ("b.mlpackage", 16, 16, "20x24"), ("c.mlpackage", 8, 16, "24x20,20x24"),

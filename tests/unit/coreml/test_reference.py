@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from tinystyle.config import NetworkConfig
-from tinystyle.coreml.convert import export_model
-from tinystyle.coreml.reference import CoreMLModel, NotFiniteError, UnknownOperationError, read_model
-from tinystyle.model_file import LoadedModel
+from tinystyle.coreml.evaluator.model import CoreMLModel, NotFiniteError, UnknownOperationError, read_model
+from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.nets.model_file import LoadedModel
 
 CLOSE = 0.255  # grey levels
 
@@ -43,12 +43,17 @@ def as_images(spec: Any, width: int, height: int) -> None:
 
 
 def test_it_knows_nothing_of_what_it_checks() -> None:
-    code = "import sys, tinystyle.coreml.reference; print(*(n for n in sys.modules if n.startswith('tinystyle')))"
+    code = "import sys, tinystyle.coreml.evaluator.model; print(*(n for n in sys.modules if n.startswith('tinystyle')))"
     modules = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     loaded = set(modules.stdout.split())
-    assert "tinystyle.coreml.reference" in loaded
+    assert "tinystyle.coreml.evaluator.model" in loaded
     assert not [name for name in loaded if name.startswith("tinystyle.nets")]
-    forbidden = {"tinystyle.coreml.convert", "tinystyle.coreml.compress", "tinystyle.model_file", "tinystyle.training"}
+    forbidden = {
+        "tinystyle.coreml.exporter.convert",
+        "tinystyle.coreml.exporter.quantize",
+        "tinystyle.nets.model_file",
+        "tinystyle.training",
+    }
     assert not loaded & forbidden
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tinystyle.coreml.reference import read_model
-from tinystyle.coreml.swift import class_name, swift_source
+from tinystyle.coreml.evaluator.model import read_model
+from tinystyle.release.swift import class_name, swift_source
 
 Exported = Callable[[str, int], Path]
 STRING = r'"(?:\\.|[^"\\\n])*"'

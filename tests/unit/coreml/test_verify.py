@@ -11,11 +11,11 @@ from PIL import Image
 
 from tests.conftest import synthetic_photo
 from tinystyle.coreml import FORMATS
-from tinystyle.coreml.convert import export_model
-from tinystyle.coreml.reference import StoredWeight, read_model
-from tinystyle.coreml.verify import MIN_PSNR, Verification, verify
-from tinystyle.model_file import LoadedModel, load_model
+from tinystyle.coreml.evaluator.model import StoredWeight, read_model
+from tinystyle.coreml.exporter.convert import export_model
+from tinystyle.coreml.verification.verify import MIN_PSNR, Verification, verify
 from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.nets.model_file import LoadedModel, load_model
 
 PLACES = 40
 PAIRS = [(format, bits) for format, choices in FORMATS.items() for bits in choices]

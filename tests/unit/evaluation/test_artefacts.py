@@ -14,8 +14,8 @@ from torch import Tensor
 from tests.unit.evaluation.degrade import black_holed, blurred, framed, with_grid
 from tinystyle.config import NetworkConfig
 from tinystyle.data.datamodule import photo_tensor
+from tinystyle.data.images import open_rgb
 from tinystyle.evaluation import border_error, checkerboard_energy, color_match, identity
-from tinystyle.images import open_rgb
 from tinystyle.nets import build_network
 
 

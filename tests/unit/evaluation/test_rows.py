@@ -14,6 +14,7 @@ from torch import Tensor
 from tests.unit.evaluation.degrade import black_holed, blurred, framed, with_grid
 from tinystyle import styles
 from tinystyle.data.datamodule import photo_tensor
+from tinystyle.data.images import open_rgb
 from tinystyle.evaluation import (
     Criterion,
     QualityRow,
@@ -24,7 +25,6 @@ from tinystyle.evaluation import (
     picture_score,
     quality_rows,
 )
-from tinystyle.images import open_rgb
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.losses import Losses, StyleTarget
 

@@ -45,7 +45,7 @@ def platform(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setenv("PREFECT_HOME", str(folder / "prefect"))
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
         patch.setenv("DO_NOT_TRACK", "1")
-        from tinystyle.tracking import Tracker
+        from tinystyle.tracking.run import Tracker
 
         Tracker("Default", "makes the store", None, {}, {}, lambda _: None).finish("FINISHED")
         with prefect_test_harness(server_startup_timeout=120):

@@ -17,8 +17,8 @@ from prefect.client.schemas.objects import State
 from flows.publish import publish
 from tests.unit.flows.conftest import QUIET
 from tests.unit.publishing.conftest import assembled, retrained
-from tinystyle import registry
-from tinystyle.publishing import check_published, read_index, rollback
+from tinystyle.release.publishing import check_published, read_index, rollback
+from tinystyle.tracking import registry
 
 __all__ = ["assembled", "retrained"]  # fixtures
 pytestmark = [*QUIET, pytest.mark.usefixtures("platform"), pytest.mark.platform]

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from flows.retrain_styles import JUDGED, retrain_styles
 from tests.unit.flows.conftest import QUIET, Platform
-from tinystyle import registry
+from tinystyle.tracking import registry
 
 pytestmark = [pytest.mark.platform, *QUIET]
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from flows.sweep_styles import sweep_styles
 from tests.unit.flows.conftest import QUIET, Platform
-from tinystyle import registry
+from tinystyle.tracking import registry
 
 pytestmark = [pytest.mark.platform, *QUIET]
 

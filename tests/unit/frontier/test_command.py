@@ -13,8 +13,8 @@ import pytest
 
 from tests.unit.conftest import Run
 from tests.unit.frontier.test_experiment import ending
-from tinystyle.frontier import grid
-from tinystyle.frontier.experiment import Frontier
+from tinystyle.evaluation.frontier import grid
+from tinystyle.evaluation.frontier.experiment import Frontier
 
 MICRO = (
     "frontier --photos {dataset} --out {out} --size 48 --batch-size 2 --steps 3 --perceptual efficientnet-lite0 "
@@ -106,7 +106,7 @@ def test_a_stop_says_how_to_resume(
 
 
 def test_help_imports_neither_torch_nor_matplotlib() -> None:
-    arguments = [sys.executable, "-X", "importtime", "-m", "tinystyle.cli", "frontier", "--help"]
+    arguments = [sys.executable, "-X", "importtime", "-m", "tinystyle.commands.app", "frontier", "--help"]
     shown = subprocess.run(arguments, capture_output=True, text=True, check=True)
     imported = {line.rsplit("|", 1)[-1].strip() for line in shown.stderr.splitlines()}
     assert "tinystyle.commands.frontier" in imported

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from tests.unit.frontier.conftest import micro_options
-from tinystyle.frontier import experiment, grid
-from tinystyle.frontier.experiment import Frontier, run_frontier
-from tinystyle.frontier.grid import StoppedError
-from tinystyle.model_file import load_model
+from tinystyle.evaluation.frontier import experiment, grid
+from tinystyle.evaluation.frontier.experiment import Frontier, run_frontier
+from tinystyle.evaluation.frontier.grid import StoppedError
+from tinystyle.nets.model_file import load_model
 from tinystyle.training.record import RunRecord, State
 
 

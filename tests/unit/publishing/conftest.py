@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tests.conftest import synthetic_photo
-from tinystyle.assembly import assemble
 from tinystyle.config import NetworkConfig
-from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
+from tinystyle.nets.model_file import LoadedModel
+from tinystyle.release.assemble import assemble
 
 FILES = ["mlmodel-8", "mlpackage-int4"]
 SIZE = "48x32"

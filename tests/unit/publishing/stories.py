@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
-from tinystyle.publishing import PublishedVersion, check_published, publish_folder, read_index
+from tinystyle.release.publishing import PublishedVersion, check_published, publish_folder, read_index
 
 PUBLISHERS = 8
 WRITES = 11
@@ -17,7 +17,7 @@ network; schema; index."""
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tinystyle.publishing import places, publish_folder
+from tinystyle.release.publishing import places, publish_folder
 
 left = int(sys.argv[3])
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from tests.unit.publishing.conftest import FILES, PHOTOS, SIZE, assembled_folder, contents, untrained
-from tinystyle.assembly import assemble
-from tinystyle.coreml.archive import unzip_package
-from tinystyle.coreml.listing import check_files, read_listing
 from tinystyle.coreml.package import content_sha256
-from tinystyle.coreml.verify import verify
+from tinystyle.coreml.verification.verify import verify
 from tinystyle.evaluation.model_report import ModelReport
 from tinystyle.evaluation.rows import QualityRow
-from tinystyle.model_file import load_model
+from tinystyle.nets.model_file import load_model
+from tinystyle.release.assemble import assemble
+from tinystyle.release.listing import check_files, read_listing
+from tinystyle.release.package_zip import unzip_package
 
 
 def test_the_folder_is_complete(assembled: Path) -> None:

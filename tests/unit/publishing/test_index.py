@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.publishing import Index, PublishedFile, PublishedVersion
-from tinystyle.publishing.index import schema_json
+from tinystyle.release.publishing import Index, PublishedFile, PublishedVersion
+from tinystyle.release.publishing.index import schema_json
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ import pytest
 from tests.unit.conftest import Run
 from tests.unit.publishing.conftest import contents
 from tests.unit.publishing.stories import WRITES, complete, kill_after, race
-from tinystyle.publishing import check_published, presign, publish_folder, read_index, rollback
+from tinystyle.release.publishing import check_published, presign, publish_folder, read_index, rollback
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from PIL import Image
 from tests.conftest import micro_config
 from tinystyle import styles
 from tinystyle.config import RunConfig
-from tinystyle.model_file import load_model, save_model
-from tinystyle.processes import bf16_pays
+from tinystyle.data.processes import bf16_pays
+from tinystyle.nets.model_file import load_model, save_model
 from tinystyle.training.launch import launch, prepare
 from tinystyle.training.record import RUN_FILE, RunRecord
 from tinystyle.training.runner import fit

@@ -1,0 +1,178 @@
+"""The gates that a new version of a network must pass. Decides; measures what the decision needs; changes nothing.
+
+Challenger and champion are measured now, on the same photos, with the same code and loss network: figures that were
+written down when each was trained may come from other photos and other code.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.catalog import StyleEntry, Training
+from tinystyle.release.listing import read_listing
+
+if TYPE_CHECKING:
+    from tinystyle.evaluation.model_report import ModelReport
+
+__all__ = ["Decision", "Evidence", "evaluate", "judge", "measure"]
+
+QUALITIES = ("content", "paint3", "paint4")
+"""In none of these may a new version be worse than the champion by more than the margin."""
+PHOTOS = 64
+"""At most so many held-out photos are evaluated: a comparison needs no more, and a large dataset has thousands."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a version is worth today."""
+
+    label: str
+    """Of the version, for the reasons."""
+    content: float
+    paint3: float
+    paint4: float
+    """Means over held-out photos."""
+    collapsed: str | None
+    """Why the network has collapsed; None if it has not."""
+    unverified: str | None
+    """Why a Core ML file is not the verified network; None if all are."""
+    bytes: int
+    """Of the largest Core ML file."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a challenger."""
+
+    accepted: bool
+    reasons: list[str]
+    """One for every gate, first those that it did not pass."""
+
+    def sentence(self) -> str:
+        """All of it in one line."""
+        return f"{'accepted' if self.accepted else 'refused'}: {'; '.join(self.reasons)}"
+
+
+def judge(challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> Decision:
+    """Whether `challenger` may become a candidate.
+
+    Verified, within the byte budget, not collapsed, and in each of content, paint3 and paint4 at most (1 + margin) times the
+    champion's: a lower sum could hide a picture that has lost the photo, or the painting.
+    """
+    passed = [
+        (challenger.unverified is None, challenger.unverified or "every Core ML file is verified"),
+        _budget(challenger, entry),
+        (challenger.collapsed is None, challenger.collapsed or "no collapse on held-out photos"),
+        *(_quality(name, challenger, champion, entry) for name in QUALITIES),
+    ]
+    reasons = [reason for _, reason in sorted(passed, key=lambda gate: gate[0])]
+    return Decision(all(ok for ok, _ in passed), reasons)
+
+
+def _budget(challenger: Evidence, entry: StyleEntry) -> tuple[bool, str]:
+    if entry.budget_bytes is None:
+        return True, f"{challenger.bytes:,} bytes, no budget is set"
+    within = challenger.bytes <= entry.budget_bytes
+    return within, f"{challenger.bytes:,} bytes {'of' if within else 'exceed'} a budget of {entry.budget_bytes:,}"
+
+
+def _quality(name: str, challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> tuple[bool, str]:
+    value: float = getattr(challenger, name)
+    if champion is None:
+        return math.isfinite(value), f"{name} {value:.4f}, no champion to compare with"
+    theirs: float = getattr(champion, name)
+    change = value / theirs - 1 if theirs else math.inf
+    text = f"{name} {value:.4f} against {theirs:.4f} of {champion.label} ({change:+.1%}, at most {entry.margin:+.1%})"
+    return value <= theirs * (1 + entry.margin), text
+
+
+def evaluate(model: Path, training: Training, photos: str | None = None) -> ModelReport:
+    """What a network is worth on held-out photos, in the style and by the loss of `training`.
+
+    Args:
+        model: its file.
+        training: decides photos, style and losses; not the network.
+        photos: a copy of the dataset `training.run.photos`, where there is one at hand.
+
+    Raises:
+        ValueError: something is missing or wrong.
+        OSError: the photos cannot be read.
+    """
+    from tinystyle.evaluation.model_report import evaluate_model
+
+    config = training.run
+    return evaluate_model(
+        str(model),
+        photos=photos or training.run.photos,
+        style=training.run.style,
+        loss=config.loss,
+        size=config.data.size,
+        max_photos=PHOTOS,
+        exports=False,
+    )
+
+
+def measure(label: str, folder: Path, training: Training) -> Evidence:
+    """Measure a version on the held-out photos of `training.run.photos`, in the style and by the loss of `training`.
+
+    Args:
+        label: of the version.
+        folder: its files, as `registry.fetch` leaves them: model/ and coreml/.
+        training: decides photos, style and losses; not the network, which is that of `folder`.
+
+    Raises:
+        ValueError: something is missing or wrong.
+        OSError: the photos cannot be read.
+    """
+    model = folder / "model" / "model.safetensors"
+    row = evaluate(model, training).rows[-1]
+    return Evidence(
+        label=label,
+        content=row.content,
+        paint3=row.paint3,
+        paint4=row.paint4,
+        collapsed=_collapse(model, training),
+        unverified=_unverified(folder / "coreml"),
+        bytes=max(file.bytes for file in read_listing(folder / "coreml")),
+    )
+
+
+def _collapse(model: Path, training: Training) -> str | None:
+    """Why the network has collapsed, on the held-out photos that training looks at."""
+    import torch
+
+    from tinystyle import styles
+    from tinystyle.data.datamodule import evenly_spaced, photo_tensor
+    from tinystyle.data.ingest import dataset_for_training
+    from tinystyle.data.shards import ShardDataset
+    from tinystyle.evaluation import collapse, color_match
+    from tinystyle.nets.model_file import load_model
+    from tinystyle.training.runner import EVALUATION_PHOTOS
+
+    config = training.run
+    shards = ShardDataset(
+        dataset_for_training(training.run.photos, config.data.size, ingest_size=config.data.photo_side)
+    )
+    recolor = color_match(photo_tensor(styles.load_style(training.run.style, config.style_side)))
+    photos = [photo_tensor(shards.read(index)) for index in evenly_spaced(shards.held_out, EVALUATION_PHOTOS)]
+    network = load_model(model).network
+    with torch.inference_mode():
+        outputs = [network(photo) for photo in photos]
+    return collapse(outputs, photos, [recolor(photo) for photo in photos])
+
+
+def _unverified(coreml: Path) -> str | None:
+    """Why a file's verification, which names it by checksum, does not hold."""
+    from tinystyle import storage
+    from tinystyle.coreml.verification.verify import MIN_PSNR
+
+    for file in read_listing(coreml):
+        least = MIN_PSNR[file.bits]
+        if storage.sha256(coreml / file.name) != file.sha256:
+            return f"{file.name} is not the file that was verified"
+        if least is not None and file.psnr < least:
+            return f"{file.name} reached {file.psnr:.1f} dB where {least:g} are asked"
+    return None

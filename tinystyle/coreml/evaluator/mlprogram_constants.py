@@ -1,0 +1,188 @@
+"""The constants of a Core ML ML Program: inline, in its weight file, or decoded from a compressed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinystyle.coreml.evaluator.operations import UnknownOperationError
+from tinystyle.coreml.evaluator.stored_weights import (
+    StoredWeight,
+    decode_affine,
+    decode_palette,
+    decode_plain,
+    unpack_indices,
+)
+from tinystyle.errors import UserError
+
+__all__ = ["FLOAT16", "Constant", "Constants"]
+
+Array = NDArray[Any]
+Constant = Array | str | StoredWeight
+
+FLOAT16, _FLOAT32, _INT4 = 10, 11, 25
+# DataType of MIL.proto -> dtype of its values, reader of them in the weight file.
+_TYPES: dict[int, tuple[Any, str]] = {
+    FLOAT16: (np.float16, "read_fp16_data"),
+    _FLOAT32: (np.float32, "read_float_data"),
+    21: (np.int8, "read_int8_data"),
+    23: (np.int32, "read_int32_data"),
+    _INT4: (np.int8, "read_int4_data"),
+    31: (np.uint8, "read_uint8_data"),
+    33: (np.uint32, "read_uint32_data"),
+}
+
+
+class Constants:
+    """The constants read so far, by name.
+
+    Args:
+        folder: `Data/com.apple.CoreML` of the package, which stored values name files in as `@model_path/...`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._values: dict[str, Constant] = {}
+        self._types: dict[str, int] = {}
+        self._folder = folder
+        self._files: dict[str, Any] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def __getitem__(self, name: str) -> Constant:
+        return self._values[name]
+
+    def read(self, operation: Any) -> bool:
+        """Take in `operation` if it makes a constant; else return False."""
+        name = operation.outputs[0].name
+        if operation.type == "const":
+            value = operation.attributes["val"]
+            self._values[name], self._types[name] = self.value(value), value.type.tensorType.dataType
+            return True
+        if operation.type not in _DECODERS:
+            return False
+        arguments = {key: self.value(value) for key, value in operation.attributes.items() if key != "name"}
+        arguments |= {key: self.argument(binding) for key, binding in operation.inputs.items()}
+        bits = 4 if any(self._type_of(binding) == _INT4 for binding in operation.inputs.values()) else 8
+        dtype, _ = _type(operation.outputs[0].type.tensorType.dataType)
+        self._values[name] = _DECODERS[operation.type](arguments, dtype, bits)
+        return True
+
+    def argument(self, binding: Any) -> Constant:
+        """The constant that an operation takes."""
+        argument = binding.arguments[0]
+        if argument.WhichOneof("binding") == "value":
+            return self.value(argument.value)
+        if argument.name not in self:
+            raise UnknownOperationError(f"'{argument.name}' is computed where only a constant is known here")
+        return self[argument.name]
+
+    def _type_of(self, binding: Any) -> int | None:
+        argument = binding.arguments[0]
+        if argument.WhichOneof("binding") == "value":
+            data_type: int = argument.value.type.tensorType.dataType
+            return data_type
+        return self._types.get(argument.name)
+
+    def value(self, value: Any) -> Constant:
+        """A `Value` of MIL: an array in its declared shape, or a string."""
+        tensor_type = value.type.tensorType
+        shape = tuple(dimension.constant.size for dimension in tensor_type.dimensions)
+        if value.HasField("blobFileValue"):
+            dtype, read = _type(tensor_type.dataType)
+            data = np.array(getattr(self._file(value.blobFileValue.fileName), read)(value.blobFileValue.offset))
+            return _shaped(data.view(dtype), shape)
+        tensor = value.immediateValue.tensor
+        kind = tensor.WhichOneof("value")
+        if kind == "strings":
+            return str(tensor.strings.values[0])
+        if kind == "bytes":
+            return _shaped(_immediate(tensor.bytes.values, tensor_type.dataType, int(np.prod(shape))), shape)
+        dtype = {"floats": np.float32, "ints": np.int32, "bools": np.bool_}.get(kind)
+        if dtype is None:
+            raise UnknownOperationError(f"a constant stored as {kind} is not known here")
+        return _shaped(np.array(getattr(tensor, kind).values, dtype), shape)
+
+    def _file(self, name: str) -> Any:
+        from coremltools.libmilstoragepython import _BlobStorageReader
+
+        if name not in self._files:
+            path = self._folder / name.removeprefix("@model_path/")
+            if not path.is_file():
+                raise UserError(f"its file {path.name} is missing")
+            self._files[name] = _BlobStorageReader(str(path))
+        return self._files[name]
+
+
+def _type(data_type: int) -> tuple[Any, str]:
+    if data_type not in _TYPES:
+        raise UnknownOperationError(f"constants of MIL's data type {data_type} are not known here")
+    return _TYPES[data_type]
+
+
+def _immediate(packed: bytes, data_type: int, count: int) -> Array:
+    if data_type == _INT4:
+        nibbles = unpack_indices(packed, 4, count, "little").astype(np.int8)
+        return np.where(nibbles > 7, nibbles - 16, nibbles).astype(np.int8)
+    return np.frombuffer(packed, _type(data_type)[0])
+
+
+def _shaped(data: Array, shape: tuple[int, ...]) -> Array:
+    if data.size != int(np.prod(shape)):
+        raise UserError(f"a constant of shape {shape} is stored with {data.size} values")
+    return data.reshape(shape)
+
+
+def _array(arguments: Mapping[str, Constant], name: str) -> Array:
+    value = arguments.get(name)
+    if not isinstance(value, np.ndarray):
+        raise UserError(f"a compressed weight lacks its {name}")
+    return value
+
+
+def _affine_dequantize(arguments: Mapping[str, Constant], dtype: Any, bits: int) -> StoredWeight:
+    """iOS 16: scale * (quantized_data - zero_point), along `axis`."""
+    data = _array(arguments, "quantized_data")
+    sides = [1] * data.ndim
+    sides[int(_array(arguments, "axis"))] = -1
+    scale, zero = (_array(arguments, name) for name in ("scale", "zero_point"))
+    scale, zero = (x.reshape(sides) if x.size > 1 else x for x in (scale, zero))
+    return decode_affine(data, scale, zero, bits, dtype)
+
+
+def _blockwise_shift_scale(arguments: Mapping[str, Constant], dtype: Any, bits: int) -> StoredWeight:
+    """iOS 18: scale * (data - offset), each scale for a block of values."""
+    data, scale = _array(arguments, "data"), _array(arguments, "scale")
+    zero = _array(arguments, "offset") if "offset" in arguments else np.zeros_like(scale)
+    for axis, (side, blocks) in enumerate(zip(data.shape, scale.shape, strict=True)):
+        if blocks not in (1, side):
+            scale, zero = (np.repeat(x, side // blocks, axis) for x in (scale, zero))
+    return decode_affine(data, scale, zero, bits, dtype)
+
+
+def _cast(arguments: Mapping[str, Constant], _dtype: Any, _bits: int) -> StoredWeight:
+    """iOS 16: float16 values for a computation in float32."""
+    return decode_plain(_array(arguments, "source_val"))
+
+
+def _lut_to_dense(arguments: Mapping[str, Constant], _dtype: Any, _bits: int) -> StoredWeight:
+    """iOS 16: lut[indices], where indices are packed lowest bit first."""
+    palette = _array(arguments, "lut")
+    if palette.ndim != 1:
+        raise UnknownOperationError("a palette of several dimensions is not known here")
+    bits = int(palette.size).bit_length() - 1
+    shape = tuple(int(side) for side in _array(arguments, "shape"))
+    packed = _array(arguments, "indices").astype(np.uint8).tobytes()
+    return decode_palette(unpack_indices(packed, bits, int(np.prod(shape)), "little").reshape(shape), palette, bits)
+
+
+_DECODERS: dict[str, Callable[[Mapping[str, Constant], Any, int], StoredWeight]] = {
+    "constexpr_affine_dequantize": _affine_dequantize,
+    "constexpr_blockwise_shift_scale": _blockwise_shift_scale,
+    "constexpr_cast": _cast,
+    "constexpr_lut_to_dense": _lut_to_dense,
+}

@@ -1,0 +1,207 @@
+"""Reads a saved Core ML file and computes what Core ML would, in torch, on any machine.
+
+An independent reading of the format: it sees bytes only, and knows nothing of how tinystyle builds, trains or exports
+its networks. What it does not know it refuses by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from tinystyle.coreml.evaluator.mlprogram import read_program
+from tinystyle.coreml.evaluator.neural_network import read_neural_network
+from tinystyle.coreml.evaluator.operations import Operation, Rounding, UnknownOperationError, to_float16, unrounded
+from tinystyle.coreml.evaluator.stored_weights import StoredWeight
+from tinystyle.coreml.quiet import quiet
+from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.errors import UserError
+
+__all__ = ["CoreMLModel", "NotFiniteError", "StoredWeight", "UnknownOperationError", "read_model"]
+
+_PACKAGE_DATA = Path("Data") / "com.apple.CoreML"
+# Specification version -> oldest iOS that reads it (Model.proto).
+_MINIMUM_IOS = {1: 11, 2: 12, 3: 12, 4: 13, 5: 14, 6: 15, 7: 16, 8: 17, 9: 18}
+_NO_LIMIT = 1 << 20
+_RGB, _BGR = 20, 30
+
+
+class NotFiniteError(ValueError):
+    """An operation gave NaN or infinity."""
+
+
+@dataclass(frozen=True)
+class CoreMLModel:
+    """A Core ML file that takes an image and returns one."""
+
+    path: Path
+    format: Literal["mlmodel", "mlpackage"]
+    input: str
+    """Name of the image that it takes."""
+    output: str
+    """Name of the image that it returns."""
+    sizes: ImageSizes
+    specification: int
+    """Version of the specification that it is written for."""
+    metadata: dict[str, str]
+    """shortDescription, author, license, versionString, and the entries of userDefined."""
+    operations: tuple[Operation, ...]
+    weights: tuple[StoredWeight, ...]
+    """In order of execution."""
+    channels: tuple[bool, bool]
+    """Whether input and output are BGR."""
+
+    @property
+    def bits(self) -> int:
+        """Per convolution weight; the most that one has."""
+        bits = [weight.bits for weight in self.weights if weight.kind in ("conv", "convolution")]
+        return max(bits, default=32)
+
+    @property
+    def minimum_ios(self) -> int:
+        """The oldest iOS that reads it."""
+        return _MINIMUM_IOS[self.specification]
+
+    def run(self, image_13hw: Tensor, *, float16: bool = False) -> Tensor:
+        """Compute the output for one image.
+
+        What the file declares float16 is rounded to it after every operation; Core ML then clamps to 0..255 and rounds
+        to 8 bits, which is left to the caller.
+
+        Args:
+            image_13hw: RGB in 0..255, float32, (1, 3, height, width).
+            float16: round every result to float16, also where the file leaves the precision to the device.
+
+        Returns:
+            RGB, float32, (1, 3, height, width).
+
+        Raises:
+            ValueError: the file does not take images of this size.
+            NotFiniteError: an operation gave NaN or infinity; names the first.
+        """
+        height, width = image_13hw.shape[-2:]
+        if tuple(image_13hw.shape[:2]) != (1, 3) or not self.sizes.allows(width, height):
+            raise UserError(f"{self.path} takes one RGB image of {self.sizes}, not {width}x{height}")
+        fixed = (width, height) == self.sizes.default and self.sizes.kind == "fixed"
+        values = {self.input: _turned(image_13hw.float(), self.channels[0])}
+        last_use = {name: index for index, step in enumerate(self.operations) for name in step.inputs}
+        with torch.inference_mode():
+            for index, step in enumerate(self.operations):
+                rounded = self._checked(step, to_float16 if float16 or step.float16 else unrounded)
+                result = rounded(step.compute(rounded, *(values[name] for name in step.inputs)))
+                if fixed and step.shape and tuple(result.shape) != step.shape:
+                    raise UserError(f"{self.path}: {step.label} gives {tuple(result.shape)}, declared {step.shape}")
+                values[step.output] = result
+                for name in {name for name in step.inputs if last_use[name] == index and name != step.output}:
+                    del values[name]
+        return _turned(values[self.output], self.channels[1])
+
+    def _checked(self, step: Operation, rounding: Rounding) -> Rounding:
+        """`rounding` that refuses what is not finite: an infinite variance makes a norm's result 0, and would pass."""
+
+        def rounded(x: Tensor) -> Tensor:
+            result = rounding(x)
+            if not bool(result.isfinite().all()):
+                precision = "float16" if rounding is to_float16 else "float32"
+                raise NotFiniteError(f"{self.path}: {step.label} gives NaN or infinity in {precision}")
+            return result
+
+        return rounded
+
+
+def _turned(image_13hw: Tensor, bgr: bool) -> Tensor:
+    return image_13hw.flip(1) if bgr else image_13hw
+
+
+def read_model(path: str | Path) -> CoreMLModel:
+    """Read a `.mlmodel` file or an `.mlpackage` folder.
+
+    Raises:
+        ValueError: it is missing, damaged, or no model from one image to one image.
+        UnknownOperationError: it holds what is not known here; a ValueError too.
+    """
+    path = Path(path)
+    try:
+        with quiet():
+            return _read(path)
+    except UnknownOperationError as error:
+        raise UnknownOperationError(f"{path}: {error}") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such Core ML file; give a .mlmodel or an .mlpackage") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    # Damage shows in any part of what reads it: protobuf, the blob reader in C++, numpy, torch.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path}: not a Core ML file of an image network, or damaged ({reason})") from error
+
+
+def _read(path: Path) -> CoreMLModel:
+    from coremltools.proto import Model_pb2
+
+    package = path.is_dir()
+    data = path / _PACKAGE_DATA
+    if package and not (data / "model.mlmodel").is_file():
+        raise FileNotFoundError
+    spec = Model_pb2.Model.FromString((data / "model.mlmodel" if package else path).read_bytes())
+    kind = spec.WhichOneof("Type")
+    if kind not in ("neuralNetwork", "mlProgram") or spec.specificationVersion not in _MINIMUM_IOS:
+        raise UnknownOperationError(f"a model of type {kind}, version {spec.specificationVersion}, is not known here")
+    image, stylized = (_only_image(features) for features in (spec.description.input, spec.description.output))
+    if kind == "neuralNetwork":
+        operations, weights = read_neural_network(spec.neuralNetwork, image.name)
+    else:
+        operations, weights = read_program(spec.mlProgram, data)
+    _check_flow(operations, image.name, stylized.name)
+    metadata = spec.description.metadata
+    named = ("shortDescription", "author", "license", "versionString")
+    return CoreMLModel(
+        path=path,
+        format="mlpackage" if package else "mlmodel",
+        input=image.name,
+        output=stylized.name,
+        sizes=_sizes(image.type.imageType),
+        specification=spec.specificationVersion,
+        metadata={name: getattr(metadata, name) for name in named} | dict(metadata.userDefined),
+        operations=tuple(operations),
+        weights=tuple(weights),
+        channels=(image.type.imageType.colorSpace == _BGR, stylized.type.imageType.colorSpace == _BGR),
+    )
+
+
+def _only_image(features: Any) -> Any:
+    if len(features) != 1 or features[0].type.WhichOneof("Type") != "imageType":
+        raise UnknownOperationError("a model that does not take one image and return one is not known here")
+    if features[0].type.imageType.colorSpace not in (_RGB, _BGR):
+        raise UnknownOperationError("an image other than RGB or BGR is not known here")
+    return features[0]
+
+
+def _sizes(image: Any) -> ImageSizes:
+    default = (int(image.width), int(image.height))
+    flexibility = image.WhichOneof("SizeFlexibility")
+    if flexibility == "enumeratedSizes":
+        choices = tuple((int(size.width), int(size.height)) for size in image.enumeratedSizes.sizes)
+        return ImageSizes("enumerated", choices, default)
+    if flexibility == "imageSizeRange":
+        sides = (image.imageSizeRange.widthRange, image.imageSizeRange.heightRange)
+        least = (int(sides[0].lowerBound), int(sides[1].lowerBound))
+        # An upper bound below 0 is none.
+        most = tuple(int(side.upperBound) if side.upperBound >= 0 else _NO_LIMIT for side in sides)
+        return ImageSizes("ranged", (least, (most[0], most[1])), default)
+    return ImageSizes("fixed", (default,), default)
+
+
+def _check_flow(operations: Iterable[Operation], image: str, stylized: str) -> None:
+    known = {image}
+    for step in operations:
+        if missing := [name for name in step.inputs if name not in known]:
+            raise UserError(f"{step.label} takes '{missing[0]}', which nothing computes")
+        known.add(step.output)
+    if stylized not in known:
+        raise UserError(f"nothing computes '{stylized}'")

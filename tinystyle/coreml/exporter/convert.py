@@ -1,0 +1,205 @@
+"""A network to a Core ML file that takes an RGB image and returns one. Knows nothing of training or architectures.
+
+The same model gives the same bytes, in any process: what coremltools draws anew each time (date, UUIDs) is fixed or
+left out.
+"""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from tinystyle import storage
+from tinystyle.coreml import check_compute, check_format
+from tinystyle.coreml.exporter.metadata import describe
+from tinystyle.coreml.exporter.quantize import compress_neural_network, shorten_names
+from tinystyle.coreml.package import content_bytes, write_package
+from tinystyle.coreml.quiet import quiet
+from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.errors import UserError
+from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.nets.model_file import LoadedModel
+
+__all__ = ["INPUT", "OUTPUT", "ExportResult", "export_model"]
+
+INPUT, OUTPUT = "image", "stylized"
+MAX_FLOAT16 = 65504.0
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A Core ML file that was written."""
+
+    path: Path
+    format: str
+    bits: int
+    size: tuple[int, int]
+    """(width, height) in pixels: the one size of a fixed file, else its default."""
+    bytes: int
+    """Size of the file; of an .mlpackage, of all the files in it."""
+    sizes: ImageSizes
+    compute: str | None
+    """What it computes in: float16, float32, or None where the device decides."""
+    minimum_ios: int
+
+
+def export_model(
+    model: LoadedModel,
+    *,
+    format: str,
+    bits: int,
+    size: tuple[int, int] | ImageSizes,
+    out: Path,
+    ios: int = 16,
+    compute: str | None = None,
+) -> ExportResult:
+    """Convert, compress and write a model, whole or not at all; what stands at `out` is replaced.
+
+    `mlmodel` is a neural network (iOS 13) with float32 norms and weights of `bits` bits, linear per output channel
+    below 16. `mlpackage` is an ML Program (iOS 16); 8 bits are linear per output channel, 6 and 4 are palettes, but 4
+    bits for iOS 18 linear (int4). Both take an RGB image named `image` and return one named `stylized`.
+
+    Args:
+        model: what to convert.
+        format: a key of `tinystyle.coreml.FORMATS`.
+        bits: bits per convolution weight, from `FORMATS[format]`.
+        size: (width, height) in pixels, or several or a range for an ML Program; multiples of the network's stride.
+        out: path that ends in the format's name.
+        ios: the oldest iOS that must run the file, 16 or 18.
+        compute: float16 or float32, for an ML Program; by default float32 at 32 bits, else float16.
+
+    Raises:
+        ValueError: some of these are not possible, alone or together, or a weight does not fit float16; raised before
+            any work.
+    """
+    check_format(format, bits, ios)
+    compute = check_compute(format, bits, compute)
+    sizes = size if isinstance(size, ImageSizes) else ImageSizes.fixed(*size)
+    sizes.check(format, model.network.stride)
+    _check_out(out, format)
+    if compute == "float16" or bits == 16:
+        _check_float16(model.network)
+    summary = f"{sizes if len(sizes.choices) < 3 else f'{len(sizes.choices)} sizes'}, {bits}-bit weights"
+    with quiet():
+        if format == "mlmodel":
+            _export_neural_network(model, bits, sizes, summary, out)
+        else:
+            _export_program(model, bits, sizes, ios, compute == "float16", summary, out)
+        # What coremltools leaves behind warns when it is collected, and that is to happen in here.
+        gc.collect()
+    minimum_ios = 13 if format == "mlmodel" else ios
+    return ExportResult(out, format, bits, sizes.default, content_bytes(out), sizes, compute, minimum_ios)
+
+
+def _check_out(out: Path, format: str) -> None:
+    if out.suffix != f".{format}":
+        raise UserError(f"{out}: the name of this file must end in .{format}")
+    if format == "mlmodel" and out.is_dir():
+        raise UserError(f"{out}: is a folder; give the name of a file")
+    if format == "mlpackage" and out.exists() and not (out / "Manifest.json").is_file():
+        raise UserError(f"{out}: exists and is no Core ML package; remove it or give another name")
+
+
+def _check_float16(network: nn.Module) -> None:
+    for name, values in network.state_dict().items():
+        if (most := float(values.abs().max())) > MAX_FLOAT16:
+            raise UserError(f"{name} holds {most:.3g}, beyond float16's 65504; export it with 32 bits")
+
+
+def _export_neural_network(model: LoadedModel, bits: int, sizes: ImageSizes, summary: str, out: Path) -> None:
+    spec = _convert(model.network, sizes, convert_to="neuralnetwork").get_spec()
+    compress_neural_network(spec, bits)
+    shorten_names(spec)
+    describe(spec.description.metadata, model, summary)
+    storage.write_bytes(out, spec.SerializeToString(deterministic=True))
+
+
+def _export_program(
+    model: LoadedModel, bits: int, sizes: ImageSizes, ios: int, float16: bool, summary: str, out: Path
+) -> None:
+    import coremltools as ct
+
+    from tinystyle.coreml.exporter.mlprogram import ENCODE_WEIGHTS, slim_program
+
+    pipeline = ct.PassPipeline.DEFAULT
+    pipeline.append_pass(ENCODE_WEIGHTS)
+    pipeline.set_options(ENCODE_WEIGHTS, {"bits": bits, "ios": ios})
+    converted = _convert(
+        model.network,
+        sizes,
+        convert_to="mlprogram",
+        minimum_deployment_target=ct.target.iOS18 if ios == 18 else ct.target.iOS16,
+        compute_precision=ct.precision.FLOAT16 if float16 else ct.precision.FLOAT32,
+        pass_pipeline=pipeline,
+        skip_model_load=True,
+    )
+    spec = converted.get_spec()
+    slim_program(spec)
+    describe(spec.description.metadata, model, summary)
+    write_package(out, spec.SerializeToString(deterministic=True), Path(converted.weights_dir))
+
+
+def _convert(network: StyleNetwork, sizes: ImageSizes, **options: Any) -> Any:
+    import coremltools as ct
+
+    # Nothing in the trace depends on this size, so it is a small one, whose activations take no memory.
+    side = 16 * network.stride
+    with torch.no_grad():
+        # Traced, not torch.export-ed: conversion of an exported program leaves a debug file in the working folder.
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            _PlainSizes(network).eval(), torch.zeros(1, 3, side, side), check_trace=False
+        )
+    rgb = ct.colorlayout.RGB
+    converted = ct.convert(
+        traced,
+        inputs=[ct.ImageType(INPUT, shape=_shape(sizes), scale=1.0, color_layout=rgb)],
+        outputs=[ct.ImageType(OUTPUT, color_layout=rgb)],
+        **options,
+    )
+    output = converted.get_spec().description.output[0].type.imageType
+    assert sizes.kind != "fixed" or (output.width, output.height) == sizes.default
+    return converted
+
+
+def _shape(sizes: ImageSizes) -> Any:
+    """In coremltools' words, (1, 3, height, width)."""
+    import coremltools as ct
+
+    shapes = [(1, 3, height, width) for width, height in sizes.choices]
+    if sizes.kind == "fixed":
+        return shapes[0]
+    default = (1, 3, sizes.default[1], sizes.default[0])
+    if sizes.kind == "enumerated":
+        return ct.EnumeratedShapes(shapes, default=default)
+    ranges = zip(*shapes, default, strict=True)
+    return ct.Shape([low if low == high else ct.RangeDim(low, high, default=usual) for low, high, usual in ranges])
+
+
+class _PlainSizes(nn.Module):
+    """Runs a network with the sizes of its tensors as plain numbers, which tracing would else turn into operations.
+
+    Core ML's converter cannot digest those; and padding and cropping, which no size that gets here needs, fall away.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, photo_b3hw: Tensor) -> Tensor:
+        with _PlainShapes():
+            stylized: Tensor = self.network(photo_b3hw)
+        return stylized
+
+
+class _PlainShapes(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is Tensor.shape.__get__:  # type: ignore[attr-defined]
+            return torch.Size([int(side) for side in result])
+        return result

@@ -1,0 +1,106 @@
+"""ML Programs: how coremltools is to store convolution weights, and a graph text of half the length.
+
+Imports coremltools, which prints as it is imported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from coremltools.converters.mil import Builder
+from coremltools.converters.mil.mil import types
+from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
+from coremltools.converters.mil.mil.passes.pass_registry import register_pass
+
+from tinystyle.coreml.exporter.quantize import linear_per_channel, palette
+
+__all__ = ["ENCODE_WEIGHTS", "slim_program"]
+
+ENCODE_WEIGHTS = "tinystyle::encode_weights"
+"""Name of the pass for a coremltools pipeline, with the options `bits` and `ios`; it has to come last."""
+
+
+@register_pass(namespace="tinystyle", name="encode_weights")
+class _EncodeWeights(AbstractGraphPass):  # type: ignore[misc]
+    """Store the weights of convolutions in `bits` bits, per output channel where linear.
+
+    16: float16. 8: `constexpr_affine_dequantize`, int8. 6 and 4: `constexpr_lut_to_dense`, one palette per tensor;
+    but 4 for iOS 18: `constexpr_blockwise_shift_scale`, int4. See `tinystyle.coreml.exporter.quantize` for the numbers.
+    """
+
+    bits = 32
+    ios = 16
+
+    def apply(self, prog: Any) -> None:
+        for function in prog.functions.values() if self.bits < 32 else ():
+            with function:
+                for conv in function.find_ops(op_type="conv"):
+                    _encode(function, conv.weight, self.bits, self.ios)
+
+
+def _encode(function: Any, weight: Any, bits: int, ios: int) -> None:
+    const = weight.op
+    if const.op_type != "const":
+        return  # a convolution of equal weights has shared this constant, and seen to it
+    encoded = _encoded(weight.val, bits, ios, before_op=const, name=f"{const.name}_encoded")
+    if encoded is not None:
+        function.replace_uses_of_var_after_op(const, weight, encoded, no_check_var_types=True)
+        function.remove_ops([const])
+
+
+def _encoded(weights: Any, bits: int, ios: int, **place: Any) -> Any | None:
+    """The operation that holds `weights`, None if a plain constant does."""
+    if bits == 16:
+        if weights.dtype == np.float16:
+            return None
+        return Builder.constexpr_cast(source_val=weights.astype(np.float16), output_dtype="fp32", **place)
+    if bits == 8:
+        indices, scale, zero_point = linear_per_channel(weights, 8)
+        return Builder.constexpr_affine_dequantize(
+            quantized_data=indices, zero_point=zero_point, scale=scale, axis=np.int32(0), **place
+        )
+    if ios == 18:
+        indices, scale, zero_point = linear_per_channel(weights, bits)
+        per_channel = (-1, *[1] * (weights.ndim - 1))
+        return Builder.constexpr_blockwise_shift_scale(
+            data=indices.astype(types.np_int4_dtype),
+            scale=scale.reshape(per_channel),
+            offset=zero_point.astype(types.np_int4_dtype).reshape(per_channel),
+            **place,
+        )
+    values, colours = palette(weights, bits)
+    packed = np.packbits(np.unpackbits(colours[:, None], axis=1, bitorder="little")[:, :bits], bitorder="little")
+    return Builder.constexpr_lut_to_dense(indices=packed, lut=values, shape=np.uint32(weights.shape), **place)
+
+
+def slim_program(spec: Any) -> None:
+    """Shorten the graph text of an mlProgram, in place: it is most of a tiny network's file.
+
+    Values are numbered, of equal constants one stays, and the converter's build information goes. All of it is free by
+    MIL.proto: names are any identifiers, attributes of a program optional. The model's input and output keep their
+    names; references into the weight file are untouched.
+    """
+    spec.mlProgram.attributes.clear()
+    for function in spec.mlProgram.functions.values():
+        for block in function.block_specializations.values():
+            names = {name: name for name in (*(value.name for value in function.inputs), *block.outputs)}
+            constants: dict[bytes, str] = {}
+            repeated = []
+            for index, operation in enumerate(block.operations):
+                for argument in operation.inputs.values():
+                    for binding in argument.arguments:
+                        if binding.WhichOneof("binding") == "name":
+                            binding.name = names[binding.name]
+                (output,) = operation.outputs
+                short = names.get(output.name, f"v{len(names)}")
+                if operation.type == "const":
+                    value = operation.attributes["val"].SerializeToString(deterministic=True)
+                    names[output.name] = constants.setdefault(value, short)
+                    if constants[value] != short:
+                        repeated.append(index)
+                names.setdefault(output.name, short)
+                output.name = short
+                operation.attributes["name"].immediateValue.tensor.strings.values[:] = [short]
+            for index in reversed(repeated):
+                del block.operations[index]

@@ -1,0 +1,257 @@
+"""Proves that a Core ML file is the trained network: every stored weight, then what it makes of photographs.
+
+The file is read by `reference`, which knows nothing of the exporter; the trained network is the judge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from tinystyle.coreml.evaluator.model import CoreMLModel, NotFiniteError, StoredWeight, read_model
+from tinystyle.coreml.verification.device import device_prediction
+from tinystyle.coreml.verification.weight_check import check_weight
+from tinystyle.errors import UserError
+from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.nets.model_file import LoadedModel
+
+__all__ = ["MIN_PSNR", "PhotoResult", "Verification", "verify"]
+
+MIN_PSNR: dict[int, float | None] = {32: 50.0, 16: 50.0, 8: 40.0, 6: 35.0, 4: None}
+"""Bits per weight -> the PSNR in dB that every photo must reach. 4 bits wait for quantization-aware training."""
+MIN_PSNR_DEVICE = 35.0
+"""dB, of Core ML's prediction: 8-bit images alone cost up to 59 dB, and float16 on the Neural Engine is its own affair."""
+PEAK = 255.0
+_SAME = 200.0
+"""dB, said of equal images: the true figure is infinite, which JSON does not know."""
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """One photo through the file and through the float network."""
+
+    name: str
+    psnr: float
+    """dB, of the file as it declares its precision."""
+    psnr_float16: float
+    """dB, with every result rounded to float16 where the file leaves that to the device."""
+    max_error: float
+    """The largest difference of a pixel, in grey levels."""
+    psnr_device: float | None = None
+    """dB, of Core ML's own prediction, 8 bits a channel; None if it was not asked."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found."""
+
+    file: str
+    model: str
+    format: str
+    bits: int
+    sizes: str
+    weights: int
+    """Values compared."""
+    fold: str
+    """What the converter multiplied into a weight."""
+    photos: tuple[PhotoResult, ...]
+    gate: float | None
+    """dB that every photo must reach; None if there is no gate."""
+    failure: str | None
+    """What is wrong, in one sentence; None if the file is verified."""
+
+    @property
+    def passed(self) -> bool:
+        return self.failure is None
+
+    @property
+    def worst(self) -> float | None:
+        """The lowest PSNR of a photo, in dB."""
+        return min((photo.psnr for photo in self.photos), default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "passed": self.passed, "worst_psnr": self.worst}
+
+    def sentence(self) -> str:
+        """The result in one sentence."""
+        if self.failure is not None:
+            return f"NOT verified: {self.failure}"
+        if self.gate is None:
+            gate = f"no PSNR is asked of {self.bits} bits until there is quantization-aware training"
+        else:
+            gate = f"at least {self.gate:g} dB are asked"
+        return (
+            f"verified: {self.weights:,} values are the trained ones to {self.bits} bits; over {len(self.photos)} photos "
+            f"at least {self.worst:.1f} dB ({gate}), finite"
+        )
+
+    def paragraph(self) -> str:
+        """For the model card."""
+        device = [photo.psnr_device for photo in self.photos if photo.psnr_device is not None]
+        apple = f"Run by Core ML on a Mac: at least {min(device):.1f} dB." if device else "Not run on Apple hardware."
+        sentence = self.sentence()
+        return f"{sentence[0].upper()}{sentence[1:]}.\n\n{apple}"
+
+
+def verify(
+    path: Path,
+    model: LoadedModel,
+    photos: Iterable[tuple[str, Image.Image]],
+    *,
+    against: str = "the trained network",
+    min_psnr: float | None = None,
+    device: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Verification:
+    """Compare a saved Core ML file with the network that it was made from; stops at the first thing that is wrong.
+
+    First every convolution and norm, value by value (`weight_check`). Then each photo, scaled and cropped to a size that
+    the file takes: PSNR = 10 log10(255^2 / mean squared error), of images clamped to 0..255 but not rounded. Results
+    that are not finite fail, also where the device may choose to compute in float16.
+
+    Args:
+        path: `.mlmodel` or `.mlpackage`.
+        model: the trained network.
+        photos: (name, RGB image) pairs, at least one.
+        against: names the model in the result.
+        min_psnr: dB that every photo must reach, in place of `MIN_PSNR`.
+        device: predict each photo with Core ML too, which needs macOS; its PSNR has to reach MIN_PSNR_DEVICE.
+        progress: called after each photo with their number so far.
+
+    Raises:
+        ValueError: `path` cannot be read, there are no photos, or `device` is asked for where there is no Core ML.
+    """
+    file = read_model(path)
+    predict = device_prediction(path, file.input, file.output) if device else None
+    trained = list(_trained_weights(model.network))
+    gate = MIN_PSNR.get(file.bits) if min_psnr is None else min_psnr
+    failure, fold = _compare(file.weights, trained)
+    results: list[PhotoResult] = []
+    if failure is None:
+        try:
+            for name, image in photos:
+                result = _compare_photo(file, model.network, name, image, predict)
+                results.append(result)
+                progress(len(results))
+                if gate is not None and result.psnr < gate:
+                    failure = f"{name} has {result.psnr:.1f} dB, at least {gate:g} are asked"
+                elif result.psnr_device is not None and result.psnr_device < min(
+                    gate or MIN_PSNR_DEVICE, MIN_PSNR_DEVICE
+                ):
+                    failure = f"{name} as predicted by Core ML has {result.psnr_device:.1f} dB"
+                if failure:
+                    break
+        except NotFiniteError as error:
+            failure = str(error)
+        else:
+            if not results:
+                raise UserError("there is no photo to verify with; give a folder of photographs")
+    return Verification(
+        file=str(path),
+        model=against,
+        format=file.format,
+        bits=file.bits,
+        sizes=str(file.sizes),
+        weights=sum(weight.values.size for weight in file.weights),
+        fold=fold,
+        photos=tuple(results),
+        gate=gate,
+        failure=failure,
+    )
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A parameter of the network, and what role it plays."""
+
+    name: str
+    kind: str
+    parameter: str
+    values: np.ndarray[Any, np.dtype[np.float32]]
+
+
+# The kinds by which the two formats name an operation.
+_KINDS = {"conv": "convolution", "convolution": "convolution", "instance_norm": "norm", "batchnorm": "norm"}
+
+
+def _trained_weights(network: nn.Module) -> Iterable[_Trained]:
+    """The parameters of convolutions and instance norms in the order in which the network runs them."""
+    order: list[tuple[str, nn.Module]] = []
+    hooks = [
+        module.register_forward_hook(lambda module, _input, _output, name=name: order.append((name, module)))
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d | nn.InstanceNorm2d)
+    ]
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, 16, 16))
+    for hook in hooks:
+        hook.remove()
+    for name, module in order:
+        kind, roles = ("convolution", {"weight": "weight", "bias": "bias"})
+        if isinstance(module, nn.InstanceNorm2d):
+            kind, roles = ("norm", {"weight": "gamma", "bias": "beta"})
+        for attribute, role in roles.items():
+            tensor = getattr(module, attribute)
+            if tensor is not None:
+                yield _Trained(f"{name}.{attribute}", kind, role, tensor.detach().numpy())
+
+
+# What a converter may multiply into the convolution beside it.
+_FOLDS = ((np.float32(1 / 255), "the division by 255"),)
+
+
+def _compare(stored: Iterable[StoredWeight], trained: Iterable[_Trained]) -> tuple[str | None, str]:
+    """(what is wrong or None, what was folded)."""
+    fold = "nothing"
+    for weight, expected in zip_longest(stored, trained):
+        if weight is None:
+            return f"{expected.name} has no counterpart in the file", fold
+        if expected is None:
+            return f"{weight.label} has no counterpart in the trained network", fold
+        if (_KINDS.get(weight.kind), weight.parameter) != (expected.kind, expected.parameter):
+            return f"{weight.label} stands where {expected.name} is expected", fold
+        problem = check_weight(weight, expected.values)
+        if problem is not None and expected.kind == "convolution":
+            for constant, name in _FOLDS:
+                if check_weight(weight, expected.values * constant) is None:
+                    problem, fold = None, f"{name}, into {expected.name}"
+        if problem is not None:
+            index = f"[{', '.join(map(str, problem.index))}]" if problem.index else ""
+            return f"{weight.label}, trained as {expected.name}{index}: {problem.problem}", fold
+    return None, fold
+
+
+def _compare_photo(
+    file: CoreMLModel,
+    network: StyleNetwork,
+    name: str,
+    image: Image.Image,
+    predict: Callable[[Image.Image], Tensor] | None,
+) -> PhotoResult:
+    size = file.sizes.nearest(*image.size)
+    if file.sizes.kind == "ranged":  # other sides the network pads and crops, which a file does not
+        size = (size[0] - size[0] % network.stride, size[1] - size[1] % network.stride)
+    fitted = ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
+    photo_13hw = torch.from_numpy(np.array(fitted)).permute(2, 0, 1)[None].float()
+    with torch.inference_mode():
+        expected = network(photo_13hw)
+    declared = file.run(photo_13hw)
+    # An ML Program is computed as declared; the precision of a neural network is the device's choice.
+    half = file.run(photo_13hw, float16=True) if file.format == "mlmodel" else declared
+    error = float((declared.clamp(0, PEAK) - expected.clamp(0, PEAK)).abs().max())
+    on_device = _psnr(predict(fitted), expected) if predict else None
+    return PhotoResult(name, _psnr(declared, expected), _psnr(half, expected), error, on_device)
+
+
+def _psnr(output_13hw: Tensor, expected_13hw: Tensor) -> float:
+    square = float((output_13hw.clamp(0, PEAK) - expected_13hw.clamp(0, PEAK)).double().square().mean())
+    return min(_SAME, 10 * math.log10(PEAK**2 / square)) if square else _SAME

@@ -1,0 +1,98 @@
+"""One row for each run: what a judge says of it, and what its network costs. Knows nothing of how the rows are shown."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tinystyle.coreml.exporter.convert import export_model
+from tinystyle.errors import UserError
+from tinystyle.evaluation import color_match, identity
+from tinystyle.evaluation.frontier.judge import FIGURES, Judge
+from tinystyle.evaluation.frontier.rows import Row, RowFile
+from tinystyle.evaluation.model_report import HEIGHT, WIDTH
+from tinystyle.nets import build_network
+from tinystyle.nets.cost import network_cost
+from tinystyle.nets.model_file import LoadedModel, load_model
+from tinystyle.training.record import RunRecord
+from tinystyle.training.runner import MODEL_FILE
+
+__all__ = ["baseline_rows", "mlmodel_bytes", "run_row"]
+
+BITS = 8
+
+
+def baseline_rows(judge: Judge, image: str, name: str, sha256: str, file: RowFile) -> list[Row]:
+    """Return the rows `identity` and `color match` of a style, measured unless `file` has them.
+
+    Args:
+        judge: measures.
+        image: the style image.
+        name: of the style.
+        sha256: of its pixels.
+        file: gets the rows.
+    """
+    candidates = {"identity": identity, "color match": color_match(judge.style_tensor(image))}
+    keys = {candidate: f"{sha256[:16]} {candidate}" for candidate in candidates}
+    if any(file.get(key, judge.key) is None for key in keys.values()):
+        for measured in judge.rows(image, candidates):
+            file.append(
+                Row(
+                    key=keys[measured.name],
+                    judge=judge.key,
+                    style=sha256,
+                    style_name=name,
+                    image=image,
+                    name=measured.name,
+                    state="baseline",
+                    **{figure: getattr(measured, figure) for figure in FIGURES},
+                )
+            )
+    return [row for key in keys.values() if (row := file.get(key, judge.key))]
+
+
+def run_row(judge: Judge, record: RunRecord, folder: Path, image: str) -> Row:
+    """Measure a run that has ended; one that collapsed, or whose pictures are not finite, has costs only.
+
+    Args:
+        judge: measures.
+        record: of the run.
+        folder: of the run; holds the model of one that is completed.
+        image: where its style image is.
+    """
+    network = record.config.network
+    if record.state != "completed":
+        with torch.device("meta"):
+            cost = network_cost(build_network(network), WIDTH, HEIGHT)
+        return Row.of_run(
+            record,
+            folder,
+            image,
+            judge.key,
+            "collapsed" if record.state == "collapsed" else "failed",
+            message=record.message,
+            weights=cost.weights,
+            macs=cost.macs,
+        )
+    model = load_model(folder / MODEL_FILE)
+    cost = network_cost(model.network, WIDTH, HEIGHT)
+    costs = {"weights": cost.weights, "macs": cost.macs, "bytes": mlmodel_bytes(model)}
+    name = f"{network.architecture} {network.alpha:g}"
+    stylize = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    figures: dict[str, Any]
+    try:
+        (measured,) = judge.rows(image, {name: stylize})
+    except UserError as error:  # an output is not finite
+        return Row.of_run(record, folder, image, judge.key, "collapsed", message=str(error), **costs)
+    figures = {figure: getattr(measured, figure) for figure in FIGURES}
+    return Row.of_run(record, folder, image, judge.key, "completed", **costs, **figures)
+
+
+def mlmodel_bytes(model: LoadedModel) -> int:
+    """Export the model as an .mlmodel with 8 bits a weight at 640x480, and return the file's size."""
+    with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
+        out = Path(folder) / "model.mlmodel"
+        return export_model(model, format="mlmodel", bits=BITS, size=(WIDTH, HEIGHT), out=out).bytes

@@ -1,0 +1,208 @@
+"""The page of a frontier: one HTML file that holds its images and asks nothing of any server. Imports no torch.
+
+What is said is decided here; how it looks stands in `templates/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from tinystyle import storage, styles
+from tinystyle.evaluation.frontier.gallery import data_uri, write_jpeg
+from tinystyle.evaluation.frontier.plots import AXES, COLORS
+from tinystyle.evaluation.frontier.rows import Row, fronts
+from tinystyle.evaluation.frontier.table import Column, columns_of, table_rows
+
+__all__ = ["Facts", "Pictures", "write_page"]
+
+THUMBNAIL = 192
+"""Side of the thumbnail of a built-in style in pixels. Paintings are named, not copied."""
+COST_NAMES = {"weights": "weights", "bytes": "bytes", "macs": "multiply-accumulates", "latency_ms": "latency"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """How the figures were found."""
+
+    photos: str
+    count: int
+    side: int
+    perceptual: str
+    second: str | None
+    cpu: str
+    threads: int
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The files of a gallery."""
+
+    names: Sequence[str]
+    """Of the photos."""
+    photos: Sequence[Path]
+    made: Mapping[tuple[str, str], Sequence[Path]]
+    """(style, key) of a row -> what it makes of each photo."""
+
+
+def write_page(
+    path: Path, rows: Sequence[Row], plots: Mapping[str, Mapping[str, Path]], pictures: Pictures, facts: Facts
+) -> None:
+    """Write the page atomically.
+
+    Args:
+        path: of the HTML file; a thumbnail of each built-in style is written to gallery/ beside it.
+        rows: of all styles, baselines included, in the order in which they are shown.
+        plots: style -> cost -> PNG.
+        pictures: of the gallery.
+        facts: about the measures.
+    """
+    environment = Environment(
+        loader=PackageLoader("tinystyle.evaluation.frontier"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    architectures = sorted({row.architecture for row in rows if row.architecture})
+    colors = {name: COLORS[index % len(COLORS)] for index, name in enumerate(architectures)}
+    columns = columns_of(rows)
+    names = list(dict.fromkeys(row.style for row in rows))
+    sections = [
+        _section(
+            f"style-{number}",
+            [row for row in rows if row.style == style],
+            columns,
+            plots[style],
+            pictures,
+            colors,
+            path,
+        )
+        for number, style in enumerate(names, 1)
+    ]
+    text = environment.get_template("page.html").render(
+        sections=sections,
+        networks=sum(row.architecture is not None and row.state != "impossible" for row in rows),
+        facts=facts,
+        training=_training(rows),
+        columns=columns,
+        photos=[
+            {"name": name, "short": PurePosixPath(name).stem, "uri": data_uri(photo), "aspect": _aspect(photo)}
+            for name, photo in zip(pictures.names, pictures.photos, strict=True)
+        ],
+        css=_asset("page.css"),
+        script=_asset("page.js"),
+    )
+    storage.write_bytes(path, text.encode())
+
+
+def _section(
+    ident: str,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    plots: Mapping[str, Path],
+    pictures: Pictures,
+    colors: Mapping[str, str],
+    page: Path,
+) -> dict[str, Any]:
+    """What the page says of one style."""
+    front = fronts(rows)
+    title = rows[0].style_name
+    return {
+        "ident": ident,
+        "title": title,
+        "painting": _painting(rows[0].image),
+        "thumbnail": _thumbnail(rows[0].image, page.parent / "gallery"),
+        "summary": _summary(rows, front),
+        "plots": [
+            {
+                "uri": data_uri(plot),
+                "alt": f"Score, content, paint3 and paint4 of every network of {title}, against {AXES[cost]}. "
+                f"On the Pareto front: {', '.join(row.name for row in front[cost]) or 'none'}.",
+                "caption": f"Against {COST_NAMES[cost]}",
+            }
+            for cost, plot in plots.items()
+        ],
+        "rows": table_rows(rows, columns, front, colors),
+        "cards": [
+            {
+                "name": row.name,
+                "color": colors.get(row.architecture or "", ""),
+                "note": _note(row),
+                "uris": [data_uri(picture) for picture in pictures.made[row.style, row.key]],
+            }
+            for row in rows
+            if (row.style, row.key) in pictures.made
+        ],
+    }
+
+
+def _painting(image: str) -> str:
+    if styles.builtin_name(image) is not None:
+        return f"The style is {image}, drawn by the code of tinystyle."
+    return f"The style image is {PurePosixPath(image).name}; it is not shown here."
+
+
+def _thumbnail(image: str, folder: Path) -> str:
+    """A small picture of a built-in style as a `data:` URI; empty for any other."""
+    name = styles.builtin_name(image)
+    if name is None:
+        return ""
+    path = folder / f"style-{name}.jpg"
+    write_jpeg(path, styles.draw_style(name, THUMBNAIL))
+    return data_uri(path)
+
+
+def _summary(rows: Sequence[Row], front: Mapping[str, Sequence[Row]]) -> list[str]:
+    """What the figures say, in sentences."""
+    judged = [row for row in rows if row.architecture and row.score is not None]
+    missing = [row for row in rows if row.architecture and row.score is None]
+    sentences = []
+    matched = next((row.score for row in rows if row.name == "color match"), None)
+    if judged:
+        best = min(judged, key=lambda row: row.score or 0)
+        sentences.append(f"The lowest score is {best.score:.2f}, of {best.name}.")
+        if matched is not None:
+            better = sum((row.score or 0) < matched for row in judged)
+            sentences.append(f"A mere color match has {matched:.2f}; {better} of {len(judged)} networks are below it.")
+        names = ", ".join(row.name for row in front["bytes"])
+        sentences.append(f"The Pareto front by bytes: {names}.")
+    if missing:
+        names = ", ".join(row.name for row in missing)
+        sentences.append(f"Without figures: {names}; the table says why.")
+    return sentences
+
+
+def _training(rows: Sequence[Row]) -> str:
+    """How the networks were trained, in one sentence."""
+    settings = {(row.steps, row.batch_size, row.crop, row.perceptual) for row in rows if row.architecture and row.steps}
+    if len(settings) != 1:
+        return "The networks were trained with different settings, which frontier.csv lists."
+    steps, batch, crop, perceptual = settings.pop()
+    crops = f"batches of {batch} crops" if batch != 1 else "one crop"
+    return (
+        f"Every network was trained for {steps:,} steps of {crops} of {crop} pixels a side, with {perceptual} as the "
+        "loss network."
+    )
+
+
+def _note(row: Row) -> str:
+    facts = [f"score {row.score:.2f}"] if row.score is not None else []
+    if row.bytes is not None:
+        facts.append(f"{row.bytes:,} bytes")
+    return ", ".join(facts)
+
+
+def _aspect(photo: Path) -> str:
+    with Image.open(photo) as image:
+        return f"{image.width} / {image.height}"
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,164 @@
+"""The rows of a frontier and the two files that hold them: frontier.jsonl, which grows, and frontier.csv. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tinystyle import storage
+from tinystyle.errors import UserError
+from tinystyle.evaluation.frontier.pareto import pareto_front
+from tinystyle.training.record import RunRecord
+
+__all__ = ["COSTS", "Row", "RowFile", "fronts", "write_csv"]
+
+COSTS = ("weights", "bytes", "macs", "latency_ms")
+"""The costs that a front is found for, as attributes of `Row`."""
+State = Literal["baseline", "completed", "collapsed", "failed", "impossible"]
+
+
+class Row(BaseModel):
+    """One line of the table: a run, or one of the two baselines of a style. What is not known is None."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+
+    key: str
+    """The run's key, see `tinystyle.training.lineage`; of a baseline, a name that holds the style's hash."""
+    judge: str
+    """The key of the `Judge` that measured it: rows of different judges are not to be compared."""
+    style: str
+    """SHA-256 of the style image's pixels."""
+    style_name: str
+    image: str
+    """Where the style image is: path, URI or `builtin:NAME`."""
+    name: str
+    """Architecture and alpha, or `identity`, or `color match`."""
+    state: State
+    message: str = ""
+    """Why the row has no figures, in one sentence."""
+    folder: str | None = None
+    """Of the run."""
+    architecture: str | None = None
+    alpha: float | None = None
+    perceptual: str | None = None
+    """The loss network that trained it."""
+    steps: int | None = None
+    crop: int | None = None
+    """Side of the training crops in pixels."""
+    batch_size: int | None = None
+    seed: int | None = None
+    precision: str | None = None
+    content: float | None = None
+    paint3: float | None = None
+    paint4: float | None = None
+    score: float | None = None
+    second3: float | None = None
+    second4: float | None = None
+    worst_photo: float | None = None
+    """The largest share of bad blocks of a photo, in 0..1."""
+    checkerboard: float | None = None
+    border_error: float | None = None
+    """In gray levels."""
+    weights: int | None = None
+    bytes: int | None = None
+    """Of the .mlmodel with 8 bits a weight at 640x480."""
+    macs: int | None = None
+    """For an image of 640x480."""
+    latency_ms: float | None = None
+    """Measured anew for every table, so it is not in frontier.jsonl."""
+
+    @classmethod
+    def of_run(cls, record: RunRecord, folder: Path, image: str, judge: str, state: State, **figures: Any) -> Row:
+        """Make the row of a run from its record.
+
+        Args:
+            record: of the run.
+            folder: of the run.
+            image: where the style image is now.
+            judge: the key of the judge.
+            state: how the run ended.
+            figures: any other fields.
+        """
+        config = record.config
+        return cls(
+            key=record.lineage["key"],
+            judge=judge,
+            style=record.lineage["style"],
+            style_name=record.lineage["style_name"],
+            image=image,
+            name=f"{config.network.architecture} {config.network.alpha:g}",
+            state=state,
+            folder=str(folder),
+            architecture=config.network.architecture,
+            alpha=config.network.alpha,
+            perceptual=config.loss.perceptual,
+            steps=config.optimizer.steps,
+            crop=config.data.size,
+            batch_size=config.data.batch_size,
+            seed=config.seed,
+            precision=config.precision,
+            **figures,
+        )
+
+
+class RowFile:
+    """The measured rows, one JSON object a line, so that an experiment can be completed in several sittings.
+
+    Args:
+        path: of frontier.jsonl; absent is empty.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        self._rows: dict[tuple[str, str], Row] = {}
+        for number, line in enumerate(self._lines, 1):
+            try:
+                row = Row.model_validate_json(line)
+            except ValidationError as error:
+                raise UserError(f"{path} is damaged in line {number}; remove the line, or the file") from error
+            self._rows[row.key, row.judge] = row
+
+    def get(self, key: str, judge: str) -> Row | None:
+        """Return the row of a run as this judge measured it, or None."""
+        return self._rows.get((key, judge))
+
+    def append(self, row: Row) -> None:
+        """Add a row; the file is replaced atomically."""
+        self._lines.append(row.model_dump_json(exclude_none=True, exclude={"latency_ms"}))
+        self._rows[row.key, row.judge] = row
+        storage.write_bytes(self.path, ("\n".join(self._lines) + "\n").encode())
+
+
+def fronts(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Find the Pareto front of one style's networks for each of `COSTS`, in order of cost. Baselines take no part."""
+    networks = [row for row in rows if row.architecture]
+    return {
+        cost: [networks[index] for index in pareto_front([(getattr(row, cost), row.score) for row in networks])]
+        for cost in COSTS
+    }
+
+
+def write_csv(path: Path, rows: Iterable[Row]) -> None:
+    """Write all rows, every field a column, and a column `front_COST` of 0 and 1 for each of `COSTS`."""
+    by_style: dict[str, list[Row]] = {}
+    for row in rows:
+        by_style.setdefault(row.style, []).append(row)
+    columns = [name for name in Row.model_fields if name not in ("judge", "key")]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*columns, *(f"front_{cost}" for cost in COSTS), "key"])
+    for of_style in by_style.values():
+        front = {cost: {id(row) for row in found} for cost, found in fronts(of_style).items()}
+        for row in of_style:
+            marks = [int(id(row) in front[cost]) for cost in COSTS]
+            writer.writerow([*(getattr(row, name) for name in columns), *marks, row.key])
+    storage.write_bytes(path, file.getvalue().encode())

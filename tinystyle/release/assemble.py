@@ -1,0 +1,157 @@
+"""From a trained network to the folder that is logged, registered and published: every file verified, with its card.
+
+Knows nothing of MLflow, object stores or flows.
+
+    model/model.safetensors, model/run.json             the network, and the record of its training if there is one
+    coreml/STYLE-8.mlmodel, coreml/STYLE-int4.mlpackage.zip   the Core ML files, named by their bits
+    coreml/FILE.md, coreml/FILE.png                     card and preview beside each, FILE without .zip
+    coreml/StyleTransfer.swift                          runs the first file in an app
+    coreml/files.json                                   what stands here (`tinystyle.release.listing`)
+    evaluation.json                                     what the network is worth, if it was evaluated
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from tinystyle import storage
+from tinystyle.coreml.evaluator.model import read_model
+from tinystyle.coreml.exporter.convert import export_model
+from tinystyle.coreml.package import content_sha256
+from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.coreml.verification.verify import verify
+from tinystyle.errors import UserError
+from tinystyle.nets.model_file import LoadedModel, save_model
+from tinystyle.release.card import write_card
+from tinystyle.release.listing import CoreMLFile, check_files, write_listing
+from tinystyle.release.package_zip import unzip_package, zip_package
+from tinystyle.release.swift import swift_source
+from tinystyle.tracking.registry import check_style
+from tinystyle.training.record import RUN_FILE
+
+if TYPE_CHECKING:
+    from tinystyle.evaluation.model_report import ModelReport
+
+__all__ = ["EVALUATION", "MODEL", "SWIFT", "assemble"]
+
+EVALUATION = "evaluation.json"
+MODEL = "model.safetensors"
+SWIFT = "StyleTransfer.swift"
+
+
+def assemble(
+    model: LoadedModel,
+    folder: Path,
+    *,
+    style: str,
+    files: Sequence[str],
+    size: str | ImageSizes,
+    photos: Iterable[tuple[str, Image.Image]],
+    preview: Image.Image | None = None,
+    run: Path | None = None,
+    report: ModelReport | None = None,
+) -> list[CoreMLFile]:
+    """Export and verify Core ML files of a network, and fill a folder with all that belongs to them.
+
+    The folder appears whole or not at all. The same arguments give the same bytes.
+
+    Args:
+        model: the trained network.
+        folder: absent or empty.
+        style: the registered name, [a-z0-9-]{1,60}; the files are named by it.
+        files: such as mlmodel-8, mlpackage-int4; see `tinystyle.release.listing.FILES`.
+        size: image sizes of the files, as `ImageSizes.parse` takes them.
+        photos: (name, RGB image) pairs to verify with, at least one.
+        preview: picture for the cards.
+        run: folder of the training run, for its run.json.
+        report: of the network.
+
+    Returns:
+        What files.json says, in the order of `files`.
+
+    Raises:
+        ValueError: an argument is not possible, before any work; or a file is not the network, by name.
+    """
+    check_style(style)
+    variants = check_files(list(files))
+    sizes = ImageSizes.parse(size) if isinstance(size, str) else size
+    for format, _, _ in variants:
+        sizes.check(format, model.network.stride)
+    images = list(photos)
+    if not images:
+        raise UserError("there is no photo to verify with; give a folder of photographs")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not empty; give a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name[:60]}.", suffix=".tmp", dir=folder.parent) as temporary:
+        new = Path(temporary) / "new"
+        entries = [_add_file(model, new / "coreml", style, name, sizes, images, preview) for name in files]
+        first = read_model(_unpacked(new / "coreml" / entries[0].name, Path(temporary) / "swift"))
+        storage.write_bytes(new / "coreml" / SWIFT, swift_source(first).encode())
+        write_listing(new / "coreml", entries)
+        save_model(model.network, new / "model" / MODEL, model.config, model.lineage)
+        if run is not None and (run / RUN_FILE).is_file():
+            storage.copy(run / RUN_FILE, new / "model" / RUN_FILE)
+        if report is not None:
+            text = json.dumps(report.as_dict(), indent=2, sort_keys=True, allow_nan=False)
+            storage.write_bytes(new / EVALUATION, text.encode() + b"\n")
+        new.replace(folder)  # also over an empty folder
+    return entries
+
+
+def _add_file(
+    model: LoadedModel,
+    folder: Path,
+    style: str,
+    name: str,
+    sizes: ImageSizes,
+    photos: list[tuple[str, Image.Image]],
+    preview: Image.Image | None,
+) -> CoreMLFile:
+    """Export, pack, verify what was packed, write the card; what stays in `folder` is the file, its card and picture."""
+    ((format, bits, ios),) = check_files([name])
+    exported = export_model(
+        model, format=format, bits=bits, size=sizes, out=folder / f"{style}-{name.partition('-')[2]}.{format}", ios=ios
+    )
+    download = _packed(exported.path)
+    with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
+        file = _unpacked(download, Path(scratch))
+        assert content_sha256(file) == content_sha256(exported.path)
+        result = verify(file, model, photos)
+        if not result.passed:
+            # Without the path, which nobody will find.
+            raise UserError(f"{name} of {style} is {result.sentence().replace(f'{file}: ', '')}")
+        read = read_model(file)
+    assert result.worst is not None
+    write_card(exported, model, preview=preview, verification=result.paragraph())
+    if exported.path.is_dir():
+        shutil.rmtree(exported.path)
+    return CoreMLFile(
+        name=download.name,
+        format=format,
+        bits=bits,
+        bytes=download.stat().st_size,
+        sha256=storage.sha256(download),
+        sizes=sizes,
+        minimum_ios=exported.minimum_ios,
+        input=read.input,
+        output=read.output,
+        psnr=round(result.worst, 2),
+    )
+
+
+def _packed(path: Path) -> Path:
+    """A Core ML file as one file: itself, or the zip of the package, beside it."""
+    return path if path.is_file() else zip_package(path, path.with_name(f"{path.name}.zip"))
+
+
+def _unpacked(download: Path, folder: Path) -> Path:
+    """The Core ML file in what `_packed` made; of a zip in `folder`."""
+    return unzip_package(download, folder) if download.suffix == ".zip" else download

@@ -1,0 +1,177 @@
+"""The model card: a Markdown file, and a picture where there is one, beside a Core ML file, for whoever takes that.
+
+Cards bear no date: the same file has the same card.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from PIL import Image
+
+from tinystyle import __version__, storage
+from tinystyle.coreml.exporter.metadata import LICENCE, title
+from tinystyle.coreml.package import content_sha256
+from tinystyle.data.images import open_rgb
+from tinystyle.errors import UserError
+from tinystyle.nets.cost import network_cost
+from tinystyle.nets.model_file import LoadedModel
+from tinystyle.styles.pretrained import is_pretrained
+from tinystyle.stylize import stylize_image
+from tinystyle.stylize.contact_sheet import preview_strip
+
+if TYPE_CHECKING:
+    from tinystyle.coreml.exporter.convert import ExportResult
+
+__all__ = ["newest_preview", "record_verification", "remove_card", "stylised_preview", "write_card"]
+
+PREVIEW_SIDE = 640
+"""Pixels, longer side of a photo that is stylised for a card."""
+_LAST_SECTION = "\n## Verification\n\n"
+_NOT_RUN = "Not run on Apple hardware."
+_KINDS = {"mlmodel": "neural network (.mlmodel)", "mlpackage": "ML Program (.mlpackage)"}
+
+
+def write_card(
+    result: ExportResult, model: LoadedModel, *, preview: Image.Image | None, verification: str | None = None
+) -> Path:
+    """Write `<file name>.md` beside an exported file, and `<file name>.png` if there is a `preview`.
+
+    Args:
+        result: the exported file.
+        model: what it was made of.
+        preview: a picture of what the network does; None removes that of an earlier card.
+        verification: what was found of the file; None says that nobody looked.
+
+    Returns:
+        The card's path.
+    """
+    card, picture = _paths(result.path)
+    if preview is None:
+        picture.unlink(missing_ok=True)
+    else:
+        with storage.atomic_path(picture) as temporary:
+            preview.save(temporary, format="PNG")
+    text = _text(result, model, picture if preview else None)
+    storage.write_bytes(card, (text + _verification(verification or _unverified(result))).encode())
+    return card
+
+
+def record_verification(path: Path, text: str) -> Path | None:
+    """Replace the last section of the card beside the Core ML file `path` by `text`; the card's path.
+
+    None, and nothing is done, if there is no card or it describes a file of other content.
+    """
+    card, _ = _paths(path)
+    if not card.is_file():
+        return None
+    before = card.read_text(encoding="utf-8").partition(_LAST_SECTION)[0]
+    if content_sha256(path) not in before:
+        return None
+    storage.write_bytes(card, (before + _verification(text)).encode())
+    return card
+
+
+def remove_card(path: Path) -> None:
+    """Remove the card beside the Core ML file `path`, and its picture: they would describe another file."""
+    for file in _paths(path):
+        file.unlink(missing_ok=True)
+
+
+def newest_preview(model: str) -> Image.Image | None:
+    """The last picture in `previews/` beside a model file, as training leaves them; None if there is none."""
+    if storage.is_remote(model) or is_pretrained(model):
+        return None
+    folder = Path(model).parent / "previews"
+    for path in sorted(folder.glob("*.png"), reverse=True):
+        with contextlib.suppress(ValueError, OSError):
+            return open_rgb(path.read_bytes(), str(path))
+    return None
+
+
+def stylised_preview(model: LoadedModel, photo: str) -> Image.Image:
+    """Photo and what the network makes of it, side by side.
+
+    Raises:
+        ValueError: the photo is missing or cannot be read.
+    """
+    try:
+        image = open_rgb(storage.read_bytes(photo), photo)
+    except OSError as error:
+        raise UserError(f"{photo}: cannot be read ({error.strerror or error}); give a photograph") from error
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
+    return preview_strip([image], [stylize_image(model, image)], height=image.height)
+
+
+def _paths(path: Path) -> tuple[Path, Path]:
+    """The card's, and that of its picture."""
+    return path.with_name(f"{path.name}.md"), path.with_name(f"{path.name}.png")
+
+
+def _text(result: ExportResult, model: LoadedModel, picture: Path | None) -> str:
+    width, height = result.size
+    cost = network_cost(model.network, width, height)
+    rows = {
+        "format": _KINDS[result.format],
+        "bits per convolution weight": f"{result.bits}, {_encoding(result)}",
+        "bytes": f"{result.bytes:,}",
+        "SHA-256": f"`{content_sha256(result.path)}`",
+        "image sizes, width x height": f"{result.sizes}"
+        + ("" if result.sizes.kind == "fixed" else f"; by default {width}x{height}"),
+        "computes in": result.compute or "what the device decides",
+        "runs on": f"iOS {result.minimum_ios} and later",
+        "input": "`image`, RGB",
+        "output": "`stylized`, RGB",
+        "weights": f"{cost.weights:,}",
+        f"multiply-accumulates at {width}x{height}": f"{cost.macs:,}",
+    }
+    name = " ".join(result.path.name.split())
+    notes = [
+        "Of an .mlpackage, SHA-256 is that of the lines `SHA-256, two spaces, relative path` of its files, by path: "
+        "inside of it, `find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum`."
+        if result.format == "mlpackage"
+        else "",
+        f"Sides that are not multiples of {model.network.stride} come out rounded up to the next one."
+        if result.sizes.kind == "ranged"
+        else "",
+    ]
+    lineage = json.dumps(model.lineage, indent=4, sort_keys=True)
+    parts = [
+        f"# {name}",
+        f"![photo and stylised photo]({quote(picture.name)})" if picture else "",
+        f"A style-transfer network for Core ML ({title(model)}), made by tinystyle {__version__}: it takes an image and "
+        "returns it in the style of another.",
+        "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]),
+        *notes,
+        "## Use",
+        "With Vision: a `VNCoreMLRequest` with `imageCropAndScaleOption = .scaleFill` resizes any picture to the "
+        "default size and returns a `VNPixelBufferObservation`.\n"
+        "Without: give `image` a `CVPixelBuffer` of a size from the table, and read `stylized`.",
+        "## Lineage",
+        # Indented, not fenced: no value can end it.
+        "\n".join(f"    {line}" for line in lineage.split("\n")),
+        "## Licence",
+        f"{LICENCE}.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _encoding(result: ExportResult) -> str:
+    if result.bits >= 16:
+        return "floating point"
+    if result.format == "mlpackage" and result.bits < 8 and result.minimum_ios < 18:
+        return f"a palette of {2**result.bits} values per convolution"
+    return "linear per output channel"
+
+
+def _unverified(result: ExportResult) -> str:
+    command = f"tinystyle verify {result.path.name} --against MODEL --photos DIR"
+    return f"Not verified yet: run `{command}`.\n\n{_NOT_RUN}"
+
+
+def _verification(text: str) -> str:
+    return f"{_LAST_SECTION}{text.strip()}\n"

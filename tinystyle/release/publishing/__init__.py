@@ -1,0 +1,35 @@
+"""Publishing: verified Core ML files at s3://models/STYLE/VERSION/ and an index of them. Knows nothing of Prefect or torch."""
+
+from __future__ import annotations
+
+from tinystyle.release.publishing.index import (
+    HistoryEntry,
+    Index,
+    PublishedFile,
+    PublishedStyle,
+    PublishedVersion,
+)
+from tinystyle.release.publishing.places import presign
+from tinystyle.release.publishing.upload import (
+    DEFAULT_ROOT,
+    check_published,
+    publish,
+    publish_folder,
+    read_index,
+    rollback,
+)
+
+__all__ = [
+    "DEFAULT_ROOT",
+    "HistoryEntry",
+    "Index",
+    "PublishedFile",
+    "PublishedStyle",
+    "PublishedVersion",
+    "check_published",
+    "presign",
+    "publish",
+    "publish_folder",
+    "read_index",
+    "rollback",
+]

@@ -1,0 +1,178 @@
+"""index.json: what is published, which version of a style is current, and how that came. Knows no storage.
+
+An `Index` never changes: adding a version or going back gives another one.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tinystyle.errors import UserError
+from tinystyle.release.listing import CoreMLFile
+
+__all__ = ["HistoryEntry", "Index", "PublishedFile", "PublishedStyle", "PublishedVersion", "schema_json"]
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class PublishedFile(CoreMLFile):
+    """A Core ML file, and what stands beside it. Every address is relative to that of index.json."""
+
+    model_config = _STRICT
+
+    url: str
+    card: str
+    """Address of the model card, Markdown."""
+    preview: str | None = None
+    """Address of a picture, PNG: pairs of photo and stylised photo."""
+
+
+class PublishedVersion(BaseModel):
+    """One version of a style. Its files never change."""
+
+    model_config = _STRICT
+
+    style: str
+    version: int = Field(ge=1)
+    """Number in the model registry."""
+    published: datetime
+    run_id: str | None = None
+    """The MLflow run that it comes from."""
+    files: tuple[PublishedFile, ...] = Field(min_length=1)
+    swift: str
+    """Address of the Swift file that runs the first file in an app."""
+    model: str
+    """Address of the trained network, .safetensors, for `tinystyle verify FILE --against`."""
+    checksums: str
+    """Address of SHA256SUMS, as `sha256sum --check` takes it."""
+    metrics: dict[str, float] = {}
+    """Losses on held-out photos, share of bad blocks, number of weights."""
+
+
+class HistoryEntry(BaseModel):
+    """Why a version became the current one."""
+
+    model_config = _STRICT
+
+    time: datetime
+    action: Literal["publish", "rollback"]
+    version: int
+    reason: str
+
+
+class PublishedStyle(BaseModel):
+    """A style, and which of its versions an app is to take."""
+
+    model_config = _STRICT
+
+    name: str
+    current: int
+    versions: tuple[PublishedVersion, ...] = Field(min_length=1)
+    """The newest first."""
+    history: tuple[HistoryEntry, ...]
+    """The oldest first."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        numbers = [version.version for version in self.versions]
+        if len(set(numbers)) < len(numbers) or self.current not in numbers:
+            raise UserError(f"the versions of {self.name} do not fit together")
+        return self
+
+    def version(self, number: int | None = None) -> PublishedVersion | None:
+        """A version by its number, None meaning the current one; None if there is none."""
+        number = self.current if number is None else number
+        return next((version for version in self.versions if version.version == number), None)
+
+    @property
+    def before(self) -> int | None:
+        """The version that was current before the current one, rolled back ones apart; None if there is none."""
+        stack: list[int] = []
+        for entry in self.history:
+            if entry.action == "rollback" and entry.version in stack:
+                while stack[-1] != entry.version:
+                    stack.pop()
+            else:
+                stack.append(entry.version)
+        return stack[-2] if len(stack) > 1 else None
+
+
+class Index(BaseModel):
+    """All that is published under one root."""
+
+    model_config = _STRICT
+
+    schema_version: Literal[1] = 1
+    """Of this format; see index.schema.json. A program that knows another one must not replace the index."""
+    updated: datetime | None = None
+    styles: tuple[PublishedStyle, ...] = ()
+    """By name."""
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        if len({style.name for style in self.styles}) < len(self.styles):
+            raise UserError("a style stands in the index twice")
+        return self
+
+    @classmethod
+    def parse(cls, data: bytes, uri: str) -> Index:
+        """Read index.json, which came from `uri`.
+
+        Raises:
+            ValueError: it is damaged or of another schema version.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise UserError(
+                f"{uri} is damaged, or written by a newer tinystyle; upgrade, or put back an earlier version of the file"
+            ) from error
+
+    def as_json(self) -> bytes:
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+    def style(self, name: str) -> PublishedStyle | None:
+        """A style by its name; None if there is none."""
+        return next((style for style in self.styles if style.name == name), None)
+
+    def with_version(self, version: PublishedVersion, reason: str) -> Index:
+        """With a version added, and current; the index itself where it holds that version already."""
+        old = self.style(version.style)
+        if old is not None and old.version(version.version) is not None:
+            return self
+        versions = (version, *(old.versions if old else ()))
+        entry = HistoryEntry(time=version.published, action="publish", version=version.version, reason=reason)
+        return self._with(
+            PublishedStyle(
+                name=version.style,
+                current=version.version,
+                versions=tuple(sorted(versions, key=lambda version: -version.version)),
+                history=(*(old.history if old else ()), entry),
+            ),
+            version.published,
+        )
+
+    def rolled_back(self, style: PublishedStyle, number: int, time: datetime, reason: str) -> Index:
+        """With another published version of a style current; the index itself where it is that already."""
+        if style.current == number:
+            return self
+        entry = HistoryEntry(time=time, action="rollback", version=number, reason=reason)
+        history = (*style.history, entry)
+        return self._with(style.model_copy(update={"current": number, "history": history}), time)
+
+    def _with(self, style: PublishedStyle, time: datetime) -> Index:
+        styles = {**{style.name: style for style in self.styles}, style.name: style}
+        return Index(updated=time, styles=tuple(styles[name] for name in sorted(styles)))
+
+
+def schema_json() -> bytes:
+    """index.schema.json: the JSON Schema of index.json."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Index.model_json_schema(mode="serialization"),
+    }
+    return json.dumps(schema, indent=2, sort_keys=True).encode() + b"\n"

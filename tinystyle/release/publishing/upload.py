@@ -1,0 +1,250 @@
+"""Publishes a verified style, goes back to an earlier version, hands out links. Files first, checked; then the index.
+
+    ROOT/STYLE/VERSION/...      files that never change, with SHA256SUMS, which is written first and claims the version
+    ROOT/index.json             replaced by conditional write, so that of two writers at once neither is lost
+    ROOT/index.schema.json      its JSON Schema
+
+Knows no storage but `Place`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_random_exponential
+
+from tinystyle import storage
+from tinystyle.errors import UnavailableError, UserError
+from tinystyle.release.publishing.folder import SUMS, Publication
+from tinystyle.release.publishing.index import Index, PublishedVersion, schema_json
+from tinystyle.release.publishing.places import Place, open_place
+
+if TYPE_CHECKING:
+    from tinystyle.tracking.registry import ModelVersion
+
+__all__ = ["DEFAULT_ROOT", "check_published", "publish", "publish_folder", "read_index", "rollback"]
+
+DEFAULT_ROOT = "s3://models"
+INDEX, SCHEMA = "index.json", "index.schema.json"
+CONFLICT_SECONDS = 120.0
+"""For so long an index that others keep replacing is read anew."""
+_METRIC_TAGS = {
+    "content": "content", "style": "style_loss", "total": "total", "paint3": "paint3", "paint4": "paint4",
+    "bad_blocks": "bad_blocks", "weights": "weights",
+}  # fmt: skip
+_Result = TypeVar("_Result")
+
+
+def publish(version: ModelVersion, root: str = DEFAULT_ROOT, *, reason: str = "") -> PublishedVersion:
+    """Fetch a version of the model registry and publish it; see `publish_folder`."""
+    from tinystyle.tracking import registry
+
+    open_place(root)
+    with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
+        fetched = registry.fetch(version, Path(folder))
+        return publish_folder(
+            fetched,
+            style=version.style,
+            version=version.version,
+            root=root,
+            run_id=version.run_id,
+            metrics=_tagged(version.tags),
+            reason=reason,
+        )
+
+
+def publish_folder(
+    folder: Path,
+    *,
+    style: str,
+    version: int,
+    root: str = DEFAULT_ROOT,
+    run_id: str | None = None,
+    metrics: Mapping[str, float] | None = None,
+    reason: str = "",
+) -> PublishedVersion:
+    """Publish the Core ML files of a folder, with cards, previews, Swift file, network and SHA256SUMS, as current version.
+
+    Interrupted, the same call completes it. Called again with the same bytes it changes nothing, so that it undoes no
+    rollback.
+
+    Args:
+        folder: as `assembly.assemble` or `registry.fetch` leaves it.
+        style: its registered name.
+        version: its number in the registry.
+        root: s3://BUCKET[/PREFIX] or a local folder.
+        run_id: the MLflow run that it comes from.
+        metrics: for the index; by default those of the folder's evaluation.json.
+        reason: for the index's history.
+
+    Returns:
+        What the index says of the version.
+
+    Raises:
+        ValueError: the folder is incomplete or damaged, or the version is published with other bytes.
+        OSError: the root cannot be read or written.
+    """
+    place = open_place(root)
+    publication = Publication.read(folder, style, version, metrics)
+    _read_index(place)  # one that is damaged is to be known before anything is written
+    for name, data in publication.files.items():
+        _deliver(place, name, data, f"version {version} of {style}")
+    published = publication.entry(_now(), run_id)
+    index = _replace_index(place, lambda index: index.with_version(published, reason or "published"))
+    return _found(index, style, version, root)
+
+
+def rollback(style: str, root: str = DEFAULT_ROOT, version: int | None = None, *, reason: str = "") -> PublishedVersion:
+    """Point the index back to the version that was current before, or to `version`; no file is touched.
+
+    Args:
+        style: its registered name.
+        root: s3://BUCKET[/PREFIX] or a local folder.
+        version: one that is published.
+        reason: for the index's history.
+
+    Returns:
+        The version that is current now.
+
+    Raises:
+        ValueError: there is none to go back to.
+        OSError: the root cannot be read or written.
+    """
+    place = open_place(root)
+    index, _ = _read_index(place)
+    _found(index, style, version, root)
+    published = index.style(style)
+    assert published is not None
+    target = published.before if version is None else version
+    if target is None:
+        raise UserError(f"{style} has no version before {published.current} at {root}; there is nothing to go back to")
+    if target == published.current:
+        raise UserError(f"version {target} of {style} is the current one at {root} already")
+    time, reason = _now(), reason or f"back from version {published.current}"
+
+    def point_back(index: Index) -> Index:
+        # The target was chosen once: a writer in between must not make it another one.
+        current = index.style(style)
+        return index.rolled_back(current, target, time, reason) if current else index
+
+    return _found(_replace_index(place, point_back), style, target, root)
+
+
+def read_index(root: str = DEFAULT_ROOT) -> Index:
+    """What is published at `root`; empty if nothing is.
+
+    Raises:
+        ValueError: the index is damaged or of another schema version.
+        OSError: it cannot be read.
+    """
+    return _read_index(open_place(root))[0]
+
+
+def check_published(style: str, root: str = DEFAULT_ROOT, version: int | None = None) -> PublishedVersion:
+    """Download every file of a published version, by default the current one, and compare it with SHA256SUMS and index.
+
+    Raises:
+        ValueError: it is not published, or a file is missing or has other bytes, by name.
+        OSError: the root cannot be read.
+    """
+    place = open_place(root)
+    found = _found(_read_index(place)[0], style, version, root)
+    expected = {file.url: file.sha256 for file in found.files}
+    sums = place.read(found.checksums)
+    if sums is None:
+        raise UserError(f"{storage.join(root, found.checksums)} is missing; publish version {found.version} again")
+    prefix = found.checksums.removesuffix(SUMS)
+    listed = {prefix + name: digest for digest, name in (line.split("  ", 1) for line in sums[0].decode().splitlines())}
+    for name, digest in {**listed, **expected}.items():
+        stored = place.read(name)
+        if stored is None:
+            raise UserError(f"{storage.join(root, name)} is missing; publish version {found.version} again")
+        if not hashlib.sha256(stored[0]).hexdigest() == digest == listed.get(name):
+            raise UserError(f"{storage.join(root, name)} does not hold what was published; roll {style} back")
+    return found
+
+
+def _tagged(tags: Mapping[str, str]) -> dict[str, float]:
+    """The figures among a version's tags that the index gives."""
+    metrics = {}
+    for name, tag in _METRIC_TAGS.items():
+        with suppress(KeyError, ValueError):
+            metrics[name] = float(tags[tag])
+    return metrics
+
+
+def _deliver(place: Place, name: str, data: bytes, what: str) -> None:
+    """Write a file unless it stands there, and read it back: what counts is what arrived."""
+    uri = storage.join(place.uri, name)
+
+    def attempt() -> tuple[bool, bytes] | None:
+        created = place.write(name, data, None)
+        stored = place.read(name)
+        return (created, stored[0]) if stored else None  # another writer is at it
+
+    created, stored = _until_done(attempt, uri)
+    if stored != data and created:
+        raise UnavailableError(f"{uri} did not arrive whole; remove it and publish again")
+    if stored != data:
+        raise UserError(
+            f"{uri} holds other bytes, and {what} never changes once it is published; register the style anew for a new version"
+        )
+
+
+def _read_index(place: Place) -> tuple[Index, str | None]:
+    stored = place.read(INDEX)
+    return (Index.parse(stored[0], storage.join(place.uri, INDEX)), stored[1]) if stored else (Index(), None)
+
+
+def _replace_index(place: Place, change: Callable[[Index], Index]) -> Index:
+    """The index as `change` makes it of the newest one, which is read anew whenever another writer was faster."""
+
+    def attempt() -> Index | None:
+        index, revision = _read_index(place)
+        changed = change(index)
+        if changed is index:
+            return index
+        schema = place.read(SCHEMA)
+        if schema is None or schema[0] != schema_json():
+            place.write(SCHEMA, schema_json(), schema[1] if schema else None)  # or another writer did
+        return changed if place.write(INDEX, changed.as_json(), revision) else None
+
+    return _until_done(attempt, storage.join(place.uri, INDEX))
+
+
+def _until_done(attempt: Callable[[], _Result | None], uri: str) -> _Result:
+    """Call until there is a result: None says that another writer was in between."""
+    retrying = Retrying(
+        stop=stop_after_delay(CONFLICT_SECONDS),
+        wait=wait_random_exponential(multiplier=0.05, max=2),
+        retry=retry_if_result(lambda result: result is None),
+    )
+    try:
+        result = retrying(attempt)
+    except RetryError as error:
+        raise UnavailableError(f"{uri} is being replaced by others all the time; publish again later") from error
+    assert result is not None
+    return result
+
+
+def _found(index: Index, style: str, version: int | None, root: str) -> PublishedVersion:
+    """Raises ValueError if it is not there."""
+    published = index.style(style)
+    if published is None:
+        names = ", ".join(style.name for style in index.styles) or "nothing"
+        raise UserError(f"{style} is not published at {root}; there is {names}")
+    found = published.version(version)
+    if found is None:
+        numbers = ", ".join(str(version.version) for version in published.versions)
+        raise UserError(f"version {version} of {style} is not published at {root}; there is {numbers}")
+    return found
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,145 @@
+"""A Swift file that runs a saved Core ML file in an app. Knows nothing of how the file was made.
+
+Its text is StyleTransfer.swift.template beside this module, in which ___NAME___ stands for what depends on the model.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinystyle.errors import UserError
+
+if TYPE_CHECKING:
+    from tinystyle.coreml.evaluator.model import CoreMLModel
+from tinystyle.coreml.sizes import ImageSizes
+
+__all__ = ["class_name", "swift_source"]
+
+_FIRST_IOS, _FIRST_MACOS = 15, 12
+"""Of the template's own calls; later pairs of releases keep the distance (iOS 16 and macOS 13, 18 and 15)."""
+_STRIDE = 4
+"""Sides of images in pixels are multiples of this: a network halves them twice."""
+_TEMPLATE = resources.files("tinystyle.coreml").joinpath("StyleTransfer.swift.template")
+
+_NEAREST_OF_SEVERAL = """
+    /// All that the model takes.
+    static let sizes = [
+        {sizes},
+    ]
+
+    /// The size that an image of this extent is stylised at: the most alike in shape, then in number of pixels.
+    static func size(for extent: CGRect) -> Size {{
+        let width = Double(extent.width), height = Double(extent.height)
+        func mismatch(_ size: Size) -> (Double, Double) {{
+            let ratio = Double(size.width) * height / (Double(size.height) * width)
+            let pixels = Double(size.width * size.height)
+            return ((max(ratio, 1 / ratio) * 1000).rounded(), abs(pixels - width * height))
+        }}
+        return sizes.min {{ mismatch($0) < mismatch($1) }} ?? defaultSize
+    }}"""
+_NEAREST_IN_RANGE = """
+    /// The bounds of what the model takes; sides are to be multiples of {step}.
+    static let smallest = Size({smallest}), largest = Size({largest})
+
+    /// The size that an image of this extent is stylised at: its own, made smaller in proportion where it is too large.
+    static func size(for extent: CGRect) -> Size {{
+        let width = Double(extent.width), height = Double(extent.height)
+        let scale = min(1.0, Double(largest.width) / width, Double(largest.height) / height)
+        func side(_ length: Double, _ least: Int, _ most: Int) -> Int {{
+            min(max(Int((length * scale / {step}).rounded()) * {step}, least), most)
+        }}
+        return Size(
+            width: side(width, smallest.width, largest.width), height: side(height, smallest.height, largest.height))
+    }}"""
+
+
+def class_name(out: Path) -> str:
+    """The class that the Swift file `out` declares: named like the file, as Swift files are.
+
+    Raises:
+        ValueError: the name does not end in .swift, cannot name a class, or is one that the file's own code uses.
+    """
+    name = out.stem
+    if out.suffix != ".swift" or not re.fullmatch(r"[A-Z][A-Za-z0-9_]*", name):
+        raise UserError(
+            f"{out}: give a name such as StyleTransfer.swift, a capital, then letters and digits: its class is named so"
+        )
+    code = re.sub(r'//.*|"[^"]*"', "", _TEMPLATE.read_text(encoding="utf-8"))
+    if name in ("Protocol", "Type", *re.findall(r"\w+", code)):
+        raise UserError(f"{out}: the name {name} is taken in Swift or Apple's frameworks; give one of your own")
+    return name
+
+
+def swift_source(model: CoreMLModel, name: str = "StyleTransfer") -> str:
+    """The text of NAME.swift: class NAME, which runs `model` with its own feature names and image sizes.
+
+    The same model gives the same text. Whatever stands in the model's names ends up in Swift string literals, escaped.
+
+    Args:
+        model: the saved file; its name without the suffix is what the class asks the app's bundle for.
+        name: of the class; see `class_name`.
+
+    Raises:
+        ValueError: Xcode generates a class of the same name for the file, and an app cannot hold both.
+    """
+    if name == _xcode_class(model.path):
+        raise UserError(
+            f"{model.path.name}: Xcode makes a class {name} of it; name the Swift file differently, "
+            f"such as {name}Style.swift"
+        )
+    sizes = model.sizes
+    values = {
+        "AVAILABLE": ", ".join(_systems(model.minimum_ios)),
+        "BITS": str(model.bits),
+        "CLASS": name,
+        "DEFAULT": _size(sizes.default),
+        "FILE": _printable(model.path.name),
+        "INPUT": _literal(model.input),
+        "OUTPUT": _literal(model.output),
+        # The camera's smallest format that the model can use.
+        "PRESET": ".vga640x480" if max(sizes.default) <= 640 and min(sizes.default) <= 480 else ".high",
+        "RESOURCE": _literal(model.path.stem),
+        "SIZES": str(sizes),
+        "SIZE_RULE": _size_rule(sizes),
+        "SYSTEM": " or ".join(_systems(model.minimum_ios)),
+    }
+    # One pass: what a model's name holds is never taken for a placeholder.
+    return re.sub(r"___([A-Z_]+?)___", lambda match: values[match[1]], _TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _systems(minimum_ios: int) -> tuple[str, str]:
+    ios = max(minimum_ios, _FIRST_IOS)
+    return f"iOS {ios}.0", f"macOS {ios - _FIRST_IOS + _FIRST_MACOS}.0"
+
+
+def _xcode_class(path: Path) -> str:
+    """The class that Xcode generates for a model file: its name with anything but letters and digits as `_`."""
+    name = re.sub(r"\W", "_", path.stem)
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def _size_rule(sizes: ImageSizes) -> str:
+    if sizes.kind != "ranged":
+        return _NEAREST_OF_SEVERAL.format(sizes=",\n        ".join(f"Size({_size(size)})" for size in sizes.choices))
+    smallest, largest = sizes.choices
+    step = math.gcd(_STRIDE, *smallest, *largest)
+    return _NEAREST_IN_RANGE.format(smallest=_size(smallest), largest=_size(largest), step=step)
+
+
+def _size(size: Sequence[int]) -> str:
+    return f"width: {size[0]}, height: {size[1]}"
+
+
+def _literal(text: str) -> str:
+    """`text` as a Swift string literal."""
+    return '"' + _printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+
+
+def _printable(text: str) -> str:
+    """`text` with what would end a line, or could not be seen, as Swift escapes it."""
+    return "".join(letter if letter.isprintable() else f"\\u{{{ord(letter):x}}}" for letter in text)

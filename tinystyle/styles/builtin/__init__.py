@@ -1,0 +1,37 @@
+"""Style images drawn by the project's own code. A new one is a file in this folder and a line in `BUILTIN_STYLES`.
+
+Each is a function of its size alone: the same picture at every size, and the same bytes on every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PIL import Image
+
+from tinystyle.errors import UserError
+from tinystyle.styles.builtin import mosaic, starry_sky, wave
+
+__all__ = ["BUILTIN_STYLES", "draw_style"]
+
+BUILTIN_STYLES: dict[str, Callable[[int], Image.Image]] = {
+    "mosaic": mosaic.draw,
+    "starry-sky": starry_sky.draw,
+    "wave": wave.draw,
+}
+"""Name -> function of the side in pixels that draws the square RGB picture."""
+
+_SIZES = range(32, 4097)
+
+
+def draw_style(name: str, size: int = 512) -> Image.Image:
+    """Draw the built-in style `name`: RGB, `size` x `size` px.
+
+    Raises:
+        ValueError: there is no such style, or `size` is not within 32..4096.
+    """
+    if name not in BUILTIN_STYLES:
+        raise UserError(f"unknown built-in style {name!r}; choose one of {', '.join(sorted(BUILTIN_STYLES))}")
+    if size not in _SIZES:
+        raise UserError(f"a built-in style is drawn at {_SIZES[0]} to {_SIZES[-1]} px a side, not {size}")
+    return BUILTIN_STYLES[name](size)

@@ -1,0 +1,51 @@
+"""The photographs that a Core ML file is verified with: those of a folder, or held out in a dataset."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from PIL import Image
+
+from tinystyle import storage
+from tinystyle.data.datamodule import evenly_spaced
+from tinystyle.data.images import open_rgb
+from tinystyle.data.shards import ShardDataset, sync
+from tinystyle.errors import UserError
+from tinystyle.stylize.photos import find_photos
+
+__all__ = ["verification_photos"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def verification_photos(location: str, most: int) -> Iterator[tuple[str, Image.Image]]:
+    """(name, RGB image) of at most `most` photos, evenly spaced; decoded as they are asked for.
+
+    Args:
+        location: a dataset made by `tinystyle ingest`, path or URI, of which the held-out photos are taken; or what
+            `find_photos` takes: a folder, a file, a pattern.
+        most: at least 1.
+
+    Raises:
+        ValueError: there are none; raised by this call, not by the iteration.
+        OSError: they cannot be listed.
+    """
+    if storage.exists(storage.join(location, "manifest.json")):
+        shards = ShardDataset(sync(location))
+        if not shards.held_out:
+            raise UserError(f"{location} holds no held-out photo; give a folder of photographs")
+        chosen = evenly_spaced(shards.held_out, most)
+        return ((shards.name(index), Image.fromarray(shards.read(index))) for index in chosen)
+    photos = find_photos([location])
+    usable = evenly_spaced(list(range(len(photos))), most)
+
+    def decoded() -> Iterator[tuple[str, Image.Image]]:
+        for index in usable:
+            photo = photos[index]
+            try:
+                yield photo.source.rpartition("/")[2], open_rgb(photo.read(), photo.source)
+            except (UserError, OSError) as error:
+                _LOG.warning("left out: %s", error)
+
+    return decoded()

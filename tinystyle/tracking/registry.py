@@ -1,0 +1,241 @@
+"""MLflow's model registry: one registered model per style, its versions with tags and aliases. Decides nothing.
+
+The alias `candidate` names the version that passed the gates, `champion` the one that is published.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from tinystyle.errors import UserError
+from tinystyle.tracking.connection import connect, public_uri
+from tinystyle.tracking.model_files import MANIFEST, download, log_model
+
+__all__ = [
+    "CANDIDATE",
+    "CHAMPION",
+    "ModelVersion",
+    "annotate",
+    "assign",
+    "check_style",
+    "fetch",
+    "find",
+    "log_model",
+    "register",
+    "versions",
+]
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+PAGE = 200
+UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")  # the last for what is no run id at all
+
+MAY_PASS = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered model of a style."""
+
+    style: str
+    version: int
+    run_id: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+    """What it is worth and made of, and under `decision.<alias>`, as JSON, why it has or had an alias."""
+    created: datetime
+    """In UTC."""
+
+
+def check_style(style: str) -> str:
+    """`style` itself.
+
+    Raises:
+        ValueError: it is no name for a registered model.
+    """
+    if not re.fullmatch(r"[a-z0-9-]{1,60}", style):
+        raise UserError(f"style {style!r}: use up to 60 of a-z, 0-9 and -")
+    return style
+
+
+def register(style: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+    """A version for the model that `log_model` has put into a finished run; the same one if the run has one already.
+
+    Args:
+        style: name of the registered model; made if absent.
+        run_id: of the MLflow run.
+        tags: set on the version, also on one that stands.
+
+    Raises:
+        ValueError: the name cannot be, or the run is unknown, not finished or holds no model.
+        OSError: the server cannot be reached, refuses or fails.
+    """
+    check_style(style)
+    with connect() as client:
+        source = _model_of(client, run_id)
+        if not _of_run(client, style, run_id):
+            _create(client, style, run_id, source, dict(tags))
+        # Two at once for one run make two: all but the first go, whoever made them.
+        kept, *others = _of_run(client, style, run_id)
+        for other in others:
+            _ignoring(UNKNOWN, client.delete_model_version, style, str(other))
+    standing = find(style, kept)
+    changed = {name: value for name, value in tags.items() if standing.tags.get(name) != value}
+    if not changed:
+        return standing
+    annotate(style, kept, changed)
+    return find(style, kept)
+
+
+def versions(style: str | None = None) -> list[ModelVersion]:
+    """All versions of a style, or of all styles; newest first. None of a style that is not registered."""
+    names = f"name = '{check_style(style)}'" if style is not None else None
+    with connect() as client:
+        # A search for versions leaves their aliases out in some stores; the model has them in all.
+        models = _all_pages(client.search_registered_models, filter_string=names)
+        aliases = {(model.name, alias): int(of) for model in models for alias, of in model.aliases.items()}
+        found = _all_pages(client.search_model_versions, filter_string=names)
+    result = [
+        ModelVersion(
+            style=version.name,
+            version=int(version.version),
+            run_id=version.run_id or "",
+            aliases=tuple(
+                sorted(a for (name, a), of in aliases.items() if (name, of) == (version.name, int(version.version)))
+            ),
+            tags=dict(version.tags),
+            created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        )
+        for version in found
+    ]
+    return sorted(result, key=lambda version: (version.created, version.version), reverse=True)
+
+
+def find(style: str, version: int | str) -> ModelVersion:
+    """The version of a style by number or alias.
+
+    Raises:
+        ValueError: there is none; the sentence lists what there is.
+        OSError: the server cannot be reached, refuses or fails.
+    """
+    there = versions(style)
+    wanted = str(version)
+    for candidate in there:
+        if wanted == str(candidate.version) or wanted in candidate.aliases:
+            return candidate
+    if not there:
+        styles = ", ".join(sorted({other.style for other in versions()})) or "nothing yet"
+        raise UserError(f"no style {style} is registered at {public_uri()}; there is {styles}")
+    numbers = ", ".join(" ".join([str(found.version), *(f"({name})" for name in found.aliases)]) for found in there)
+    raise UserError(f"{style} has no version {wanted}; there is {numbers}")
+
+
+def assign(style: str, alias: str, version: int, reason: str) -> ModelVersion:
+    """Give an alias to a version, taking it from the one that has it, and record why.
+
+    The tag `decision.<alias>` holds, as JSON, reason, who (user@host), time (ISO 8601, UTC) and replaces (a version or null).
+
+    Raises:
+        ValueError: there is no such version.
+        OSError: the server cannot be reached, refuses or fails.
+    """
+    before = next((other.version for other in versions(style) if alias in other.aliases), None)
+    chosen = find(style, version)
+    decision = {
+        "reason": reason,
+        "who": _who(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "replaces": before if before != chosen.version else None,
+    }
+    # The reason first: a decision without an effect misleads less than an effect without a reason.
+    annotate(style, chosen.version, {f"decision.{alias}": json.dumps(decision)})
+    with connect() as client:
+        client.set_registered_model_alias(style, alias, str(chosen.version))
+    return find(style, chosen.version)
+
+
+def annotate(style: str, version: int, tags: Mapping[str, str]) -> None:
+    """Set tags of a version; others stay."""
+    with connect() as client:
+        for name, value in tags.items():
+            client.set_model_version_tag(style, str(version), name, str(value))
+
+
+def fetch(version: ModelVersion, out: Path) -> Path:
+    """The files of a version below model/ and coreml/ into `out`; see `model_artefacts.download`."""
+    return download(version.run_id, out)
+
+
+def _model_of(client: Any, run_id: str) -> str:
+    """URI of the model's files in a finished run."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        info = client.get_run(run_id).info
+    except MlflowException as error:
+        if error.error_code not in UNKNOWN:
+            raise
+        raise UserError(f"MLflow at {public_uri()} knows no run {run_id}") from error
+    if info.status != "FINISHED":
+        raise UserError(f"run {run_id} is {info.status.lower()}; only a finished run can be registered")
+    if MANIFEST not in {artefact.path for artefact in client.list_artifacts(run_id)}:
+        raise UserError(f"run {run_id} holds no finished model; log one to it first")
+    return f"{info.artifact_uri}/model"
+
+
+def _create(client: Any, style: str, run_id: str, source: str, tags: dict[str, str]) -> None:
+    _ignoring(("RESOURCE_ALREADY_EXISTS",), client.create_registered_model, style)
+    for attempt in Retrying(
+        # SQLite without a server says "locked" of what another process writes.
+        stop=stop_after_attempt(4),
+        wait=wait_exponential_jitter(multiplier=0.1, max=3),
+        retry=retry_if_exception(lambda error: getattr(error, "error_code", "") in MAY_PASS),
+        reraise=True,
+    ):
+        with attempt:
+            client.create_model_version(style, source, run_id, tags=tags)
+
+
+def _of_run(client: Any, style: str, run_id: str) -> list[int]:
+    """The versions of a style that a run has, oldest first."""
+    found = _all_pages(client.search_model_versions, filter_string=f"name = '{style}' and run_id = '{run_id}'")
+    return sorted(int(version.version) for version in found)
+
+
+def _ignoring(codes: tuple[str, ...], call: Any, *arguments: Any) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        call(*arguments)
+    except MlflowException as error:
+        if error.error_code not in codes:
+            raise
+
+
+def _all_pages(search: Any, **filters: Any) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(max_results=PAGE, page_token=token, **filters)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

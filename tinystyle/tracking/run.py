@@ -1,0 +1,159 @@
+"""MLflow: one run per training run, resumed with it. Tracking never stops a training run: after a fault it pauses.
+
+Where it logs to is MLflow's own business: MLFLOW_TRACKING_URI, by default a SQLite file in the current folder. The run of a
+sweep is a `Tracker` too; its `run_id` goes to its children, or to their processes as TINYSTYLE_PARENT_RUN.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, time
+from typing import Any
+
+from tinystyle.tracking.connection import quiet, tracking_uri
+from tinystyle.tracking.system_metrics import SystemMetrics
+
+__all__ = ["PARENT_RUN", "Tracker", "flatten"]
+
+_LOG = logging.getLogger(__name__)
+
+PARENT_RUN = "TINYSTYLE_PARENT_RUN"
+"""Environment variable: id of the MLflow run that every run of this process is a child of."""
+FIRST_PAUSE_SECONDS = 60.0
+"""After a fault; doubled by every further one, so that a server that hangs costs a run of hours no more than minutes."""
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} to {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+class Tracker:
+    """One MLflow run. What is logged during a pause is lost.
+
+    Args:
+        experiment: name of the experiment; made if absent.
+        run_name: what the UI calls the run.
+        run_id: an earlier run to go on with; None, or one that the server does not know, starts one.
+        parameters: logged once.
+        tags: logged once.
+        started: called with the id of a run that was started.
+        parent_run: id of the run that this one is a child of; None means that of the environment, if any.
+    """
+
+    def __init__(
+        self,
+        experiment: str,
+        run_name: str,
+        run_id: str | None,
+        parameters: dict[str, Any],
+        tags: dict[str, str],
+        started: Callable[[str], None],
+        parent_run: str | None = None,
+    ) -> None:
+        self.run_id = run_id
+        parent_run = parent_run or os.environ.get(PARENT_RUN)
+        self._kinship = {"mlflow.parentRunId": parent_run} if parent_run else {}
+        self._experiment, self._run_name, self._parameters, self._tags = experiment, run_name, parameters, tags
+        self._started = started
+        self._machine = SystemMetrics()
+        self._last_step: int | None = None
+        self._client: Any = None
+        self._pause = FIRST_PAUSE_SECONDS
+        self._silent_until = 0.0
+        self._do(lambda _client, _run_id: None)
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """Log values of a step, and every ten seconds what the run takes of its machine."""
+        self._last_step = step
+        self._do(lambda client, run_id: _log(client, run_id, step, values | self._machine.due()))
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Upload a file."""
+        self._do(lambda client, run_id: client.log_artifact(run_id, str(path), folder))
+
+    def finish(self, status: str, artifacts: tuple[Path, ...] = (), folder: str | None = None) -> None:
+        """Close the run and upload files, also in a pause: FINISHED, FAILED or KILLED (stopped, to be resumed)."""
+        self._silent_until = 0.0
+
+        def close(client: Any, run_id: str) -> None:
+            client.set_terminated(run_id, status)  # first: files may have a store of their own, with faults of its own
+            if self._last_step is not None:  # so that a run of seconds has a reading too
+                _log(client, run_id, self._last_step, self._machine.read())
+            for path in artifacts:
+                client.log_artifact(run_id, str(path), folder)
+
+        self._do(close)
+
+    def _do(self, action: Callable[[Any, str], None]) -> None:
+        """Call `action` with the client and the run's id, unless in a pause; a fault begins one."""
+        if monotonic() < self._silent_until:
+            return
+        try:
+            # A server that does not answer must not hold up a GPU for minutes.
+            with quiet(timeout=5, retries=1):
+                client, run_id = self._connect()
+                action(client, run_id)
+        except Exception as error:
+            if self._pause == FIRST_PAUSE_SECONDS:
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                _LOG.warning("MLflow fails, training continues and tries it again later: %s", reason)
+            self._silent_until = monotonic() + self._pause
+            self._pause *= 2
+
+    def _connect(self) -> tuple[Any, str]:
+        """The client and the run, which is looked for or started at the first call that succeeds."""
+        if self._client is not None and self.run_id is not None:
+            return self._client, self.run_id
+        from mlflow import MlflowClient
+        from mlflow.entities import Param, RunTag
+        from mlflow.exceptions import MlflowException
+
+        client = MlflowClient(tracking_uri())
+        if self.run_id is not None:
+            try:
+                client.update_run(self.run_id, status="RUNNING")
+                for name, value in self._kinship.items():
+                    client.set_tag(self.run_id, name, value)
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                self.run_id = None  # deleted, or of another server than the interrupted run had
+        if self.run_id is None:
+            run_id = client.create_run(_experiment_id(client, self._experiment), run_name=self._run_name).info.run_id
+            client.log_batch(
+                run_id,
+                params=[Param(name, str(value)) for name, value in self._parameters.items()],
+                tags=[RunTag(name, value) for name, value in (self._tags | self._kinship).items()],
+            )
+            self.run_id = run_id
+            self._started(run_id)
+        self._client = client
+        return client, self.run_id
+
+
+def _log(client: Any, run_id: str, step: int, values: dict[str, float]) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
+
+
+def _experiment_id(client: Any, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException:  # another run was a moment faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return str(found.experiment_id)
