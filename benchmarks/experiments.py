@@ -31,7 +31,7 @@ from tinystyle.data.shards import ShardDataset
 from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, paint_measure
 from tinystyle.evaluation.model_report import second_measure
 from tinystyle.evaluation.rows import quality_rows
-from tinystyle.nets.model_file import load_model
+from tinystyle.model.file import load_model
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.losses import Losses, StyleTarget
 from tinystyle.stylize.contact_sheet import preview_strip

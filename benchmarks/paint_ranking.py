@@ -24,7 +24,7 @@ from tinystyle import styles
 from tinystyle.data.datamodule import photo_tensor
 from tinystyle.evaluation import Criterion, PaintMeasure, color_match, paint_measure
 from tinystyle.evaluation.model_report import second_measure
-from tinystyle.nets.model_file import load_model
+from tinystyle.model.file import load_model
 from tinystyle.perceptual import load_perceptual_network
 from tinystyle.perceptual.losses import Losses, StyleTarget
 from tinystyle.styles.pretrained import PREFIX

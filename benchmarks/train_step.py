@@ -108,7 +108,7 @@ def main() -> None:
             loss=LossConfig(),
             data=DataConfig(size=arguments.size),
         )
-        networks = [build_network(config.network) for _ in range(2)]
+        networks = [build_network(config.network.architecture, config.network.alpha) for _ in range(2)]
         networks[1].load_state_dict(networks[0].state_dict())
         steps = {
             "textbook": textbook_step(networks[0], config, arguments.weights, target),

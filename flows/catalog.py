@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tinystyle import storage, styles
+from tinystyle import styles
 from tinystyle.config import PARAMETERS, NetworkConfig, RunConfig, flat, run_config
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.data import storage
 from tinystyle.errors import UserError, complaint
 from tinystyle.release.listing import check_files
 

@@ -149,7 +149,7 @@ def _collapse(model: Path, training: Training) -> str | None:
     from tinystyle.data.ingest import dataset_for_training
     from tinystyle.data.shards import ShardDataset
     from tinystyle.evaluation import collapse, color_match
-    from tinystyle.nets.model_file import load_model
+    from tinystyle.model.file import load_model
     from tinystyle.training.runner import EVALUATION_PHOTOS
 
     config = training.run
@@ -166,8 +166,8 @@ def _collapse(model: Path, training: Training) -> str | None:
 
 def _unverified(coreml: Path) -> str | None:
     """Why a file's verification, which names it by checksum, does not hold."""
-    from tinystyle import storage
     from tinystyle.coreml.verification.verify import MIN_PSNR
+    from tinystyle.data import storage
 
     for file in read_listing(coreml):
         least = MIN_PSNR[file.bits]

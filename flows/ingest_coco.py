@@ -21,7 +21,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.faults import NETWORK, failed
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.partitions import PartitionReport, Plan, merge_partitions, plan_partitions, reasons_of
 from tinystyle.data.partitions import ingest_partition as ingest_photos

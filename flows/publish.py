@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from flows.faults import NETWORK, failed
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.errors import USER_ERRORS, UserError
 from tinystyle.release.publishing import DEFAULT_ROOT, PublishedVersion, check_published, presign, read_index
 from tinystyle.release.publishing import publish as publish_version

@@ -233,7 +233,7 @@ def _fetch(rows: list[dict[str, Any]], outcomes: list[Outcome], scratch: Path) -
 
 def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.Image:
     """One held-out photo through every network."""
-    from tinystyle.nets.model_file import load_model
+    from tinystyle.model.file import load_model
     from tinystyle.stylize import stylize_image
     from tinystyle.stylize.contact_sheet import GalleryRow, gallery
     from tinystyle.stylize.sample_photos import verification_photos

@@ -21,7 +21,7 @@ from flows.faults import NETWORK, failed
 from flows.parameters import run_parameters
 from flows.progress import shown
 from flows.results import result_of, show_result, skipped_state, unfinished_state
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.errors import USER_ERRORS, UnavailableError, UserError
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ def check(training: Training, checkpoints: str) -> ModelVersion | None:
 
     config = training.run
     for format, _, _ in check_files(training.files):
-        ImageSizes.parse(training.export_size).check(format, build_network(config.network).stride)
+        ImageSizes.parse(training.export_size).check(
+            format, build_network(config.network.architecture, config.network.alpha).stride
+        )
     manifest = Manifest.read(config.photos)
     if manifest.size < config.data.size:
         raise UserError(
@@ -195,7 +197,7 @@ def evaluate(training: Training, run: Path) -> ModelReport:
 @task(name="export-and-verify", cache_policy=NO_CACHE)
 def assemble_files(training: Training, run: Path, report: ModelReport, model: Path) -> list[CoreMLFile]:
     """Core ML files, each read back and compared with the network, with card, preview and Swift file."""
-    from tinystyle.nets.model_file import load_model
+    from tinystyle.model.file import load_model
     from tinystyle.release.assemble import assemble
     from tinystyle.release.card import newest_preview
     from tinystyle.stylize.sample_photos import verification_photos

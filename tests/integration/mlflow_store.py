@@ -21,8 +21,8 @@ from tests.integration.servers import free_block
 from tests.unit.test_registry import entry
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
+from tinystyle.model.file import load_model, save_model
 from tinystyle.nets import build_network
-from tinystyle.nets.model_file import load_model, save_model
 from tinystyle.release.listing import write_listing
 from tinystyle.release.package_zip import zip_package
 from tinystyle.tracking.run import Tracker, registry
@@ -111,7 +111,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = NetworkConfig(alpha=0.1)
     file, coreml = folder / "model" / "model.safetensors", folder / "coreml"
-    save_model(build_network(config), file, config, {"key": "0123456789abcdef"})
+    save_model(build_network(config.architecture, config.alpha), file, config, {"key": "0123456789abcdef"})
     (folder / "model" / "run.json").write_text("{}")
     for format in ("mlmodel", "mlpackage"):
         export_model(load_model(file), format=format, bits=8, size=(64, 64), out=coreml / f"mosaic-8.{format}")

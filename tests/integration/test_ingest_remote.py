@@ -10,7 +10,7 @@ import pytest
 
 from tests.badimages import encoded, photograph, save_photographs
 from tests.integration.servers import RangeServer, object_store
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.ingest import dataset_for_training, ingest
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.shards import ShardDataset, sync

@@ -8,15 +8,20 @@ from tests.unit.conftest import Run
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.data.images import open_rgb
+from tinystyle.model.file import save_model
 from tinystyle.nets import build_network
-from tinystyle.nets.model_file import save_model
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """A run folder with an untrained micro-network and a preview."""
     config = NetworkConfig(architecture="small", alpha=0.1)
-    save_model(build_network(config), tmp_path / "run" / "model.safetensors", config, {"style_name": "mosaic"})
+    save_model(
+        build_network(config.architecture, config.alpha),
+        tmp_path / "run" / "model.safetensors",
+        config,
+        {"style_name": "mosaic"},
+    )
     (tmp_path / "run" / "previews").mkdir()
     Image.new("RGB", (20, 10), "red").save(tmp_path / "run" / "previews" / "step-000001.png")
     return tmp_path / "run" / "model.safetensors"

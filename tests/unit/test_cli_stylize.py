@@ -11,15 +11,15 @@ from PIL import Image
 from tests.conftest import synthetic_photo
 from tinystyle.commands import app as cli
 from tinystyle.config import NetworkConfig
+from tinystyle.model.file import save_model
 from tinystyle.nets import build_network
-from tinystyle.nets.model_file import save_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     config = NetworkConfig(alpha=0.1)
-    save_model(build_network(config), path, config, {})
+    save_model(build_network(config.architecture, config.alpha), path, config, {})
     return str(path)
 
 

@@ -10,8 +10,8 @@ import torch
 from tests.unit.conftest import Run
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
+from tinystyle.model.file import LoadedModel
 from tinystyle.nets import build_network
-from tinystyle.nets.model_file import LoadedModel
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def mlmodel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported micro-network."""
     torch.manual_seed(0)
     config = NetworkConfig(architecture="small", alpha=0.1)
-    model = LoadedModel(build_network(config).eval(), config, {})
+    model = LoadedModel(build_network(config.architecture, config.alpha).eval(), config, {})
     out = tmp_path_factory.mktemp("exported") / "starry-sky.mlmodel"
     return export_model(model, format="mlmodel", bits=8, size=(32, 20), out=out).path
 

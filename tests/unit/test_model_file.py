@@ -7,22 +7,25 @@ import safetensors.torch
 import torch
 
 from tinystyle.config import NetworkConfig
+from tinystyle.model.file import load_model, save_model
 from tinystyle.nets import build_network
-from tinystyle.nets.model_file import load_model, save_model
 
 CONFIG = NetworkConfig(alpha=0.1)
 LINEAGE = {"style": "5" * 64, "photos": "night sky, été"}
 
 
 def checkpoint(path: Path, **changes: Any) -> Path:
-    weights = {f"network.{name}": tensor for name, tensor in build_network(CONFIG).state_dict().items()}
+    weights = {
+        f"network.{name}": tensor
+        for name, tensor in build_network(CONFIG.architecture, CONFIG.alpha).state_dict().items()
+    }
     content = {"state_dict": weights, "network_config": CONFIG.model_dump_json(), "global_step": 7}
     torch.save(content | changes, path)
     return path
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    network = build_network(CONFIG)
+    network = build_network(CONFIG.architecture, CONFIG.alpha)
     save_model(network.to(memory_format=torch.channels_last), tmp_path / "m.safetensors", CONFIG, LINEAGE)
     loaded = load_model(tmp_path / "m.safetensors")
     assert (loaded.config, loaded.lineage) == (CONFIG, LINEAGE)
@@ -32,7 +35,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_bfloat16_weights_are_saved_as_float32(tmp_path: Path) -> None:
-    network = build_network(CONFIG).bfloat16()
+    network = build_network(CONFIG.architecture, CONFIG.alpha).bfloat16()
     save_model(network, tmp_path / "m.safetensors", CONFIG, {})
     weight = load_model(tmp_path / "m.safetensors").network.out.conv.weight
     assert weight.dtype == torch.float32
@@ -40,7 +43,7 @@ def test_bfloat16_weights_are_saved_as_float32(tmp_path: Path) -> None:
 
 
 def test_equal_models_are_equal_bytes(tmp_path: Path) -> None:
-    network = build_network(CONFIG)
+    network = build_network(CONFIG.architecture, CONFIG.alpha)
     save_model(network, tmp_path / "a.safetensors", CONFIG, {"a": "1", "b": "2"})
     save_model(network, tmp_path / "b.safetensors", CONFIG, {"b": "2", "a": "1"})
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
@@ -48,7 +51,7 @@ def test_equal_models_are_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_object_storage() -> None:
-    network = build_network(CONFIG)
+    network = build_network(CONFIG.architecture, CONFIG.alpha)
     save_model(network, "memory://models/m.safetensors", CONFIG, LINEAGE)
     assert torch.equal(load_model("memory://models/m.safetensors").network.out.conv.weight, network.out.conv.weight)
 
@@ -80,7 +83,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
 
 
 def saved(path: Path, metadata: dict[str, str] | None, **changes: torch.Tensor | None) -> None:
-    weights = build_network(CONFIG).state_dict() | changes
+    weights = build_network(CONFIG.architecture, CONFIG.alpha).state_dict() | changes
     path.write_bytes(safetensors.torch.save({k: v for k, v in weights.items() if v is not None}, metadata))
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Run
-from tinystyle import storage
 from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.data import storage
 from tinystyle.errors import UserError
 from tinystyle.release.listing import CoreMLFile, write_listing
 from tinystyle.release.package_zip import unzip_package, zip_package

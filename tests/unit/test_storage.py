@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fsspec import AbstractFileSystem, register_implementation
 
-from tinystyle import storage
+from tinystyle.data import storage
 
 
 @pytest.fixture

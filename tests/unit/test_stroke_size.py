@@ -12,14 +12,14 @@ from tests.conftest import synthetic_photo
 from tests.unit.conftest import Run
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
+from tinystyle.model.file import LoadedModel, save_model
 from tinystyle.nets import build_network
-from tinystyle.nets.model_file import LoadedModel, save_model
 from tinystyle.stylize import open_model, stylize_image, stylize_photos
 from tinystyle.stylize.render import training_crop
 from tinystyle.stylize.stroke_size import with_edges
 
 CONFIG = NetworkConfig(alpha=0.1)
-MODEL = LoadedModel(build_network(CONFIG), CONFIG, {"crop": "32"})
+MODEL = LoadedModel(build_network(CONFIG.architecture, CONFIG.alpha), CONFIG, {"crop": "32"})
 
 
 def edge(width: int, height: int) -> Image.Image:

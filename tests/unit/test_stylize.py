@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinystyle.config import NetworkConfig
+from tinystyle.model.file import LoadedModel
 from tinystyle.nets import build_network
-from tinystyle.nets.model_file import LoadedModel
 from tinystyle.stylize import stylize_photos
 
 CONFIG = NetworkConfig(alpha=0.1)
-MODEL = LoadedModel(build_network(CONFIG).eval(), CONFIG, {})
+MODEL = LoadedModel(build_network(CONFIG.architecture, CONFIG.alpha).eval(), CONFIG, {})
 
 
 def photo(path: Path, width: int, height: int, orientation: int = 1) -> Path:

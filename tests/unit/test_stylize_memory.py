@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.conftest import synthetic_photo
 from tinystyle.config import NetworkConfig
+from tinystyle.model.file import save_model
 from tinystyle.nets import build_network
-from tinystyle.nets.model_file import save_model
 from tinystyle.stylize.memory import available_memory, peak_bytes
 
 MEASURE = """
@@ -51,7 +51,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 def saved(folder: Path, architecture: str, alpha: float) -> str:
     config = NetworkConfig(architecture=architecture, alpha=alpha)
-    save_model(build_network(config), folder / "model.safetensors", config, {})
+    save_model(build_network(config.architecture, config.alpha), folder / "model.safetensors", config, {})
     return str(folder / "model.safetensors")
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import synthetic_photo
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.stylize.photos import find_photos
 
 

@@ -10,13 +10,13 @@ from PIL import Image
 
 from tests.conftest import synthetic_photo
 from tinystyle.config import NetworkConfig
+from tinystyle.model.file import LoadedModel, save_model
 from tinystyle.nets import build_network
-from tinystyle.nets.model_file import LoadedModel, save_model
 from tinystyle.stylize import open_model, stylize_image
 
 torch.manual_seed(0)
 CONFIG = NetworkConfig(alpha=0.1)
-MODEL = LoadedModel(build_network(CONFIG).eval(), CONFIG, {})
+MODEL = LoadedModel(build_network(CONFIG.architecture, CONFIG.alpha).eval(), CONFIG, {})
 PHOTO = synthetic_photo(4, 90, 60)
 
 

@@ -73,7 +73,7 @@ app.add_typer(registry.models, name="models")
 def demo(out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("demo")) -> None:
     """Train, export and show a style in under five minutes on two cores, with nothing but installed packages."""
     from tinystyle.commands.demo import run_demo
-    from tinystyle.storage import check_writable
+    from tinystyle.data.storage import check_writable
 
     check_writable(out)
     run_demo(out, screen)

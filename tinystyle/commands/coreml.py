@@ -38,9 +38,9 @@ def export(
     if preview and not card:
         raise UserError("--preview is a picture for the card; leave out --no-card")
     from tinystyle.coreml.exporter.convert import export_model
-    from tinystyle.nets.model_file import load_model
+    from tinystyle.data.storage import check_writable
+    from tinystyle.model.file import load_model
     from tinystyle.release.card import newest_preview, remove_card, stylised_preview, write_card
-    from tinystyle.storage import check_writable
 
     check_writable(out.parent)
     loaded = load_model(model)
@@ -74,7 +74,7 @@ def verify(
     The saved bytes are read back and computed in torch, on any machine. The result goes into the model card beside FILE.
     """
     from tinystyle.coreml.verification.verify import verify as run
-    from tinystyle.nets.model_file import load_model
+    from tinystyle.model.file import load_model
     from tinystyle.release.card import record_verification
     from tinystyle.stylize.sample_photos import verification_photos
 
@@ -108,8 +108,8 @@ def swift(
 ) -> None:
     """Write the Swift file that runs a Core ML file in an app."""
     from tinystyle.coreml.evaluator.model import read_model
+    from tinystyle.data.storage import check_writable, write_bytes
     from tinystyle.release.swift import class_name, swift_source
-    from tinystyle.storage import check_writable, write_bytes
 
     name = class_name(out)
     source = swift_source(read_model(file), name)

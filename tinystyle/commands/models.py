@@ -81,7 +81,7 @@ def stylize(
     Of a folder the images directly in it are taken. A Core ML file that does not take a photo's size sees it scaled to the
     nearest that it takes, whatever that does to the proportions, and its output is scaled back.
     """
-    from tinystyle.storage import check_writable
+    from tinystyle.data.storage import check_writable
     from tinystyle.stylize import open_model, stylize_photos
 
     if out != "-":
@@ -121,7 +121,7 @@ def networks(
 
     from tinystyle.nets.cost import network_cost
 
-    costs = [(config, network_cost(nets.build_network(config))) for config in configs]
+    costs = [(config, network_cost(nets.build_network(config.architecture, config.alpha))) for config in configs]
     if as_json:
         rows: list[dict[str, Any]] = [{**config.model_dump(), **asdict(cost)} for config, cost in costs]
         screen.print_json(data=[row if layers else {k: v for k, v in row.items() if k != "layers"} for row in rows])

@@ -82,7 +82,7 @@ def published(
     as_json: Annotated[bool, typer.Option("--json", help="The index, as JSON.")] = False,
 ) -> None:
     """List what is published: the current version of every style and its files."""
-    from tinystyle import storage
+    from tinystyle.data import storage
     from tinystyle.release import publishing
 
     index = publishing.read_index(root)

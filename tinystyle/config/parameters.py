@@ -15,8 +15,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from tinystyle import storage
 from tinystyle.config.run import RunConfig
+from tinystyle.data import storage
 from tinystyle.errors import UserError, complaint
 
 __all__ = ["PARAMETERS", "Parameter", "flat", "read_config", "run_config"]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tinystyle import storage
+from tinystyle.data import storage
 
 __all__ = ["content_bytes", "content_sha256", "write_package"]
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.locks import lock_file
 from tinystyle.data.manifest import MANIFEST, Manifest, ShardInfo
 from tinystyle.errors import UnavailableError, UserError

@@ -13,8 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from tinystyle import storage
-from tinystyle.data import cache
+from tinystyle.data import cache, storage
 from tinystyle.data.decode import PreparedPhoto, Unusable
 from tinystyle.data.decode_pool import DecodePool
 from tinystyle.data.locks import exclusive

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.errors import UserError
 
 __all__ = ["ConcurrentIngestError", "exclusive", "lock_file"]

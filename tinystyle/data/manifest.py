@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.errors import UserError
 
 __all__ = ["FORMAT", "MANIFEST", "Manifest", "Quarantined", "ShardInfo"]

@@ -10,7 +10,7 @@ from functools import partial
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.manifest import Quarantined
 from tinystyle.data.shard_files import PARTITIONS
 from tinystyle.data.sources import Source

@@ -16,8 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinystyle import storage
-from tinystyle.data import shards
+from tinystyle.data import shards, storage
 from tinystyle.data.ingest import (
     UNREADABLE,
     Progress,

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tinystyle import storage
-from tinystyle.data import shards
+from tinystyle.data import shards, storage
 from tinystyle.data.locks import ConcurrentIngestError
 from tinystyle.data.manifest import ShardInfo
 from tinystyle.data.shards import ShardIndex

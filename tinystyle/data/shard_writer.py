@@ -12,8 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-from tinystyle import storage
-from tinystyle.data import shards
+from tinystyle.data import shards, storage
 from tinystyle.data.decode import PreparedPhoto
 from tinystyle.data.manifest import FORMAT, MANIFEST, Manifest, Quarantined, ShardInfo
 from tinystyle.data.shard_files import (

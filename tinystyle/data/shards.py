@@ -20,7 +20,7 @@ import pyarrow as pa
 import simplejpeg
 from numpy.typing import NDArray
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.cache import hold_if_cached, sync
 from tinystyle.data.decode import PreparedPhoto
 from tinystyle.data.manifest import FORMAT, Manifest, Quarantined, ShardInfo

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.decode import MAX_BYTES, Unusable
 from tinystyle.errors import UserError
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from tinystyle.errors import UserError
 
 if TYPE_CHECKING:
-    from tinystyle.config import NetworkConfig
     from tinystyle.nets.blocks import StyleNetwork
 
 __all__ = ["ARCHITECTURES", "build_network", "check_architecture"]
@@ -30,12 +29,16 @@ def check_architecture(name: str) -> str:
     return name
 
 
-def build_network(config: NetworkConfig) -> StyleNetwork:
-    """Build the network that `config` names, with freshly initialized weights, in evaluation mode.
+def build_network(architecture: str, alpha: float) -> StyleNetwork:
+    """Build a style network with freshly initialized weights, in evaluation mode.
+
+    Args:
+        architecture: a key of `ARCHITECTURES`.
+        alpha: width multiplier; a layer of base width b has int(alpha * b) filters.
 
     Raises:
-        ValueError: the architecture is unknown, or alpha leaves a layer without filters.
+        UserError: the architecture is unknown, or alpha leaves a layer without filters.
     """
-    module, function = ARCHITECTURES[check_architecture(config.architecture)].split(":")
-    network: StyleNetwork = getattr(import_module(module), function)(config.alpha)
+    module, function = ARCHITECTURES[check_architecture(architecture)].split(":")
+    network: StyleNetwork = getattr(import_module(module), function)(alpha)
     return network.eval()

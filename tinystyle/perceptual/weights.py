@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.errors import UserError
 
 __all__ = ["OfficialWeights", "load_weights"]

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from tinystyle import storage
 from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.coreml.verification.verify import verify
+from tinystyle.data import storage
 from tinystyle.errors import UserError
-from tinystyle.nets.model_file import LoadedModel, save_model
+from tinystyle.model.file import LoadedModel, save_model
 from tinystyle.release.card import write_card
 from tinystyle.release.listing import CoreMLFile, check_files, write_listing
 from tinystyle.release.package_zip import unzip_package, zip_package

@@ -13,13 +13,14 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from tinystyle import __version__, storage
+from tinystyle import __version__
 from tinystyle.coreml.exporter.metadata import LICENCE, title
 from tinystyle.coreml.package import content_sha256
+from tinystyle.data import storage
 from tinystyle.data.images import open_rgb
 from tinystyle.errors import UserError
+from tinystyle.model.file import LoadedModel
 from tinystyle.nets.cost import network_cost
-from tinystyle.nets.model_file import LoadedModel
 from tinystyle.styles.pretrained import is_pretrained
 from tinystyle.stylize import stylize_image
 from tinystyle.stylize.contact_sheet import preview_strip

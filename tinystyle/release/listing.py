@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from tinystyle import storage
 from tinystyle.coreml import VARIANTS
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.data import storage
 from tinystyle.errors import UserError
 
 __all__ = ["FILES", "LISTING", "CoreMLFile", "check_files", "read_listing", "write_listing"]

@@ -7,7 +7,7 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.errors import UserError
 
 __all__ = ["unzip_package", "zip_package"]

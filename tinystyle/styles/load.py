@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.images import open_rgb
 from tinystyle.errors import UserError
 from tinystyle.styles.builtin import BUILTIN_STYLES, draw_style
@@ -40,7 +40,7 @@ def load_style(uri: str, size: int) -> NDArray[np.uint8]:
     """The style image with its short side at `size` px: RGB, (H, W, 3), 0..255.
 
     Args:
-        uri: local path, any URI that `tinystyle.storage` reads, or `builtin:NAME` with a name from `BUILTIN_STYLES`.
+        uri: local path, any URI that `tinystyle.data.storage` reads, or `builtin:NAME` with a name from `BUILTIN_STYLES`.
         size: short side in pixels.
 
     Raises:

@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 
 import torch
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.errors import UserError
+from tinystyle.model.file import LoadedModel
 from tinystyle.nets.blocks import MARGIN
-from tinystyle.nets.model_file import LoadedModel
 from tinystyle.stylize.memory import available_memory, peak_bytes
 from tinystyle.stylize.photos import STANDARD_STREAM, Photo, find_photos, name_results
 from tinystyle.stylize.picture import Picture, read_picture, scaled_size, to_png

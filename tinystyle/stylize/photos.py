@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.images import FORMATS
 from tinystyle.errors import UserError
 

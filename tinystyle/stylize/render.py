@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.errors import UserError
-from tinystyle.nets.model_file import LoadedModel, load_model
+from tinystyle.model.file import LoadedModel, load_model
 from tinystyle.stylize.stroke_size import LUMA, check_stroke_size, reduced_size, with_edges
 
 if TYPE_CHECKING:

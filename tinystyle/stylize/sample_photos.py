@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.datamodule import evenly_spaced
 from tinystyle.data.images import open_rgb
 from tinystyle.data.shards import ShardDataset, sync

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.errors import UserError
 from tinystyle.release.listing import LISTING, read_listing
 from tinystyle.release.package_zip import unzip_package, zip_package

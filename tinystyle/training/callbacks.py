@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse, color_match, loss_row
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.stylize.contact_sheet import preview_strip

@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from tinystyle import storage, styles
+from tinystyle import styles
 from tinystyle.config import ExecutionConfig, RunConfig
+from tinystyle.data import storage
 from tinystyle.data.ingest import Progress, dataset_for_training
 from tinystyle.data.processes import bf16_pays, cpu_count
 from tinystyle.data.shards import ShardDataset
@@ -245,7 +246,7 @@ def _resolve(config: RunConfig) -> RunConfig:
     from tinystyle.nets import build_network
 
     with torch.device("meta"):
-        build_network(config.network)
+        build_network(config.network.architecture, config.network.alpha)
     execution = config.execution
     _check_endpoint(execution)
     if config.data.batch_size % (execution.devices * execution.nodes):
@@ -281,7 +282,7 @@ def _check_endpoint(execution: ExecutionConfig) -> None:
 
 
 def _initial_sha256(config: RunConfig) -> str:
-    from tinystyle.nets.model_file import read_model_bytes
+    from tinystyle.model.file import read_model_bytes
     from tinystyle.training.runner import initial_network
 
     initial_network(config)

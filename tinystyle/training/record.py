@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer
 
-from tinystyle import storage
 from tinystyle.config import RunConfig
+from tinystyle.data import storage
 from tinystyle.errors import UserError
 
 __all__ = ["RUN_FILE", "RunInTheWayError", "RunRecord", "State"]

@@ -11,14 +11,15 @@ import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 
-from tinystyle import storage, styles
+from tinystyle import styles
 from tinystyle.config import RunConfig
+from tinystyle.data import storage
 from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
 from tinystyle.data.processes import cpu_count
 from tinystyle.errors import UserError
+from tinystyle.model.file import load_model, save_model
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.nets.model_file import load_model, save_model
 from tinystyle.training.callbacks import Checkpoints, CollapsedError, Previews, StepReport
 from tinystyle.training.module import NotFiniteError, StyleTransferModule
 from tinystyle.training.objective import build_criterion
@@ -169,7 +170,7 @@ def initial_network(config: RunConfig) -> StyleNetwork:
             )
         network = model.network
     else:
-        network = build_network(config.network)
+        network = build_network(config.network.architecture, config.network.alpha)
         # Left at deviation 1, far too much contrast, it learns within 200 steps to hide the excess in black holes.
         network.match_output(photo_tensor(styles.load_style(config.style, config.style_side)))
     return network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

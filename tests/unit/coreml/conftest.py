@@ -9,8 +9,8 @@ from torch import nn
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.model.file import LoadedModel
 from tinystyle.nets import build_network
-from tinystyle.nets.model_file import LoadedModel
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def model() -> LoadedModel:
     """`small` at alpha 0.3, untrained, with norms that do something and a lineage."""
     torch.manual_seed(0)
     config = NetworkConfig(architecture="small", alpha=0.3)
-    network = build_network(config).eval()
+    network = build_network(config.architecture, config.alpha).eval()
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.InstanceNorm2d):

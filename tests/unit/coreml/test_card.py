@@ -9,14 +9,15 @@ from PIL import Image
 
 from tests.conftest import synthetic_photo
 from tests.unit.coreml.test_compress import read_spec
-from tinystyle import __version__, storage
+from tinystyle import __version__
 from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.coreml.exporter.convert import ExportResult, export_model
 from tinystyle.coreml.exporter.metadata import MAX_METADATA_BYTES, describe
 from tinystyle.coreml.package import content_bytes, content_sha256
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.data import storage
 from tinystyle.data.images import open_rgb
-from tinystyle.nets.model_file import LoadedModel
+from tinystyle.model.file import LoadedModel
 from tinystyle.release.card import newest_preview, record_verification, remove_card, stylised_preview, write_card
 
 REAL = {

@@ -15,9 +15,9 @@ from torch import Tensor
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.evaluator.model import CoreMLModel, NotFiniteError, UnknownOperationError, read_model
 from tinystyle.coreml.exporter.convert import export_model
+from tinystyle.model.file import LoadedModel
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.nets.model_file import LoadedModel
 
 CLOSE = 0.255  # grey levels
 
@@ -51,7 +51,7 @@ def test_it_knows_nothing_of_what_it_checks() -> None:
     forbidden = {
         "tinystyle.coreml.exporter.convert",
         "tinystyle.coreml.exporter.quantize",
-        "tinystyle.nets.model_file",
+        "tinystyle.model.file",
         "tinystyle.training",
     }
     assert not loaded & forbidden
@@ -65,7 +65,7 @@ def test_float32_files_compute_what_torch_does(
 ) -> None:
     torch.manual_seed(0)
     config = NetworkConfig(architecture=architecture, alpha=alpha)
-    model = LoadedModel(build_network(config).eval(), config, {})
+    model = LoadedModel(build_network(config.architecture, config.alpha).eval(), config, {})
     path = export_model(model, format=format, bits=32, size=size, out=tmp_path / f"a.{format}").path
     photo = noise(*size)
     with torch.inference_mode():
@@ -80,10 +80,10 @@ def test_compressed_files_compute_what_their_decoded_weights_say(tmp_path: Path,
     """The network with the decoded weights put back into it, in torch."""
     torch.manual_seed(0)
     config = NetworkConfig(architecture="small", alpha=0.3)
-    model = LoadedModel(build_network(config).eval(), config, {})
+    model = LoadedModel(build_network(config.architecture, config.alpha).eval(), config, {})
     read = read_model(export_model(model, format=format, bits=bits, size=(48, 32), out=tmp_path / f"a.{format}").path)
     assert (read.bits, read.format, read.sizes.default) == (bits, format, (48, 32))
-    network = build_network(model.config).eval()
+    network = build_network(model.config.architecture, model.config.alpha).eval()
     names = {"weight": "conv.weight", "gamma": "norm.weight", "beta": "norm.bias"}
     stored = [torch.from_numpy(weight.values.astype(np.float32)) for weight in read.weights]
     parameters = list(network.named_parameters())

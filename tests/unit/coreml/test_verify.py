@@ -14,8 +14,8 @@ from tinystyle.coreml import FORMATS
 from tinystyle.coreml.evaluator.model import StoredWeight, read_model
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.verification.verify import MIN_PSNR, Verification, verify
+from tinystyle.model.file import LoadedModel, load_model
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.nets.model_file import LoadedModel, load_model
 
 PLACES = 40
 PAIRS = [(format, bits) for format, choices in FORMATS.items() for bits in choices]

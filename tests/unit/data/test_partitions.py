@@ -12,7 +12,7 @@ import pytest
 
 from tests.badimages import encoded, photograph, save_photographs
 from tests.integration.servers import object_store
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.decode import prepare_photo
 from tinystyle.data.ingest import ingest
 from tinystyle.data.locks import ConcurrentIngestError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.badimages import save_photographs
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.decode import decode_photo
 from tinystyle.data.ingest import ingest
 from tinystyle.data.manifest import Manifest

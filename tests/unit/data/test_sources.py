@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.decode import MAX_BYTES, Unusable
 from tinystyle.data.sources import open_source
 

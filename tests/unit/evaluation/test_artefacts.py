@@ -12,7 +12,6 @@ from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 from tests.unit.evaluation.degrade import black_holed, blurred, framed, with_grid
-from tinystyle.config import NetworkConfig
 from tinystyle.data.datamodule import photo_tensor
 from tinystyle.data.images import open_rgb
 from tinystyle.evaluation import border_error, checkerboard_energy, color_match, identity
@@ -114,7 +113,7 @@ def test_small_photos_have_a_border_too(height: int, width: int) -> None:
 @torch.no_grad()
 def test_zero_padding_of_a_network_is_a_border_error(photo: Tensor) -> None:
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(architecture="small", alpha=0.1))
+    network = build_network("small", 0.1)
     padded = border(network, photo)
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):

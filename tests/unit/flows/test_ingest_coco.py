@@ -18,7 +18,7 @@ from flows.ingest_coco import PARTITION, ingest_coco, ingest_partition
 from tests.badimages import save_photographs
 from tests.integration.servers import ObjectStore, object_store
 from tests.unit.flows.conftest import QUIET, Platform
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.ingest import ingest
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.partitions import plan_partitions

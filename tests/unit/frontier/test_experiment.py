@@ -15,7 +15,7 @@ from tests.unit.frontier.conftest import micro_options
 from tinystyle.evaluation.frontier import experiment, grid
 from tinystyle.evaluation.frontier.experiment import Frontier, run_frontier
 from tinystyle.evaluation.frontier.grid import StoppedError
-from tinystyle.nets.model_file import load_model
+from tinystyle.model.file import load_model
 from tinystyle.training.record import RunRecord, State
 
 

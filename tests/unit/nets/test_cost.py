@@ -1,13 +1,12 @@
 import pytest
 import torch
 
-from tinystyle.config import NetworkConfig
 from tinystyle.nets import build_network
 from tinystyle.nets.cost import Cost, network_cost
 
 
 def cost_of(architecture: str, alpha: float, width: int = 640, height: int = 480) -> Cost:
-    return network_cost(build_network(NetworkConfig(architecture=architecture, alpha=alpha)), width, height)
+    return network_cost(build_network(architecture, alpha), width, height)
 
 
 def test_one_layer_by_hand() -> None:
@@ -55,7 +54,7 @@ def test_padding_is_work_too() -> None:
 
 
 def test_nothing_is_computed_and_the_network_is_untouched() -> None:
-    network = build_network(NetworkConfig())
+    network = build_network("small", 0.3)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     # 20 TB of activations, were it computed.
     assert network_cost(network, 1_000_000, 1_000_000).macs > 10**15

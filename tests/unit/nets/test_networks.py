@@ -12,14 +12,14 @@ SIZES = [(16 + 3 * i, 16 + (7 * i) % 41) for i in range(28)] + [(1, 1), (5, 300)
     [("johnson", 1.0, 1_677_638), ("johnson", 0.5, 424_102), ("small", 0.3, 11_868)],
 )
 def test_number_of_weights(architecture: str, alpha: float, weights: int) -> None:
-    network = build_network(NetworkConfig(architecture=architecture, alpha=alpha))
+    network = build_network(architecture, alpha)
     assert sum(parameter.numel() for parameter in network.parameters()) == weights
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 31), *SIZES])
 @pytest.mark.parametrize("architecture", ["johnson", "small"])
 def test_output_has_the_size_and_range_of_the_input(architecture: str, height: int, width: int) -> None:
-    network = build_network(NetworkConfig(architecture=architecture, alpha=0.1))
+    network = build_network(architecture, 0.1)
     with torch.inference_mode():
         stylized = network(torch.rand(2, 3, height, width) * 255)
     assert stylized.shape == (2, 3, height, width)
@@ -29,7 +29,7 @@ def test_output_has_the_size_and_range_of_the_input(architecture: str, height: i
 
 def test_in_training_it_reflects_and_sees_no_border() -> None:
     torch.manual_seed(0)
-    network = build_network(NetworkConfig()).train()
+    network = build_network("small", 0.3).train()
     photo = torch.rand(1, 3, 32, 40) * 255
     x = photo / 255
     assert network(photo).shape == photo.shape
@@ -46,7 +46,7 @@ def test_in_training_it_reflects_and_sees_no_border() -> None:
 
 
 def test_padding_leaves_a_size_that_fits_alone() -> None:
-    network = build_network(NetworkConfig())
+    network = build_network("small", 0.3)
     photo = torch.rand(1, 3, 34, 45) * 255
     extended = torch.nn.functional.pad(photo, (16, 19, 16, 18), mode="reflect")
     with torch.inference_mode():
@@ -75,4 +75,4 @@ def test_impossible_networks_are_refused(settings: dict[str, object], sentence: 
 
 def test_alpha_without_filters_names_the_least() -> None:
     with pytest.raises(ValueError, match=r"use at least 0\.03125"):
-        build_network(NetworkConfig(alpha=0.01))
+        build_network("small", 0.01)

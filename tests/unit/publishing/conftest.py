@@ -9,8 +9,8 @@ import torch
 
 from tests.conftest import synthetic_photo
 from tinystyle.config import NetworkConfig
+from tinystyle.model.file import LoadedModel
 from tinystyle.nets import build_network
-from tinystyle.nets.model_file import LoadedModel
 from tinystyle.release.assemble import assemble
 
 FILES = ["mlmodel-8", "mlpackage-int4"]
@@ -22,7 +22,9 @@ def untrained(seed: int) -> LoadedModel:
     """`small` of three filters."""
     torch.manual_seed(seed)
     config = NetworkConfig(architecture="small", alpha=0.1)
-    return LoadedModel(build_network(config).eval(), config, {"key": f"{seed:016x}", "style_name": "mosaic"})
+    return LoadedModel(
+        build_network(config.architecture, config.alpha).eval(), config, {"key": f"{seed:016x}", "style_name": "mosaic"}
+    )
 
 
 def assembled_folder(folder: Path, seed: int) -> Path:

@@ -15,7 +15,7 @@ from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.verification.verify import verify
 from tinystyle.evaluation.model_report import ModelReport
 from tinystyle.evaluation.rows import QualityRow
-from tinystyle.nets.model_file import load_model
+from tinystyle.model.file import load_model
 from tinystyle.release.assemble import assemble
 from tinystyle.release.listing import check_files, read_listing
 from tinystyle.release.package_zip import unzip_package

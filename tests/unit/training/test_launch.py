@@ -17,7 +17,7 @@ from tests.conftest import micro_config
 from tinystyle import styles
 from tinystyle.config import RunConfig
 from tinystyle.data.processes import bf16_pays
-from tinystyle.nets.model_file import load_model, save_model
+from tinystyle.model.file import load_model, save_model
 from tinystyle.training.launch import launch, prepare
 from tinystyle.training.record import RUN_FILE, RunRecord
 from tinystyle.training.runner import fit

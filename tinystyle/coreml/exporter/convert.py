@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tinystyle import storage
 from tinystyle.coreml import check_compute, check_format
 from tinystyle.coreml.exporter.metadata import describe
 from tinystyle.coreml.exporter.quantize import compress_neural_network, shorten_names
 from tinystyle.coreml.package import content_bytes, write_package
 from tinystyle.coreml.quiet import quiet
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.data import storage
 from tinystyle.errors import UserError
+from tinystyle.model.file import LoadedModel
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.nets.model_file import LoadedModel
 
 __all__ = ["INPUT", "OUTPUT", "ExportResult", "export_model"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from tinystyle import storage
 from tinystyle.config import RunConfig
+from tinystyle.data import storage
 from tinystyle.data.ingest import Progress
 from tinystyle.data.locks import ConcurrentIngestError, exclusive
 from tinystyle.errors import UserError
@@ -30,8 +30,8 @@ from tinystyle.evaluation.frontier.names import slug, told_apart
 from tinystyle.evaluation.frontier.page import Facts, Pictures, write_page
 from tinystyle.evaluation.frontier.plots import write_plots
 from tinystyle.evaluation.frontier.rows import Row, RowFile, write_csv
+from tinystyle.model.file import load_model
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.nets.model_file import load_model
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import MODEL_FILE
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.evaluation import Stylise
 from tinystyle.training.callbacks import to_image
 

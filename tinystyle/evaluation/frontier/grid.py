@@ -81,7 +81,7 @@ def _impossible(network: NetworkConfig) -> str:
 
     try:
         with torch.device("meta"):
-            nets.build_network(network)
+            nets.build_network(network.architecture, network.alpha)
     except UserError as error:
         return str(error)
     return ""

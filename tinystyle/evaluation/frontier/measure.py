@@ -14,9 +14,9 @@ from tinystyle.evaluation import color_match, identity
 from tinystyle.evaluation.frontier.judge import FIGURES, Judge
 from tinystyle.evaluation.frontier.rows import Row, RowFile
 from tinystyle.evaluation.model_report import HEIGHT, WIDTH
+from tinystyle.model.file import LoadedModel, load_model
 from tinystyle.nets import build_network
 from tinystyle.nets.cost import network_cost
-from tinystyle.nets.model_file import LoadedModel, load_model
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import MODEL_FILE
 
@@ -66,7 +66,7 @@ def run_row(judge: Judge, record: RunRecord, folder: Path, image: str) -> Row:
     network = record.config.network
     if record.state != "completed":
         with torch.device("meta"):
-            cost = network_cost(build_network(network), WIDTH, HEIGHT)
+            cost = network_cost(build_network(network.architecture, network.alpha), WIDTH, HEIGHT)
         return Row.of_run(
             record,
             folder,

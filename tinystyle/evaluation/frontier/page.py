@@ -13,7 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from tinystyle import storage, styles
+from tinystyle import styles
+from tinystyle.data import storage
 from tinystyle.evaluation.frontier.gallery import data_uri, write_jpeg
 from tinystyle.evaluation.frontier.plots import AXES, COLORS
 from tinystyle.evaluation.frontier.rows import Row, fronts

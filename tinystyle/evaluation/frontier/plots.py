@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.evaluation.frontier.rows import COSTS, Row, fronts
 
 __all__ = ["AXES", "COLORS", "plot", "write_plots"]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.errors import UserError
 from tinystyle.evaluation.frontier.pareto import pareto_front
 from tinystyle.training.record import RunRecord

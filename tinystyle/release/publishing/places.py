@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.data.locks import exclusive
 from tinystyle.errors import UserError
 

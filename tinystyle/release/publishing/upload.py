@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_random_exponential
 
-from tinystyle import storage
+from tinystyle.data import storage
 from tinystyle.errors import UnavailableError, UserError
 from tinystyle.release.publishing.folder import SUMS, Publication
 from tinystyle.release.publishing.index import Index, PublishedVersion, schema_json

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from tinystyle import storage
 from tinystyle.config import NetworkConfig
+from tinystyle.data import storage
 from tinystyle.errors import UserError
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
@@ -85,7 +85,7 @@ def load_model(uri: str | Path) -> LoadedModel:
     weights, config_json, lineage = (_checkpoint if str(uri).endswith(".ckpt") else _safetensors)(data, uri)
     try:
         config = NetworkConfig.model_validate_json(config_json)
-        network = build_network(config)
+        network = build_network(config.architecture, config.alpha)
     except ValidationError as error:
         raise UserError(f"{uri}: names a network that cannot be built: {error.errors()[0]['msg']}") from error
     except UserError as error:

@@ -1,0 +1,1 @@
+"""A trained network: its file, and what one can do with it in Python."""
