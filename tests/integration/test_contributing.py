@@ -45,7 +45,7 @@ class Checkout:
                 shutil.copy(REPOSITORY / name, self.folder / name)
         commands = folder / "bin"
         commands.mkdir()
-        for name, arguments in (("python", ""), ("tinystyle", " -m tinystyle.cli")):
+        for name, arguments in (("python", ""), ("tinystyle", " -m tinystyle.commands.app")):
             (commands / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)}{arguments} "$@"\n')
             (commands / name).chmod(0o755)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
@@ -140,7 +140,7 @@ def test_a_flow_of_the_guide_can_be_deployed(tmp_path: Path) -> None:
 def test_a_loss_network_of_the_guide_is_in_both_registries(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     follow("Add a loss network", checkout)
-    code = "from tinystyle.perceptual import *; print(len(STYLE_LAYERS[check_perceptual('vgg19')]))"
+    code = "from tinystyle.perceptual import *; print(len(PERCEPTUAL_NETWORKS[check_perceptual('vgg19')].style_layers))"
     assert checkout.run(f'python -c "{code}"') == "4\n"
 
 

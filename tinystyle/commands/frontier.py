@@ -14,13 +14,14 @@ from rich.table import Table
 from tinystyle.commands.options import run_options
 from tinystyle.commands.terminal import FAILED, STOPPED, photo_progress, resumable, say, screen
 from tinystyle.config import PARAMETERS, run_config
+from tinystyle.nets import ARCHITECTURES
 
 if TYPE_CHECKING:
     from tinystyle.evaluation.frontier.rows import Row
 
 __all__ = ["frontier"]
 
-_ARCHITECTURES = ["johnson", "small"]
+_ARCHITECTURES = sorted(ARCHITECTURES)
 _ALPHAS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
 
 

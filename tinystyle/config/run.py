@@ -114,7 +114,7 @@ class LossConfig(_Config):
 
     @model_validator(mode="after")
     def _a_weight_for_each_layer(self) -> LossConfig:
-        layers, weights = perceptual.STYLE_LAYERS[self.perceptual], self.style_layer_weights
+        layers, weights = perceptual.PERCEPTUAL_NETWORKS[self.perceptual].style_layers, self.style_layer_weights
         if weights is not None and (len(weights) != len(layers) or not any(weights)):
             raise UserError(
                 f"`style_layer_weights` {','.join(f'{weight:g}' for weight in weights)}: give {len(layers)} weights, not all "

@@ -6,27 +6,32 @@ Importing this module does not import torch; loading a network does.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tinystyle.errors import UserError
 
 if TYPE_CHECKING:
     from tinystyle.perceptual.features import PerceptualNetwork
 
-__all__ = ["PERCEPTUAL_NETWORKS", "STYLE_LAYERS", "check_perceptual", "load_perceptual_network"]
+__all__ = ["PERCEPTUAL_NETWORKS", "check_perceptual", "load_perceptual_network"]
+
+
+class Entry(NamedTuple):
+    """What is known of a loss network without importing torch."""
+
+    load: str
+    """`module:function`; the function takes the URI of weights or None, and returns a `PerceptualNetwork`."""
+    style_layers: tuple[str, ...]
+    """Names of the layers that the style loss compares, finest first."""
+
 
 PERCEPTUAL_NETWORKS = {
-    "efficientnet-lite0": "tinystyle.perceptual.efficientnet_lite0:load",
-    "vgg16": "tinystyle.perceptual.vgg16:load",
+    "efficientnet-lite0": Entry(
+        "tinystyle.perceptual.efficientnet_lite0:load", ("stem", "block1.expand", "block3.expand", "block5.expand")
+    ),
+    "vgg16": Entry("tinystyle.perceptual.vgg16:load", ("relu1_2", "relu2_2", "relu3_3", "relu4_3")),
 }
-"""Name -> `module:function`, where the function takes a weights URI or None and returns a `PerceptualNetwork`."""
-
-
-STYLE_LAYERS = {
-    "efficientnet-lite0": ("stem", "block1.expand", "block3.expand", "block5.expand"),
-    "vgg16": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
-}
-"""Name -> the layers that the style loss compares, finest first. Here, so that weights of them are checked without torch."""
+"""Loss networks by name."""
 
 
 def check_perceptual(name: str) -> str:
@@ -46,6 +51,6 @@ def load_perceptual_network(name: str, weights: str | None = None) -> Perceptual
     Raises:
         ValueError: unknown name, or the weights cannot be had or do not fit; the message names the ways out.
     """
-    module, function = PERCEPTUAL_NETWORKS[check_perceptual(name)].split(":")
+    module, function = PERCEPTUAL_NETWORKS[check_perceptual(name)].load.split(":")
     network: PerceptualNetwork = getattr(import_module(module), function)(weights)
     return network

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinystyle.errors import UserError
-from tinystyle.perceptual import STYLE_LAYERS
+from tinystyle.perceptual import PERCEPTUAL_NETWORKS
 from tinystyle.perceptual.features import PerceptualNetwork
 from tinystyle.perceptual.weights import load_weights
 
@@ -52,7 +52,7 @@ class EfficientNetLite0(PerceptualNetwork):
 
     name = "efficientnet-lite0"
     content_layer = "block3.expand"
-    style_layers = STYLE_LAYERS[name]
+    style_layers = PERCEPTUAL_NETWORKS[name].style_layers
     style_layer_weights = (1.0, 1.0, 1.0, 1.0)
     content_similarity, content_limit = 0.865, 0.35
     paint_layers = ("block3.expand", "block5.expand")

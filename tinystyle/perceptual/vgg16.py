@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinystyle.errors import UserError
-from tinystyle.perceptual import STYLE_LAYERS
+from tinystyle.perceptual import PERCEPTUAL_NETWORKS
 from tinystyle.perceptual.features import PerceptualNetwork
 from tinystyle.perceptual.weights import OfficialWeights, load_weights
 
@@ -36,7 +36,7 @@ class VGG16(PerceptualNetwork):
 
     name = "vgg16"
     content_layer = "relu3_3"
-    style_layers = STYLE_LAYERS[name]
+    style_layers = PERCEPTUAL_NETWORKS[name].style_layers
     style_layer_weights = (1.0, 1.0, 1.0, 1.0)
     content_similarity, content_limit = 0.62, 1.0
     paint_layers = ("relu3_3", "relu4_3")

@@ -39,8 +39,8 @@ def log_model(run_id: str, folder: Path) -> None:
 
     Args:
         run_id: of the MLflow run.
-        folder: as `tinystyle.release.assemble` leaves it: model/, coreml/ and, if there is one, evaluation.json, as above. Where an
-            .mlpackage is still a folder, it is zipped on the way.
+        folder: as `tinystyle.release.assemble` leaves it: model/, coreml/ and, if there is one, evaluation.json, as above.
+            Where an .mlpackage is still a folder, it is zipped on the way.
 
     Raises:
         ValueError: something is missing or is not what files.json says; before anything is uploaded.

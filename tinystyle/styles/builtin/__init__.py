@@ -5,21 +5,20 @@ Each is a function of its size alone: the same picture at every size, and the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 
 from PIL import Image
 
 from tinystyle.errors import UserError
-from tinystyle.styles.builtin import mosaic, starry_sky, wave
 
 __all__ = ["BUILTIN_STYLES", "draw_style"]
 
-BUILTIN_STYLES: dict[str, Callable[[int], Image.Image]] = {
-    "mosaic": mosaic.draw,
-    "starry-sky": starry_sky.draw,
-    "wave": wave.draw,
+BUILTIN_STYLES = {
+    "mosaic": "tinystyle.styles.builtin.mosaic:draw",
+    "starry-sky": "tinystyle.styles.builtin.starry_sky:draw",
+    "wave": "tinystyle.styles.builtin.wave:draw",
 }
-"""Name -> function of the side in pixels that draws the square RGB picture."""
+"""Name -> `module:function`; the function takes the side in pixels and draws the square RGB picture."""
 
 _SIZES = range(32, 4097)
 
@@ -34,4 +33,6 @@ def draw_style(name: str, size: int = 512) -> Image.Image:
         raise UserError(f"unknown built-in style {name!r}; choose one of {', '.join(sorted(BUILTIN_STYLES))}")
     if size not in _SIZES:
         raise UserError(f"a built-in style is drawn at {_SIZES[0]} to {_SIZES[-1]} px a side, not {size}")
-    return BUILTIN_STYLES[name](size)
+    module, function = BUILTIN_STYLES[name].split(":")
+    picture: Image.Image = getattr(import_module(module), function)(size)
+    return picture
