@@ -1,3 +1,33 @@
-"""tinystyle: style-transfer networks small enough for an iOS app to carry dozens."""
+"""tinystyle: style-transfer networks small enough for an iOS app to carry dozens.
 
+    import tinystyle
+
+    model = tinystyle.load("pretrained:starry-night")
+    model.stylize("cat.jpg").save("starry-cat.png")
+    model.export("starry-night.mlmodel", bits=8)
+
+Importing it imports neither torch nor coremltools; the first use does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tinystyle.errors import UserError
+
+if TYPE_CHECKING:
+    from tinystyle.model import Model, load, train, verify
+
+__all__ = ["Model", "UserError", "__version__", "load", "train", "verify"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("tinystyle.model"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
