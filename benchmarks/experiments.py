@@ -31,9 +31,9 @@ from tinystyle.data.shards import ShardDataset
 from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, paint_measure
 from tinystyle.evaluation.model_report import second_measure
 from tinystyle.evaluation.rows import quality_rows
-from tinystyle.model.file import load_model
-from tinystyle.perceptual import load_perceptual_network
-from tinystyle.perceptual.losses import Losses, StyleTarget
+from tinystyle.model_file import load_model
+from tinystyle.nets.perceptual import load_perceptual_network
+from tinystyle.nets.perceptual.losses import Losses, StyleTarget
 from tinystyle.stylize.contact_sheet import preview_strip
 from tinystyle.training.callbacks import to_image
 from tinystyle.training.launch import launch, prepare

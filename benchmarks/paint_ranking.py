@@ -24,9 +24,9 @@ from tinystyle import styles
 from tinystyle.data.datamodule import photo_tensor
 from tinystyle.evaluation import Criterion, PaintMeasure, color_match, paint_measure
 from tinystyle.evaluation.model_report import second_measure
-from tinystyle.model.file import load_model
-from tinystyle.perceptual import load_perceptual_network
-from tinystyle.perceptual.losses import Losses, StyleTarget
+from tinystyle.model_file import load_model
+from tinystyle.nets.perceptual import load_perceptual_network
+from tinystyle.nets.perceptual.losses import Losses, StyleTarget
 from tinystyle.styles.pretrained import PREFIX
 
 BY_EYE = Path(__file__).parent / "paint_by_eye.json"

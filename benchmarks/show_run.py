@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from tinystyle.commands.demo import write_photos
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
 from tinystyle.styles import image_name
 from tinystyle.stylize import stylize_photos
 from tinystyle.stylize.contact_sheet import GalleryRow, gallery

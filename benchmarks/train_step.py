@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from tinystyle.config import DataConfig, LossConfig, NetworkConfig, RunConfig
 from tinystyle.nets import build_network
-from tinystyle.perceptual import load_perceptual_network
-from tinystyle.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual import load_perceptual_network
+from tinystyle.nets.perceptual.losses import Losses, StyleTarget
 from tinystyle.training.module import StyleTransferModule
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")

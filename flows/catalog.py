@@ -17,7 +17,7 @@ from tinystyle.config import PARAMETERS, NetworkConfig, RunConfig, flat, run_con
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
 from tinystyle.errors import UserError, complaint
-from tinystyle.release.listing import check_files
+from tinystyle.release.bundle import check_files
 
 __all__ = ["Catalogue", "StyleEntry", "Training", "load_catalogue", "run_keys", "style_name"]
 
@@ -54,7 +54,7 @@ class Training(_Model):
     """Name of the registered model."""
     run: RunConfig
     files: list[str] = ["mlmodel-8"]
-    """Core ML files, see `tinystyle.release.listing.FILES`."""
+    """Core ML files, see `tinystyle.release.bundle.FILES`."""
     export_size: str = "640x480"
     """Image size of the Core ML files, as `ImageSizes.parse` takes it."""
 
@@ -108,7 +108,7 @@ class StyleEntry(_Model):
     alphas: list[float] = Field(default=[NetworkConfig().alpha], min_length=1)
     """One network for each, a product of its own: with several, the registered models are called NAME-PERCENT."""
     formats: list[str] = ["mlmodel-8"]
-    """Core ML files, see `tinystyle.release.listing.FILES`."""
+    """Core ML files, see `tinystyle.release.bundle.FILES`."""
     export_size: str = "640x480"
     """Image size of the Core ML files, as `ImageSizes.parse` takes it."""
     budget_bytes: int | None = Field(default=None, ge=1)
@@ -233,7 +233,7 @@ def run_keys(config: RunConfig) -> dict[str, str]:
         OSError: one of them cannot be read.
     """
     from tinystyle.data.manifest import Manifest
-    from tinystyle.perceptual import load_perceptual_network
+    from tinystyle.nets.perceptual import load_perceptual_network
     from tinystyle.training.lineage import lineage_of
 
     styles.load_style(config.style, config.style_side)

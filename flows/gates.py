@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.catalog import StyleEntry, Training
-from tinystyle.release.listing import read_listing
+from tinystyle.release.bundle import Bundle
 
 if TYPE_CHECKING:
     from tinystyle.evaluation.model_report import ModelReport
@@ -127,16 +127,16 @@ def measure(label: str, folder: Path, training: Training) -> Evidence:
         ValueError: something is missing or wrong.
         OSError: the photos cannot be read.
     """
-    model = folder / "model" / "model.safetensors"
-    row = evaluate(model, training).rows[-1]
+    bundle = Bundle(folder)
+    row = evaluate(bundle.model, training).rows[-1]
     return Evidence(
         label=label,
         content=row.content,
         paint3=row.paint3,
         paint4=row.paint4,
-        collapsed=_collapse(model, training),
-        unverified=_unverified(folder / "coreml"),
-        bytes=max(file.bytes for file in read_listing(folder / "coreml")),
+        collapsed=_collapse(bundle.model, training),
+        unverified=_unverified(bundle),
+        bytes=max(entry.bytes for entry in bundle.entries()),
     )
 
 
@@ -149,7 +149,7 @@ def _collapse(model: Path, training: Training) -> str | None:
     from tinystyle.data.ingest import dataset_for_training
     from tinystyle.data.shards import ShardDataset
     from tinystyle.evaluation import collapse, color_match
-    from tinystyle.model.file import load_model
+    from tinystyle.model_file import load_model
     from tinystyle.training.runner import EVALUATION_PHOTOS
 
     config = training.run
@@ -164,14 +164,14 @@ def _collapse(model: Path, training: Training) -> str | None:
     return collapse(outputs, photos, [recolor(photo) for photo in photos])
 
 
-def _unverified(coreml: Path) -> str | None:
+def _unverified(bundle: Bundle) -> str | None:
     """Why a file's verification, which names it by checksum, does not hold."""
     from tinystyle.coreml.verification.verify import MIN_PSNR
     from tinystyle.data import storage
 
-    for file in read_listing(coreml):
+    for file in bundle.entries():
         least = MIN_PSNR[file.bits]
-        if storage.sha256(coreml / file.name) != file.sha256:
+        if storage.sha256(bundle.file(file)) != file.sha256:
             return f"{file.name} is not the file that was verified"
         if least is not None and file.psnr < least:
             return f"{file.name} reached {file.psnr:.1f} dB where {least:g} are asked"

@@ -13,6 +13,8 @@ from typing import Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from tinystyle.training.run_folder import RunFolder
+
 __all__ = ["shown"]
 
 LOOK_SECONDS = 5.0
@@ -32,7 +34,7 @@ def shown(run: Path, steps: int, log: logging.Logger | logging.LoggerAdapter[log
         last = -1
         while True:
             over = ended.wait(LOOK_SECONDS)
-            step, text = _newest(run / "metrics.jsonl")
+            step, text = _newest(RunFolder(run).metrics)
             if step > last:
                 last = step
                 with suppress(Exception):

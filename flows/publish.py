@@ -12,7 +12,7 @@ from flows.faults import NETWORK, failed
 from tinystyle.data import storage
 from tinystyle.errors import USER_ERRORS, UserError
 from tinystyle.release.publishing import DEFAULT_ROOT, PublishedVersion, check_published, presign, read_index
-from tinystyle.release.publishing import publish as publish_version
+from tinystyle.tracking.publish import publish_version
 
 __all__ = ["publish"]
 

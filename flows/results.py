@@ -16,7 +16,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 
 if TYPE_CHECKING:
     from tinystyle.evaluation.model_report import ModelReport
-    from tinystyle.release.listing import CoreMLFile
+    from tinystyle.release.bundle import CoreMLFile
     from tinystyle.tracking.registry import ModelVersion
     from tinystyle.training.record import RunRecord
 

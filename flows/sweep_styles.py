@@ -233,7 +233,7 @@ def _fetch(rows: list[dict[str, Any]], outcomes: list[Outcome], scratch: Path) -
 
 def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.Image:
     """One held-out photo through every network."""
-    from tinystyle.model.file import load_model
+    from tinystyle.model_file import load_model
     from tinystyle.stylize import stylize_image
     from tinystyle.stylize.contact_sheet import GalleryRow, gallery
     from tinystyle.stylize.sample_photos import verification_photos
@@ -252,7 +252,7 @@ def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.I
 
 def _frontier(runs: list[Path], training: Training, folder: Path) -> None:
     """frontier.html and frontier.csv of finished runs; a warning where they cannot be made, which is no fault of the networks."""
-    from tinystyle.evaluation.frontier.experiment import Options, run_frontier
+    from tinystyle.training.frontier.experiment import Options, run_frontier
 
     options = Options(out=folder, recipe=training.run, collect=runs, max_photos=JUDGED_PHOTOS)
     try:

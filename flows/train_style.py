@@ -26,7 +26,7 @@ from tinystyle.errors import USER_ERRORS, UnavailableError, UserError
 
 if TYPE_CHECKING:
     from tinystyle.evaluation.model_report import ModelReport
-    from tinystyle.release.listing import CoreMLFile
+    from tinystyle.release.bundle import CoreMLFile
     from tinystyle.tracking.registry import ModelVersion
     from tinystyle.training.record import RunRecord
 
@@ -103,7 +103,7 @@ def check(training: Training, checkpoints: str) -> ModelVersion | None:
     from tinystyle.coreml.sizes import ImageSizes
     from tinystyle.data.manifest import Manifest
     from tinystyle.nets import build_network
-    from tinystyle.release.listing import check_files
+    from tinystyle.release.bundle import check_files
 
     config = training.run
     for format, _, _ in check_files(training.files):
@@ -189,21 +189,23 @@ def evaluate(training: Training, run: Path) -> ModelReport:
     """Losses and artefacts on held-out photos, beside the untouched photo and a color match."""
     from flows import gates
     from tinystyle.training.record import RunRecord
+    from tinystyle.training.run_folder import RunFolder
 
-    report = gates.evaluate(run / "model.safetensors", training, photos=RunRecord.read(run).dataset)
+    report = gates.evaluate(RunFolder(run).model, training, photos=RunRecord.read(run).dataset)
     return replace(report, model="model.safetensors", photos=training.run.photos)
 
 
 @task(name="export-and-verify", cache_policy=NO_CACHE)
 def assemble_files(training: Training, run: Path, report: ModelReport, model: Path) -> list[CoreMLFile]:
     """Core ML files, each read back and compared with the network, with card, preview and Swift file."""
-    from tinystyle.model.file import load_model
+    from tinystyle.model_file import load_model
     from tinystyle.release.assemble import assemble
     from tinystyle.release.card import newest_preview
     from tinystyle.stylize.sample_photos import verification_photos
     from tinystyle.training.record import RunRecord
+    from tinystyle.training.run_folder import RunFolder
 
-    network = run / "model.safetensors"
+    network = RunFolder(run).model
     return assemble(
         load_model(network),
         model,
@@ -212,7 +214,7 @@ def assemble_files(training: Training, run: Path, report: ModelReport, model: Pa
         size=training.export_size,
         photos=verification_photos(RunRecord.read(run).dataset, VERIFICATION_PHOTOS),
         preview=newest_preview(str(network)),
-        run=run,
+        run_record=RunFolder(run).record,
         report=report,
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from tinystyle.evaluation.model_report import evaluate_model
-from tinystyle.model.file import load_model, save_model
+from tinystyle.model_file import load_model, save_model
 from tinystyle.styles import pretrained
 from tinystyle.training.record import RunRecord
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tinystyle.errors import UserError
 
 if TYPE_CHECKING:
-    from tinystyle.model import Model, load, train, verify
+    from tinystyle.api import Model, load, train, verify
 
 __all__ = ["Model", "UserError", "__version__", "load", "train", "verify"]
 __version__ = "0.1.0"
@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("tinystyle.model"), name)
+        return getattr(import_module("tinystyle.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

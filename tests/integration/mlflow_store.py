@@ -21,9 +21,9 @@ from tests.integration.servers import free_block
 from tests.unit.test_registry import entry
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
-from tinystyle.model.file import load_model, save_model
+from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
-from tinystyle.release.listing import write_listing
+from tinystyle.release.bundle import Bundle
 from tinystyle.release.package_zip import zip_package
 from tinystyle.tracking.run import Tracker, registry
 
@@ -116,8 +116,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for format in ("mlmodel", "mlpackage"):
         export_model(load_model(file), format=format, bits=8, size=(64, 64), out=coreml / f"mosaic-8.{format}")
     zip_package(coreml / "mosaic-8.mlpackage", coreml / "mosaic-8.mlpackage.zip")
-    write_listing(
-        coreml, [entry(coreml / "mosaic-8.mlmodel", "mlmodel"), entry(coreml / "mosaic-8.mlpackage.zip", "mlpackage")]
+    Bundle(folder).write_entries(
+        [entry(coreml / "mosaic-8.mlmodel", "mlmodel"), entry(coreml / "mosaic-8.mlpackage.zip", "mlpackage")]
     )
     (coreml / "mosaic-8.mlmodel.md").write_text("# the card")
     rows = [{"name": "identity", "total": 3.0}, {"name": "small 0.1", "total": 1.5}]

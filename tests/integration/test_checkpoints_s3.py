@@ -13,7 +13,7 @@ from tests.conftest import micro_config
 from tests.integration.servers import ObjectStore, object_store
 from tests.integration.test_processes import assert_all_gone, command, family, start, wait_for_step
 from tinystyle.data import storage
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
 from tinystyle.training.launch import prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit

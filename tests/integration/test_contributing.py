@@ -140,7 +140,7 @@ def test_a_flow_of_the_guide_can_be_deployed(tmp_path: Path) -> None:
 def test_a_loss_network_of_the_guide_is_in_both_registries(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     follow("Add a loss network", checkout)
-    code = "from tinystyle.perceptual import *; print(len(PERCEPTUAL_NETWORKS[check_perceptual('vgg19')].style_layers))"
+    code = "from tinystyle.nets.perceptual import *; print(len(PERCEPTUAL_NETWORKS[check_perceptual('vgg19')].style_layers))"
     assert checkout.run(f'python -c "{code}"') == "4\n"
 
 

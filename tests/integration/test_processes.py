@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.conftest import micro_config
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
 from tinystyle.training.launch import prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.conftest import micro_config
 from tinystyle.config import RunConfig
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
 from tinystyle.training import TRAINING_REVISION
 from tinystyle.training.launch import TrainingProcessError, launch, prepare
 from tinystyle.training.record import RunRecord

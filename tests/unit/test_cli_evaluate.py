@@ -17,7 +17,7 @@ from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
 from tinystyle.data.ingest import ingest
 from tinystyle.evaluation import LossRow, beside_trivial, loss_row
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
 from tinystyle.training.objective import build_criterion
 from tinystyle.training.record import RunRecord
 

@@ -8,7 +8,7 @@ from tests.unit.conftest import Run
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.data.images import open_rgb
-from tinystyle.model.file import save_model
+from tinystyle.model_file import save_model
 from tinystyle.nets import build_network
 
 

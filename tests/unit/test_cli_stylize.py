@@ -11,7 +11,7 @@ from PIL import Image
 from tests.conftest import synthetic_photo
 from tinystyle.commands import app as cli
 from tinystyle.config import NetworkConfig
-from tinystyle.model.file import save_model
+from tinystyle.model_file import save_model
 from tinystyle.nets import build_network
 
 

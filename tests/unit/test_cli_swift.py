@@ -10,7 +10,7 @@ import torch
 from tests.unit.conftest import Run
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
 
 

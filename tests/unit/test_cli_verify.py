@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.conftest import Run
 from tinystyle.coreml.exporter.convert import export_model
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
 from tinystyle.release.card import write_card
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 import tinystyle
 from tests.conftest import micro_config, synthetic_photo
 from tinystyle.config import flat
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
 from tinystyle.stylize import stylize_image
 
 

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from tinystyle.config import NetworkConfig
-from tinystyle.model.file import load_model, save_model
+from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 
 CONFIG = NetworkConfig(alpha=0.1)

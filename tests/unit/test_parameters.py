@@ -17,7 +17,8 @@ from flows.sweep_styles import sweep_styles
 from flows.train_style import train_style
 from tests.conftest import micro_config
 from tests.unit.conftest import Run
-from tinystyle.config import PARAMETERS, RunConfig, flat, read_config, run_config
+from tinystyle.commands.config_file import read_config
+from tinystyle.config import PARAMETERS, RunConfig, flat, run_config
 from tinystyle.errors import UserError
 from tinystyle.training.record import RunRecord
 
@@ -164,7 +165,8 @@ import sys
 from flows.train_style import train_style
 from tinystyle.commands import app as cli
 from flows.catalog import load_catalogue
-from tinystyle.config import read_config, run_config
+from tinystyle.commands.config_file import read_config
+from tinystyle.config import run_config
 print(run_config(read_config("run.yaml")).data.mirror_share)
 print(load_catalogue("catalogue.yaml").styles[0].trainings[0].run.data.mirror_share)
 print(train_style.parameters.properties["mirror_share"])

@@ -14,7 +14,7 @@ from sklearn.datasets import load_sample_image
 from tests.conftest import micro_config, synthetic_photo
 from tests.unit.conftest import Run
 from tinystyle.data.datamodule import photo_tensor
-from tinystyle.model.file import load_model, save_model
+from tinystyle.model_file import load_model, save_model
 from tinystyle.styles import pretrained
 
 RECORD = {"painting": "Blots, Nobody, 2026", "network": "small 0.1", "crop": "48", "steps": "20", "paint3": "0.5"}

@@ -19,9 +19,9 @@ from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
 from tinystyle.errors import UserError
-from tinystyle.release.listing import CoreMLFile, write_listing
+from tinystyle.release.bundle import Bundle, CoreMLFile, check_name
 from tinystyle.release.package_zip import unzip_package, zip_package
-from tinystyle.tracking.registry import check_style, log_model
+from tinystyle.tracking.registry import log_model
 from tinystyle.tracking.system_metrics import SystemMetrics
 
 
@@ -112,13 +112,13 @@ def test_a_broken_zip_is_refused(package: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["starry-night", "a", "7" * 60])
 def test_names_that_can_be_registered(name: str) -> None:
-    assert check_style(name) == name
+    assert check_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "Starry", "starry_night", "a/b", "a' OR name = 'b", "7" * 61, "a\n"])
 def test_names_that_cannot(name: str) -> None:
     with pytest.raises(ValueError, match="use up to 60 of a-z, 0-9 and -"):
-        check_style(name)
+        check_name(name)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def model(tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (folder / "coreml").mkdir()
     package.rename(folder / "coreml" / package.name)
     archive = zip_package(folder / "coreml" / package.name, tmp_path / f"{package.name}.zip")
-    write_listing(folder / "coreml", [entry(archive, "mlpackage")])
+    Bundle(folder).write_entries([entry(archive, "mlpackage")])
     return folder
 
 

@@ -12,7 +12,7 @@ from tests.conftest import synthetic_photo
 from tests.unit.conftest import Run
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
-from tinystyle.model.file import LoadedModel, save_model
+from tinystyle.model_file import LoadedModel, save_model
 from tinystyle.nets import build_network
 from tinystyle.stylize import open_model, stylize_image, stylize_photos
 from tinystyle.stylize.render import training_crop

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinystyle.config import NetworkConfig
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
 from tinystyle.stylize import stylize_photos
 

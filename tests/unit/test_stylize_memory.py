@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.conftest import synthetic_photo
 from tinystyle.config import NetworkConfig
-from tinystyle.model.file import save_model
+from tinystyle.model_file import save_model
 from tinystyle.nets import build_network
 from tinystyle.stylize.memory import available_memory, peak_bytes
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.conftest import synthetic_photo
 from tinystyle.config import NetworkConfig
-from tinystyle.model.file import LoadedModel, save_model
+from tinystyle.model_file import LoadedModel, save_model
 from tinystyle.nets import build_network
 from tinystyle.stylize import open_model, stylize_image
 

@@ -39,7 +39,7 @@ def export(
         raise UserError("--preview is a picture for the card; leave out --no-card")
     from tinystyle.coreml.exporter.convert import export_model
     from tinystyle.data.storage import check_writable
-    from tinystyle.model.file import load_model
+    from tinystyle.model_file import load_model
     from tinystyle.release.card import newest_preview, remove_card, stylised_preview, write_card
 
     check_writable(out.parent)
@@ -74,7 +74,7 @@ def verify(
     The saved bytes are read back and computed in torch, on any machine. The result goes into the model card beside FILE.
     """
     from tinystyle.coreml.verification.verify import verify as run
-    from tinystyle.model.file import load_model
+    from tinystyle.model_file import load_model
     from tinystyle.release.card import record_verification
     from tinystyle.stylize.sample_photos import verification_photos
 

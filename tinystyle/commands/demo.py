@@ -19,7 +19,7 @@ from tinystyle.styles import pretrained
 
 if TYPE_CHECKING:
     from tinystyle.evaluation import QualityRow
-    from tinystyle.model.file import LoadedModel
+    from tinystyle.model_file import LoadedModel
 
 __all__ = ["HELD_OUT", "STEPS", "demo_config", "first_look", "run_demo", "write_photos"]
 
@@ -81,7 +81,7 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[QualityRow]
 
 def first_look(photos: dict[str, Path], sheet: Path) -> Path:
     """Three of the photographs, 300x260, under every style that ships with the package, as one picture, a PNG."""
-    from tinystyle.model.file import load_model
+    from tinystyle.model_file import load_model
     from tinystyle.stylize import stylize_image
     from tinystyle.stylize.contact_sheet import CELL, style_sheet
 
@@ -98,7 +98,7 @@ def first_look(photos: dict[str, Path], sheet: Path) -> Path:
 def _finish(out: Path, photos: dict[str, Path], screen: Console) -> list[QualityRow]:
     """Evaluate, export and verify, draw the gallery; print the tables and the paths."""
     from tinystyle.evaluation.model_report import evaluate_model
-    from tinystyle.model.file import load_model
+    from tinystyle.model_file import load_model
 
     model_file = out / "run" / "model.safetensors"
     model, config = load_model(model_file), demo_config(out / "dataset", STEPS)

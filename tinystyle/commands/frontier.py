@@ -17,7 +17,7 @@ from tinystyle.config import PARAMETERS, run_config
 from tinystyle.nets import ARCHITECTURES
 
 if TYPE_CHECKING:
-    from tinystyle.evaluation.frontier.rows import Row
+    from tinystyle.training.frontier.rows import Row
 
 __all__ = ["frontier"]
 
@@ -67,8 +67,8 @@ def frontier(
     machine, with the Pareto front; a table; a gallery. Finished runs are kept: the same command completes an interrupted
     one. All other parameters are those of `tinystyle train`.
     """
-    from tinystyle.evaluation.frontier.experiment import Options, run_frontier
-    from tinystyle.evaluation.frontier.grid import StoppedError
+    from tinystyle.training.frontier.experiment import Options, run_frontier
+    from tinystyle.training.frontier.grid import StoppedError
 
     options = Options(
         out=out,

@@ -43,9 +43,10 @@ def publish(
             )
         else:
             from tinystyle.tracking import registry
+            from tinystyle.tracking.publish import publish_version
 
             found = registry.find(style, version)
-            result = publishing.publish(found, root, reason=reason or f"as {version}")
+            result = publish_version(found, root, reason=reason or f"as {version}")
     screen.print(
         f"version {result.version} of {style} is published at {root}: {len(result.files)} files", soft_wrap=True
     )

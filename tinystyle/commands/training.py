@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from tinystyle.commands.config_file import read_config
 from tinystyle.commands.options import run_options
 from tinystyle.commands.terminal import FAILED, STOPPED, photo_progress, resumable, say, screen
-from tinystyle.config import read_config, run_config
+from tinystyle.config import run_config
 
 __all__ = ["ingest", "train"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tinystyle.config.parameters import PARAMETERS, Parameter, flat, read_config, run_config
+from tinystyle.config.parameters import PARAMETERS, Parameter, flat, run_config
 from tinystyle.config.run import (
-    MAX_REDUCTION,
     STYLE_WEIGHT_START,
     DataConfig,
     ExecutionConfig,
@@ -15,6 +14,6 @@ from tinystyle.config.run import (
 )
 
 __all__ = [
-    "MAX_REDUCTION", "PARAMETERS", "STYLE_WEIGHT_START", "DataConfig", "ExecutionConfig", "LossConfig", "NetworkConfig",
-    "OptimizerConfig", "Parameter", "RunConfig", "flat", "read_config", "run_config",
+    "PARAMETERS", "STYLE_WEIGHT_START", "DataConfig", "ExecutionConfig", "LossConfig", "NetworkConfig",
+    "OptimizerConfig", "Parameter", "RunConfig", "flat", "run_config",
 ]  # fmt: skip

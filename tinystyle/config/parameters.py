@@ -6,7 +6,6 @@ all made from `PARAMETERS`. A field that is added to a model is in each of them 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +15,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from tinystyle.config.run import RunConfig
-from tinystyle.data import storage
 from tinystyle.errors import UserError, complaint
 
-__all__ = ["PARAMETERS", "Parameter", "flat", "read_config", "run_config"]
+__all__ = ["PARAMETERS", "Parameter", "flat", "run_config"]
 
 
 _NO_BOUND = 2**62
@@ -132,49 +130,3 @@ def flat(config: RunConfig) -> dict[str, Any]:
         name: values[parameter.section][name] if parameter.section else values[name]
         for name, parameter in PARAMETERS.items()
     }
-
-
-def read_config(uri: str) -> dict[str, Any]:
-    """The parameters in a file: YAML or JSON, by name or in the sections of a run; or the run.json of an earlier run.
-
-    Args:
-        uri: path or URI of the file.
-
-    Returns:
-        By the names of `PARAMETERS`, only those that the file has; not yet checked.
-
-    Raises:
-        UserError: the file cannot be read, or holds something else.
-    """
-    try:
-        data = storage.read_bytes(uri)
-    except OSError as error:
-        raise UserError(
-            f"`config` {uri} cannot be read ({error.strerror or error}); give a YAML or JSON file"
-        ) from error
-    content = _parse(uri, data)
-    if isinstance(content, dict) and isinstance(content.get("config"), dict) and "lineage" in content:
-        content = content["config"]
-    if not isinstance(content, dict):
-        raise UserError(f"`config` {uri} holds no parameters; give lines such as alpha: 0.3")
-    values: dict[str, Any] = {}
-    sections = {parameter.section for parameter in PARAMETERS.values() if parameter.section}
-    for key, value in content.items():
-        if key in sections and isinstance(value, dict):
-            values |= value
-        else:
-            values[str(key)] = value
-    return values
-
-
-def _parse(uri: str, data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        pass
-    try:
-        import yaml  # type: ignore[import-untyped]
-
-        return yaml.safe_load(data)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"`config` {uri} is neither YAML nor JSON: {' '.join(str(error).split())}") from error

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from tinystyle import nets, perceptual
+from tinystyle import nets
+from tinystyle.data import MAX_REDUCTION
 from tinystyle.errors import UserError
+from tinystyle.nets import perceptual
 
 __all__ = [
-    "MAX_REDUCTION",
     "STYLE_WEIGHT_START",
     "DataConfig",
     "ExecutionConfig",
@@ -49,8 +50,6 @@ def _numbers(value: object) -> object:
 
 LayerWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_numbers)]
 NumberOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_number_or_auto)]
-MAX_REDUCTION = 2
-"""How many times smaller than they are crops show photos at most."""
 STYLE_WEIGHT_START = 3.0
 """Where `style_weight` auto begins."""
 
@@ -81,7 +80,7 @@ class NetworkConfig(_Config):
 
 
 class LossConfig(_Config):
-    """What the network is trained to minimize (`tinystyle.perceptual.losses`)."""
+    """What the network is trained to minimize (`tinystyle.nets.perceptual.losses`)."""
 
     model_config = ConfigDict(title="Losses")
 

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tinystyle.config import MAX_REDUCTION
+from tinystyle.data import MAX_REDUCTION
 from tinystyle.data.processes import die_with_parent
 from tinystyle.data.shards import ShardDataset
 from tinystyle.errors import UserError

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tinystyle.perceptual.grid import grid_energy
+from tinystyle.nets.perceptual.grid import grid_energy
 
 __all__ = ["border_error", "checkerboard_energy"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tinystyle.perceptual.luma import luma
+from tinystyle.nets.perceptual.luma import luma
 
 __all__ = ["NOT_FINITE", "bad_blocks", "collapse"]
 

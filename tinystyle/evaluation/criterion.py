@@ -10,8 +10,8 @@ from torch import Tensor
 from tinystyle import styles
 from tinystyle.data.datamodule import photo_tensor
 from tinystyle.evaluation.paint import PAINTING_SIZES, PaintMeasure, picture_score
-from tinystyle.perceptual.features import PerceptualNetwork
-from tinystyle.perceptual.losses import Losses
+from tinystyle.nets.perceptual.features import PerceptualNetwork
+from tinystyle.nets.perceptual.losses import Losses
 
 __all__ = ["Criterion", "PhotoFeatures", "Scores", "paint_measure"]
 

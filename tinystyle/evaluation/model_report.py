@@ -28,11 +28,11 @@ from tinystyle.errors import UserError
 from tinystyle.evaluation.criterion import Criterion, paint_measure
 from tinystyle.evaluation.paint import PaintMeasure
 from tinystyle.evaluation.rows import REFERENCE_PHOTOS, QualityRow, beside_trivial, quality_rows
-from tinystyle.model.file import LoadedModel, load_model
+from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.nets.cost import network_cost
-from tinystyle.perceptual import load_perceptual_network
-from tinystyle.perceptual.features import PerceptualNetwork
-from tinystyle.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual import load_perceptual_network
+from tinystyle.nets.perceptual.features import PerceptualNetwork
+from tinystyle.nets.perceptual.losses import Losses, StyleTarget
 
 __all__ = ["Export", "ModelReport", "evaluate_model", "export_sizes", "latency_ms", "second_measure", "second_network"]
 

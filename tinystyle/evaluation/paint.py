@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from tinystyle.perceptual.features import PerceptualNetwork
-from tinystyle.perceptual.sliced import at_quantiles, directions, sorted_projections
+from tinystyle.nets.perceptual.features import PerceptualNetwork
+from tinystyle.nets.perceptual.sliced import at_quantiles, directions, sorted_projections
 
 __all__ = ["CONTENT_PER_PAINT", "PAINTING_SIZES", "PaintMeasure", "picture_score"]
 

@@ -6,7 +6,7 @@ Knows nothing of MLflow, object stores or flows.
     coreml/STYLE-8.mlmodel, coreml/STYLE-int4.mlpackage.zip   the Core ML files, named by their bits
     coreml/FILE.md, coreml/FILE.png                     card and preview beside each, FILE without .zip
     coreml/StyleTransfer.swift                          runs the first file in an app
-    coreml/files.json                                   what stands here (`tinystyle.release.listing`)
+    coreml/files.json                                   what stands here (`tinystyle.release.bundle`)
     evaluation.json                                     what the network is worth, if it was evaluated
 """
 
@@ -28,22 +28,16 @@ from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.coreml.verification.verify import verify
 from tinystyle.data import storage
 from tinystyle.errors import UserError
-from tinystyle.model.file import LoadedModel, save_model
+from tinystyle.model_file import LoadedModel, save_model
+from tinystyle.release.bundle import Bundle, CoreMLFile, check_files, check_name
 from tinystyle.release.card import write_card
-from tinystyle.release.listing import CoreMLFile, check_files, write_listing
 from tinystyle.release.package_zip import unzip_package, zip_package
 from tinystyle.release.swift import swift_source
-from tinystyle.tracking.registry import check_style
-from tinystyle.training.record import RUN_FILE
 
 if TYPE_CHECKING:
     from tinystyle.evaluation.model_report import ModelReport
 
-__all__ = ["EVALUATION", "MODEL", "SWIFT", "assemble"]
-
-EVALUATION = "evaluation.json"
-MODEL = "model.safetensors"
-SWIFT = "StyleTransfer.swift"
+__all__ = ["assemble"]
 
 
 def assemble(
@@ -55,7 +49,7 @@ def assemble(
     size: str | ImageSizes,
     photos: Iterable[tuple[str, Image.Image]],
     preview: Image.Image | None = None,
-    run: Path | None = None,
+    run_record: Path | None = None,
     report: ModelReport | None = None,
 ) -> list[CoreMLFile]:
     """Export and verify Core ML files of a network, and fill a folder with all that belongs to them.
@@ -66,11 +60,11 @@ def assemble(
         model: the trained network.
         folder: absent or empty.
         style: the registered name, [a-z0-9-]{1,60}; the files are named by it.
-        files: such as mlmodel-8, mlpackage-int4; see `tinystyle.release.listing.FILES`.
+        files: such as mlmodel-8, mlpackage-int4; see `tinystyle.release.bundle.FILES`.
         size: image sizes of the files, as `ImageSizes.parse` takes them.
         photos: (name, RGB image) pairs to verify with, at least one.
         preview: picture for the cards.
-        run: folder of the training run, for its run.json.
+        run_record: run.json of the training.
         report: of the network.
 
     Returns:
@@ -79,7 +73,7 @@ def assemble(
     Raises:
         ValueError: an argument is not possible, before any work; or a file is not the network, by name.
     """
-    check_style(style)
+    check_name(style)
     variants = check_files(list(files))
     sizes = ImageSizes.parse(size) if isinstance(size, str) else size
     for format, _, _ in variants:
@@ -91,18 +85,18 @@ def assemble(
         raise UserError(f"{folder} is not empty; give a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name[:60]}.", suffix=".tmp", dir=folder.parent) as temporary:
-        new = Path(temporary) / "new"
-        entries = [_add_file(model, new / "coreml", style, name, sizes, images, preview) for name in files]
-        first = read_model(_unpacked(new / "coreml" / entries[0].name, Path(temporary) / "swift"))
-        storage.write_bytes(new / "coreml" / SWIFT, swift_source(first).encode())
-        write_listing(new / "coreml", entries)
-        save_model(model.network, new / "model" / MODEL, model.config, model.lineage)
-        if run is not None and (run / RUN_FILE).is_file():
-            storage.copy(run / RUN_FILE, new / "model" / RUN_FILE)
+        new = Bundle(Path(temporary) / "new")
+        entries = [_add_file(model, new.coreml, style, name, sizes, images, preview) for name in files]
+        first = read_model(_unpacked(new.file(entries[0]), Path(temporary) / "swift"))
+        storage.write_bytes(new.swift, swift_source(first).encode())
+        new.write_entries(entries)
+        save_model(model.network, new.model, model.config, model.lineage)
+        if run_record is not None and run_record.is_file():
+            storage.copy(run_record, new.model.with_name(run_record.name))
         if report is not None:
             text = json.dumps(report.as_dict(), indent=2, sort_keys=True, allow_nan=False)
-            storage.write_bytes(new / EVALUATION, text.encode() + b"\n")
-        new.replace(folder)  # also over an empty folder
+            storage.write_bytes(new.evaluation, text.encode() + b"\n")
+        new.folder.replace(folder)  # also over an empty folder
     return entries
 
 

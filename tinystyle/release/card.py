@@ -19,7 +19,7 @@ from tinystyle.coreml.package import content_sha256
 from tinystyle.data import storage
 from tinystyle.data.images import open_rgb
 from tinystyle.errors import UserError
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 from tinystyle.nets.cost import network_cost
 from tinystyle.styles.pretrained import is_pretrained
 from tinystyle.stylize import stylize_image

@@ -16,7 +16,7 @@ import torch
 
 from tinystyle.data import storage
 from tinystyle.errors import UserError
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 from tinystyle.nets.blocks import MARGIN
 from tinystyle.stylize.memory import available_memory, peak_bytes
 from tinystyle.stylize.photos import STANDARD_STREAM, Photo, find_photos, name_results

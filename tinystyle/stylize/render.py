@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tinystyle.data import storage
 from tinystyle.errors import UserError
-from tinystyle.model.file import LoadedModel, load_model
+from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.stylize.stroke_size import LUMA, check_stroke_size, reduced_size, with_edges
 
 if TYPE_CHECKING:

@@ -1,11 +1,8 @@
-"""The files of a finished model in its MLflow run: up whole, down whole, every byte by its SHA-256.
+"""The files of a finished model in its MLflow run: uploaded and downloaded whole, every byte checked by its SHA-256.
 
-    model/model.safetensors, run.json      the network and its record
-    coreml/files.json                      the Core ML files (`tinystyle.release.listing`)
-    coreml/...                             these files, cards, previews, Swift; an .mlpackage as NAME.mlpackage.zip
-    evaluation.json                        `ModelReport.as_dict()`, if there is one
-    evaluation-table.json                  its rows, as MLflow's UI shows a table
-    SHA256SUMS                             of all of these; uploaded last, so where it stands the upload was complete
+    model/, coreml/, evaluation.json       as `tinystyle.release.bundle` has them, packages as NAME.mlpackage.zip
+    evaluation-table.json                  the rows of the evaluation, as MLflow's UI shows a table
+    SHA256SUMS                             of all of these; uploaded last, so that where it exists the upload is complete
 
 They travel through the MLflow server: no client holds a key to the object store.
 """
@@ -20,16 +17,15 @@ from typing import Any
 
 from tinystyle.data import storage
 from tinystyle.errors import UserError
-from tinystyle.release.listing import LISTING, read_listing
+from tinystyle.release.bundle import SUMS, Bundle
 from tinystyle.release.package_zip import unzip_package, zip_package
 from tinystyle.tracking import connection as mlflow_connection
 
-__all__ = ["MANIFEST", "download", "log_model"]
+__all__ = ["download", "log_model"]
 
 FOLDERS = ("model", "coreml")
-MANIFEST = "SHA256SUMS"
-EVALUATION, TABLE = "evaluation.json", "evaluation-table.json"
-WANTED = (*FOLDERS, EVALUATION)
+TABLE = "evaluation-table.json"
+WANTED = (*FOLDERS, "evaluation.json")
 ZIP = ".zip"
 PACKAGE = ".mlpackage"
 
@@ -46,21 +42,21 @@ def log_model(run_id: str, folder: Path) -> None:
         ValueError: something is missing or is not what files.json says; before anything is uploaded.
         OSError: the server cannot be reached, refuses or fails.
     """
-    folder = Path(folder)
-    for name in ("model/model.safetensors", f"coreml/{LISTING}"):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder} holds no {name}; it is no finished model")
+    bundle = Bundle(Path(folder))
+    if not bundle.model.is_file():
+        raise UserError(f"{folder} holds no {bundle.model.relative_to(bundle.folder)}; it is no finished model")
+    bundle.entries()
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as temporary:
         staged = Path(temporary) / "run"
         for name in FOLDERS:
-            _stage(folder / name, staged / name)
-        _check_files(staged / "coreml")
-        table = _stage_evaluation(folder, staged)
+            _stage(bundle.folder / name, staged / name)
+        Bundle(staged).check()
+        table = _stage_evaluation(bundle, staged)
         with mlflow_connection.connect() as client:
             client.log_artifacts(run_id, str(staged))
             if table:
                 client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": TABLE, "type": "table"}]))
-            manifest = Path(temporary) / MANIFEST
+            manifest = Path(temporary) / SUMS
             manifest.write_text(_sums(staged))
             client.log_artifact(run_id, str(manifest))
 
@@ -88,7 +84,7 @@ def download(run_id: str, out: Path) -> Path:
         received.mkdir()
         _receive(run_id, received)
         _take(run_id, received, new)
-        _check_files(new / "coreml")
+        Bundle(new).check()
         if not out.exists():
             new.rename(out)
         else:
@@ -109,34 +105,17 @@ def _stage(source: Path, destination: Path) -> None:
             shutil.copyfile(path, destination / path.name)
 
 
-def _stage_evaluation(folder: Path, staged: Path) -> bool:
+def _stage_evaluation(bundle: Bundle, staged: Path) -> bool:
     """Copy evaluation.json, its rows in MLflow's form of a table too; whether there is one."""
-    if not (folder / EVALUATION).is_file():
+    report = bundle.report()
+    if report is None:
         return False
-    shutil.copyfile(folder / EVALUATION, staged / EVALUATION)
-    try:
-        rows = json.loads((folder / EVALUATION).read_bytes())["rows"]
-        # As `MlflowClient.log_table` writes it, which appends where one stands.
-        columns = list(rows[0])
-        table = {"columns": columns, "data": [[row[column] for column in columns] for row in rows]}
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise UserError(
-            f"{folder / EVALUATION} is damaged; it must be the report of an evaluation, with rows"
-        ) from error
+    shutil.copyfile(bundle.evaluation, Bundle(staged).evaluation)
+    # As `MlflowClient.log_table` writes it, which appends to one that exists.
+    columns = list(report["rows"][0])
+    table = {"columns": columns, "data": [[row.get(column) for column in columns] for row in report["rows"]]}
     storage.write_bytes(staged / TABLE, json.dumps(table).encode())
     return True
-
-
-def _check_files(coreml: Path) -> None:
-    """Every entry of files.json is a file of the size and content it says."""
-    for entry in read_listing(coreml):
-        file = coreml / entry.name
-        if not file.is_file():
-            raise UserError(f"{LISTING} names {entry.name}, which is not there; export again")
-        if (file.stat().st_size, storage.sha256(file)) != (entry.bytes, entry.sha256):
-            raise UserError(
-                f"{entry.name} is not what {LISTING} says (its SHA-256 differs); do not use it, export again"
-            )
 
 
 def _sums(folder: Path) -> str:
@@ -149,21 +128,21 @@ def _receive(run_id: str, folder: Path) -> None:
     with mlflow_connection.connect() as client:
         there: list[Any] = client.list_artifacts(run_id)
         names = {artefact.path for artefact in there}
-        if MANIFEST not in names:
-            raise UserError(f"run {run_id} holds no finished model (no {MANIFEST}); train and export it again")
-        for name in (MANIFEST, *(name for name in WANTED if name in names)):
+        if SUMS not in names:
+            raise UserError(f"run {run_id} holds no finished model (no {SUMS}); train and export it again")
+        for name in (SUMS, *(name for name in WANTED if name in names)):
             client.download_artifacts(run_id, name, str(folder))
 
 
 def _take(run_id: str, received: Path, new: Path) -> None:
     """Move what the manifest lists from `received` to `new`, checked, and unpack packages."""
-    for line in (received / MANIFEST).read_text().splitlines():
+    for line in (received / SUMS).read_text().splitlines():
         expected, _, name = line.partition("  ")
         path = PurePosixPath(name)
         if not path.parts or path.parts[0] not in WANTED:
             continue
         if ".." in path.parts:
-            raise UserError(f"{MANIFEST} of run {run_id} names {name}; do not use it")
+            raise UserError(f"{SUMS} of run {run_id} names {name}; do not use it")
         if not (received / path).is_file() or storage.sha256(received / path) != expected:
             raise UserError(f"{name} of run {run_id} is missing or damaged (its SHA-256 differs); log the model again")
         (new / path).parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from typing import Any
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from tinystyle.errors import UserError
+from tinystyle.release.bundle import SUMS, check_name
 from tinystyle.tracking.connection import connect, public_uri
-from tinystyle.tracking.model_files import MANIFEST, download, log_model
+from tinystyle.tracking.model_files import download, log_model
 
 __all__ = [
     "CANDIDATE",
@@ -28,7 +28,6 @@ __all__ = [
     "ModelVersion",
     "annotate",
     "assign",
-    "check_style",
     "fetch",
     "find",
     "log_model",
@@ -57,17 +56,6 @@ class ModelVersion:
     """In UTC."""
 
 
-def check_style(style: str) -> str:
-    """`style` itself.
-
-    Raises:
-        ValueError: it is no name for a registered model.
-    """
-    if not re.fullmatch(r"[a-z0-9-]{1,60}", style):
-        raise UserError(f"style {style!r}: use up to 60 of a-z, 0-9 and -")
-    return style
-
-
 def register(style: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
     """A version for the model that `log_model` has put into a finished run; the same one if the run has one already.
 
@@ -80,7 +68,7 @@ def register(style: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
         ValueError: the name cannot be, or the run is unknown, not finished or holds no model.
         OSError: the server cannot be reached, refuses or fails.
     """
-    check_style(style)
+    check_name(style)
     with connect() as client:
         source = _model_of(client, run_id)
         if not _of_run(client, style, run_id):
@@ -99,7 +87,7 @@ def register(style: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
 
 def versions(style: str | None = None) -> list[ModelVersion]:
     """All versions of a style, or of all styles; newest first. None of a style that is not registered."""
-    names = f"name = '{check_style(style)}'" if style is not None else None
+    names = f"name = '{check_name(style)}'" if style is not None else None
     with connect() as client:
         # A search for versions leaves their aliases out in some stores; the model has them in all.
         models = _all_pages(client.search_registered_models, filter_string=names)
@@ -188,7 +176,7 @@ def _model_of(client: Any, run_id: str) -> str:
         raise UserError(f"MLflow at {public_uri()} knows no run {run_id}") from error
     if info.status != "FINISHED":
         raise UserError(f"run {run_id} is {info.status.lower()}; only a finished run can be registered")
-    if MANIFEST not in {artefact.path for artefact in client.list_artifacts(run_id)}:
+    if SUMS not in {artefact.path for artefact in client.list_artifacts(run_id)}:
         raise UserError(f"run {run_id} holds no finished model; log one to it first")
     return f"{info.artifact_uri}/model"
 

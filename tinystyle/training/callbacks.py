@@ -24,13 +24,13 @@ from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse,
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.stylize.contact_sheet import preview_strip
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
+from tinystyle.training.run_folder import BEST, LAST
 
 __all__ = ["Checkpoints", "CollapsedError", "Previews", "StepReport", "to_image"]
 
 COLLAPSE_GRACE_STEPS, COLLAPSE_GRACE_SHARE = 100, 0.25
 """A network this young, in steps and in its share of the run, may still be black or flat anywhere: in the style of a pale
 painting it begins paler than it will be."""
-METRICS_FILE = "metrics.jsonl"
 Report = Callable[[int, dict[str, float]], None]
 
 
@@ -50,8 +50,8 @@ class StepReport(L.Callback):
         stopping: every process was told, at the same step, that this step is the last.
     """
 
-    def __init__(self, folder: Path, reports: Sequence[Report]) -> None:
-        self.file = folder / METRICS_FILE
+    def __init__(self, file: Path, reports: Sequence[Report]) -> None:
+        self.file = file
         self.reports = reports
         self.stopping = False
         self.images_per_second = math.nan
@@ -169,12 +169,12 @@ class Checkpoints(L.Callback):
 
     def _save(self, trainer: L.Trainer, is_best: bool) -> None:
         with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
-            path = Path(folder) / "last.ckpt"
+            path = Path(folder) / LAST
             trainer.save_checkpoint(path, weights_only=False)
             if trainer.is_global_zero:
-                storage.copy(path, storage.join(self.location, "last.ckpt"))
+                storage.copy(path, storage.join(self.location, LAST))
                 if is_best:
-                    storage.copy(path, storage.join(self.location, "best.ckpt"))
+                    storage.copy(path, storage.join(self.location, BEST))
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "results": self.results}

@@ -28,8 +28,8 @@ from tinystyle.data.shards import ShardDataset
 from tinystyle.errors import UserError
 from tinystyle.training.agent import NO_RENDEZVOUS
 from tinystyle.training.lineage import lineage_of
-from tinystyle.training.record import RUN_FILE, RunInTheWayError, RunRecord
-from tinystyle.training.worker import ERROR_LOG
+from tinystyle.training.record import RunInTheWayError, RunRecord
+from tinystyle.training.run_folder import RUN_FILE, RunFolder
 
 __all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "TrainingProcessError", "launch", "prepare"]
 
@@ -42,8 +42,6 @@ class TrainingProcessError(RuntimeError):
 
 MAX_ROLLBACKS = 3
 ROLLBACK_RATE = 0.5
-CHECKPOINTS = ("last.ckpt", "best.ckpt")
-OUTPUTS = ("model.safetensors", "metrics.jsonl")
 
 _CALMER = "try a lower `content_target`, `style_weight` or `learning_rate`"
 
@@ -79,7 +77,7 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress
             record = _continued(before, record, folder)
         record.write_beside_checkpoints()  # so that a place that cannot be written to shows now
         if not before:
-            _clear(config, folder)
+            RunFolder(folder).clear(config.execution)
         record.write(folder)
     return record
 
@@ -94,14 +92,12 @@ def _standing(config: RunConfig, folder: Path) -> RunRecord | None:
 
 def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
     """The record `before`, to go on with as `now` asks; both must be of the same run."""
-    from tinystyle.training.runner import checkpoint_location
-
     if before.lineage.get("key") != now.lineage["key"]:
         raise RunInTheWayError(f"{folder} holds another run ({_difference(before, now)})")
     record = before.model_copy(update={"config": now.config, "dataset": now.dataset})
-    if record.state == "completed" and (folder / OUTPUTS[0]).exists():
+    if record.state == "completed" and RunFolder(folder).model.exists():
         return record
-    last = storage.join(checkpoint_location(now.config, folder), CHECKPOINTS[0])
+    last = RunFolder(folder).last(now.config.execution)
     if "held_out_score" in record.results and not storage.exists(last):
         raise RunInTheWayError(
             f"{folder} holds a run that is at step {record.step}, but {last} is gone",
@@ -126,16 +122,17 @@ def launch(record: RunRecord, folder: Path) -> RunRecord:
 
 
 def _train(config: RunConfig, folder: Path) -> RunRecord:
-    storage.remove(folder / ERROR_LOG)
+    error_log = RunFolder(folder).error_log
+    storage.remove(error_log)
     rollbacks = 0
     while True:
         code, asked_to_stop = _torchrun(config, folder)
         record = RunRecord.read(folder)
         if record.state == "running" and asked_to_stop:
             record.update(folder, state="stopped", message=f"stopped at step {record.step}, before training began")
-        elif record.state == "running" and (folder / ERROR_LOG).exists():
-            record.update(folder, state="failed", message=f"a bug ended it; its traceback is in {folder / ERROR_LOG}")
-            raise TrainingProcessError((folder / ERROR_LOG).read_text())
+        elif record.state == "running" and error_log.exists():
+            record.update(folder, state="failed", message=f"a bug ended it; its traceback is in {error_log}")
+            raise TrainingProcessError(error_log.read_text())
         elif record.state == "running":
             record.update(folder, state="failed", message=_why_it_ended(code, config.execution))
         if record.state != "collapsed" or asked_to_stop:
@@ -267,7 +264,7 @@ def _resolve(config: RunConfig) -> RunConfig:
 
 
 def _perceptual_sha256(config: RunConfig) -> str:
-    from tinystyle.perceptual import load_perceptual_network
+    from tinystyle.nets.perceptual import load_perceptual_network
 
     return load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).weights_sha256
 
@@ -282,7 +279,7 @@ def _check_endpoint(execution: ExecutionConfig) -> None:
 
 
 def _initial_sha256(config: RunConfig) -> str:
-    from tinystyle.model.file import read_model_bytes
+    from tinystyle.model_file import read_model_bytes
     from tinystyle.training.runner import initial_network
 
     initial_network(config)
@@ -301,15 +298,3 @@ def _difference(before: RunRecord, now: RunRecord) -> str:
     facts = sorted((before.lineage.keys() | now.lineage.keys()) - {"key", "commit", "version"})
     changed = next((fact for fact in facts if before.lineage.get(fact) != now.lineage.get(fact)), "record")
     return f"its {changed} differs"
-
-
-def _clear(config: RunConfig, folder: Path) -> None:
-    """Remove what an earlier run left where this one will write."""
-    from tinystyle.training.runner import checkpoint_location
-
-    for name in CHECKPOINTS:
-        storage.remove(storage.join(checkpoint_location(config, folder), name))
-    for name in OUTPUTS:
-        storage.remove(folder / name)
-    for preview in (folder / "previews").glob("step-*.png"):
-        preview.unlink()

@@ -8,8 +8,8 @@ from tinystyle import styles
 from tinystyle.config import RunConfig
 from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
 from tinystyle.evaluation import REFERENCE_PHOTOS, Criterion, paint_measure
-from tinystyle.perceptual import load_perceptual_network
-from tinystyle.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual import load_perceptual_network
+from tinystyle.nets.perceptual.losses import Losses, StyleTarget
 
 __all__ = ["build_criterion"]
 

@@ -13,7 +13,8 @@ from rich.progress import Progress as RichProgress
 
 from tinystyle import styles
 from tinystyle.tracking.run import Tracker, flatten
-from tinystyle.training.record import RUN_FILE, RunRecord
+from tinystyle.training.record import RunRecord
+from tinystyle.training.run_folder import RunFolder
 
 __all__ = ["Progress"]
 
@@ -103,5 +104,6 @@ class Progress:
         if not self.tracker:
             return
         completed = self.record.state == "completed"
-        files = tuple(self.folder / name for name in ("model.safetensors", RUN_FILE)) if completed else ()
+        folder = RunFolder(self.folder)
+        files = (folder.model, folder.record) if completed else ()
         self.tracker.finish(TRACKING_STATUS[self.record.state], files, "model")

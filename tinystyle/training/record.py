@@ -15,9 +15,10 @@ from tinystyle.config import RunConfig
 from tinystyle.data import storage
 from tinystyle.errors import UserError
 
-__all__ = ["RUN_FILE", "RunInTheWayError", "RunRecord", "State"]
+__all__ = ["RunInTheWayError", "RunRecord", "State"]
 
-RUN_FILE = "run.json"
+from tinystyle.training.run_folder import RUN_FILE
+
 State = Literal["running", "stopped", "completed", "collapsed", "failed"]
 
 

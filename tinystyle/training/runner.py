@@ -17,7 +17,7 @@ from tinystyle.data import storage
 from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
 from tinystyle.data.processes import cpu_count
 from tinystyle.errors import UserError
-from tinystyle.model.file import load_model, save_model
+from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.training.callbacks import Checkpoints, CollapsedError, Previews, StepReport
@@ -25,19 +25,14 @@ from tinystyle.training.module import NotFiniteError, StyleTransferModule
 from tinystyle.training.objective import build_criterion
 from tinystyle.training.progress import Progress
 from tinystyle.training.record import RunRecord
+from tinystyle.training.run_folder import LAST, RunFolder
 
-__all__ = ["MODEL_FILE", "checkpoint_location", "fit", "initial_network"]
+__all__ = ["fit", "initial_network"]
 
-MODEL_FILE = "model.safetensors"
 EVALUATION_PHOTOS = 16
 EVALUATION_SIDE = 256
 """Larger photos are looked at with this short side, in pixels: a look takes seconds of training."""
 PREVIEW_PHOTOS = 4
-
-
-def checkpoint_location(config: RunConfig, folder: Path) -> str:
-    """Folder or URI of a run's checkpoints."""
-    return config.execution.checkpoints or str(folder)
 
 
 def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
@@ -49,7 +44,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         ValueError: something the run is asked to use is missing or wrong.
         OSError: a file cannot be written.
     """
-    record = RunRecord.read(folder)
+    record, files = RunRecord.read(folder), RunFolder(folder)
     config = record.config
     execution = config.execution
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -73,13 +68,13 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
 
     with Progress(record, folder, active=primary, visible=show_progress) as progress:
         held_out = photos.held_out(EVALUATION_PHOTOS, EVALUATION_SIDE)
-        steps = StepReport(folder, [progress.step])
-        location = checkpoint_location(config, folder)
+        steps = StepReport(files.metrics, [progress.step])
+        location = files.checkpoints(execution)
         style_13hw = photo_tensor(styles.load_style(config.style, config.style_side))
         checkpoints = Checkpoints(
             location, execution.checkpoint_every, held_out, criterion, style_13hw, steps, [progress.held_out]
         )
-        previews = Previews(folder / "previews", execution.preview_every, held_out[:PREVIEW_PHOTOS], progress.preview)
+        previews = Previews(files.previews, execution.preview_every, held_out[:PREVIEW_PHOTOS], progress.preview)
         trainer = L.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=execution.devices,
@@ -109,7 +104,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
             state, message = "stopped", f"stopped at step {trainer.global_step} of {config.optimizer.steps}"
         if primary:
             if state == "completed":
-                save_model(network, folder / MODEL_FILE, config.network, record.lineage)
+                save_model(network, files.model, config.network, record.lineage)
             results = {
                 **checkpoints.results,
                 "style_weight": module.style_weight.value,
@@ -123,12 +118,12 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
 def _fit_from_last_checkpoint(
     trainer: L.Trainer, module: StyleTransferModule, photos: PhotoDataModule, location: str
 ) -> None:
-    last = storage.join(location, "last.ckpt")
+    last = storage.join(location, LAST)
     if not storage.exists(last):
         trainer.fit(module, datamodule=photos)
         return
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
-        local = Path(folder) / "last.ckpt"
+        local = Path(folder) / LAST
         storage.copy(last, local)
         try:  # torch does not look at the checksums
             with zipfile.ZipFile(local) as file:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tinystyle.config import LossConfig
 
 if TYPE_CHECKING:
-    from tinystyle.perceptual.losses import StyleTarget
+    from tinystyle.nets.perceptual.losses import StyleTarget
 
 __all__ = ["StyleWeight"]
 

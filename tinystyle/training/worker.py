@@ -13,17 +13,16 @@ from pathlib import Path
 from tinystyle.data.processes import die_with_parent
 from tinystyle.errors import debugging, sentence
 from tinystyle.training.record import RunRecord
+from tinystyle.training.run_folder import RunFolder
 
 BUG = 70
 """Exit status after a bug: EX_SOFTWARE of sysexits.h."""
-ERROR_LOG = "error.log"
-"""In the folder of the run: the traceback of the bug that ended it."""
 AGENT_VARIABLE = "TINYSTYLE_AGENT"
 """Process id of torchrun, for its workers."""
 
 
 def main() -> int:
-    """Fit; report a user's mistake through the run record, as one sentence, and a bug with its traceback in ERROR_LOG."""
+    """Fit; report a user's mistake through the run record, as one sentence, and a bug with its traceback in a file."""
     folder = Path(sys.argv[1])
     agent = os.environ.get(AGENT_VARIABLE)
     die_with_parent(int(agent) if agent else None)
@@ -41,7 +40,7 @@ def main() -> int:
             print(trace, file=sys.stderr)
         if message is None:
             with suppress(OSError):
-                (folder / ERROR_LOG).write_text(trace)
+                RunFolder(folder).error_log.write_text(trace)
             return BUG
         if os.environ.get("RANK", "0") == "0":
             try:

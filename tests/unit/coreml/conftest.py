@@ -9,7 +9,7 @@ from torch import nn
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
 
 

@@ -17,7 +17,7 @@ from tinystyle.coreml.package import content_bytes, content_sha256
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
 from tinystyle.data.images import open_rgb
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 from tinystyle.release.card import newest_preview, record_verification, remove_card, stylised_preview, write_card
 
 REAL = {

@@ -9,7 +9,7 @@ from torch import nn
 
 from tinystyle.coreml.evaluator.model import StoredWeight, read_model
 from tinystyle.coreml.exporter.quantize import linear_per_channel, palette
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 
 Export = Callable[..., Path]
 

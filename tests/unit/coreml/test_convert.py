@@ -17,7 +17,7 @@ from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.quiet import quiet
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.model.file import LoadedModel, save_model
+from tinystyle.model_file import LoadedModel, save_model
 
 Export = Callable[..., Path]
 WIDTH, HEIGHT = 48, 32
@@ -196,7 +196,7 @@ from pathlib import Path
 from tinystyle.release.card import stylised_preview, write_card
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
 model = load_model(sys.argv[1])
 for name, bits, ios, size in (
     ("a.mlmodel", 8, 16, "20x24"), ("b.mlpackage", 16, 16, "20x24"), ("c.mlpackage", 8, 16, "24x20,20x24"),

@@ -15,7 +15,7 @@ from torch import Tensor
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.evaluator.model import CoreMLModel, NotFiniteError, UnknownOperationError, read_model
 from tinystyle.coreml.exporter.convert import export_model
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
 
@@ -51,7 +51,7 @@ def test_it_knows_nothing_of_what_it_checks() -> None:
     forbidden = {
         "tinystyle.coreml.exporter.convert",
         "tinystyle.coreml.exporter.quantize",
-        "tinystyle.model.file",
+        "tinystyle.model_file",
         "tinystyle.training",
     }
     assert not loaded & forbidden

@@ -10,7 +10,7 @@ from tests.unit.coreml.test_compress import operations_of, read_spec
 from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 
 Export = Callable[..., Path]
 

@@ -14,7 +14,7 @@ from tinystyle.coreml import FORMATS
 from tinystyle.coreml.evaluator.model import StoredWeight, read_model
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.verification.verify import MIN_PSNR, Verification, verify
-from tinystyle.model.file import LoadedModel, load_model
+from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.nets.blocks import StyleNetwork
 
 PLACES = 40

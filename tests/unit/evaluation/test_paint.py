@@ -12,8 +12,8 @@ from torch import Tensor
 from tinystyle import styles
 from tinystyle.data.datamodule import photo_tensor
 from tinystyle.evaluation.paint import PAINTING_SIZES, PaintMeasure, picture_score
-from tinystyle.perceptual import load_perceptual_network
-from tinystyle.perceptual.features import PerceptualNetwork
+from tinystyle.nets.perceptual import load_perceptual_network
+from tinystyle.nets.perceptual.features import PerceptualNetwork
 
 
 class Pixels(PerceptualNetwork):

@@ -25,8 +25,8 @@ from tinystyle.evaluation import (
     picture_score,
     quality_rows,
 )
-from tinystyle.perceptual import load_perceptual_network
-from tinystyle.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual import load_perceptual_network
+from tinystyle.nets.perceptual.losses import Losses, StyleTarget
 
 
 def criterion_on(photos: list[Tensor], style: str, perceptual: str, weights: str | None = None) -> Criterion:

@@ -19,7 +19,7 @@ from flows.accelerator import own_accelerator
 from flows.results import RESULT
 from flows.train_style import train_style
 from tests.unit.flows.conftest import QUIET, Platform
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
 from tinystyle.tracking import registry
 
 pytestmark = [pytest.mark.platform, *QUIET]

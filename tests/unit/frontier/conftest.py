@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tinystyle.config import DataConfig, LossConfig, OptimizerConfig, RunConfig
-from tinystyle.evaluation.frontier import grid
-from tinystyle.evaluation.frontier.experiment import Frontier, Options, run_frontier
-from tinystyle.evaluation.frontier.rows import Row
+from tinystyle.training.frontier import grid
+from tinystyle.training.frontier.experiment import Frontier, Options, run_frontier
+from tinystyle.training.frontier.rows import Row
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tinystyle import styles
-from tinystyle.evaluation.frontier.collect import collect
+from tinystyle.training.frontier.collect import collect
 from tinystyle.training.record import RunRecord
 
 

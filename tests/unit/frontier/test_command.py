@@ -13,8 +13,8 @@ import pytest
 
 from tests.unit.conftest import Run
 from tests.unit.frontier.test_experiment import ending
-from tinystyle.evaluation.frontier import grid
-from tinystyle.evaluation.frontier.experiment import Frontier
+from tinystyle.training.frontier import grid
+from tinystyle.training.frontier.experiment import Frontier
 
 MICRO = (
     "frontier --photos {dataset} --out {out} --size 48 --batch-size 2 --steps 3 --perceptual efficientnet-lite0 "

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from tests.unit.frontier.conftest import micro_options
-from tinystyle.evaluation.frontier import experiment, grid
-from tinystyle.evaluation.frontier.experiment import Frontier, run_frontier
-from tinystyle.evaluation.frontier.grid import StoppedError
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
+from tinystyle.training.frontier import experiment, grid
+from tinystyle.training.frontier.experiment import Frontier, run_frontier
+from tinystyle.training.frontier.grid import StoppedError
 from tinystyle.training.record import RunRecord, State
 
 

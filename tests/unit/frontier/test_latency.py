@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tinystyle.evaluation.frontier.latency import cpu_name, interleaved_latencies
+from tinystyle.training.frontier.latency import cpu_name, interleaved_latencies
 
 
 class Recorder(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.frontier.conftest import row
-from tinystyle.evaluation.frontier.names import slug, told_apart
+from tinystyle.training.frontier.names import slug, told_apart
 
 
 def test_what_is_called_alike_is_told_apart_as_a_file_is_too() -> None:

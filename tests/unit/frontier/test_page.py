@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from tests.unit.frontier.conftest import row
-from tinystyle.evaluation.frontier.experiment import Frontier
-from tinystyle.evaluation.frontier.gallery import write_jpeg
-from tinystyle.evaluation.frontier.page import Facts, Pictures, write_page
-from tinystyle.evaluation.frontier.plots import write_plots
-from tinystyle.evaluation.frontier.rows import Row
+from tinystyle.training.frontier.experiment import Frontier
+from tinystyle.training.frontier.gallery import write_jpeg
+from tinystyle.training.frontier.page import Facts, Pictures, write_page
+from tinystyle.training.frontier.plots import write_plots
+from tinystyle.training.frontier.rows import Row
 
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 FACTS = Facts(

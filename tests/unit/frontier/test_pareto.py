@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tinystyle.evaluation.frontier.pareto import Point, pareto_front
+from tinystyle.training.frontier.pareto import Point, pareto_front
 
 CASES: dict[str, tuple[list[Point], list[int]]] = {
     "nothing": ([], []),

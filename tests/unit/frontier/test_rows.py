@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.frontier.conftest import row
-from tinystyle.evaluation.frontier.rows import RowFile, fronts, write_csv
+from tinystyle.training.frontier.rows import RowFile, fronts, write_csv
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from tests.conftest import synthetic_photo
 from tinystyle.data.datamodule import photo_tensor
-from tinystyle.perceptual import load_perceptual_network
-from tinystyle.perceptual.features import PerceptualNetwork
-from tinystyle.perceptual.losses import (
+from tinystyle.nets.perceptual import load_perceptual_network
+from tinystyle.nets.perceptual.features import PerceptualNetwork
+from tinystyle.nets.perceptual.losses import (
     PLAIN,
     Losses,
     StyleTarget,

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tinystyle.perceptual import PERCEPTUAL_NETWORKS, load_perceptual_network
-from tinystyle.perceptual.vgg16 import VGG16
-from tinystyle.perceptual.weights import OfficialWeights, load_weights
+from tinystyle.nets.perceptual import PERCEPTUAL_NETWORKS, load_perceptual_network
+from tinystyle.nets.perceptual.vgg16 import VGG16
+from tinystyle.nets.perceptual.weights import OfficialWeights, load_weights
 
 
 @pytest.fixture(scope="module")

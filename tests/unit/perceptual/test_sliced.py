@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tinystyle.perceptual.sliced import at_quantiles, directions, sorted_projections
+from tinystyle.nets.perceptual.sliced import at_quantiles, directions, sorted_projections
 
 
 def test_directions_are_units_and_the_same_every_time() -> None:

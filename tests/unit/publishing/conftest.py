@@ -9,7 +9,7 @@ import torch
 
 from tests.conftest import synthetic_photo
 from tinystyle.config import NetworkConfig
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
 from tinystyle.release.assemble import assemble
 

@@ -15,9 +15,9 @@ from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.verification.verify import verify
 from tinystyle.evaluation.model_report import ModelReport
 from tinystyle.evaluation.rows import QualityRow
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
 from tinystyle.release.assemble import assemble
-from tinystyle.release.listing import check_files, read_listing
+from tinystyle.release.bundle import Bundle, check_files
 from tinystyle.release.package_zip import unzip_package
 
 
@@ -37,7 +37,7 @@ def test_the_folder_is_complete(assembled: Path) -> None:
 
 
 def test_the_listing_is_true_of_every_file(assembled: Path, tmp_path: Path) -> None:
-    entries = read_listing(assembled / "coreml")
+    entries = Bundle(assembled).entries()
     assert [(e.format, e.bits, e.minimum_ios) for e in entries] == [("mlmodel", 8, 13), ("mlpackage", 4, 18)]
     for entry in entries:
         download = assembled / "coreml" / entry.name
@@ -131,13 +131,15 @@ def test_names_of_files() -> None:
 )
 def test_a_listing_that_cannot_be_used(text: str | None, complaint: str, tmp_path: Path) -> None:
     if text is not None:
-        (tmp_path / "files.json").write_text(text)
+        (tmp_path / "coreml").mkdir()
+        (tmp_path / "coreml" / "files.json").write_text(text)
     with pytest.raises(ValueError, match=f"files.json {complaint}"):
-        read_listing(tmp_path)
+        Bundle(tmp_path).entries()
 
 
 def test_a_listing_cannot_reach_out_of_its_folder(assembled: Path, tmp_path: Path) -> None:
     text = (assembled / "coreml" / "files.json").read_text()
-    (tmp_path / "files.json").write_text(text.replace("mosaic-8.mlmodel", "../../secret"))
+    (tmp_path / "coreml").mkdir()
+    (tmp_path / "coreml" / "files.json").write_text(text.replace("mosaic-8.mlmodel", "../../secret"))
     with pytest.raises(ValueError, match="no plain file name"):
-        read_listing(tmp_path)
+        Bundle(tmp_path).entries()

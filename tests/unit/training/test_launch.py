@@ -17,9 +17,10 @@ from tests.conftest import micro_config
 from tinystyle import styles
 from tinystyle.config import RunConfig
 from tinystyle.data.processes import bf16_pays
-from tinystyle.model.file import load_model, save_model
+from tinystyle.model_file import load_model, save_model
 from tinystyle.training.launch import launch, prepare
-from tinystyle.training.record import RUN_FILE, RunRecord
+from tinystyle.training.record import RunRecord
+from tinystyle.training.run_folder import RUN_FILE
 from tinystyle.training.runner import fit
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import micro_config
-from tinystyle.training.record import RUN_FILE, RunRecord
+from tinystyle.training.record import RunRecord
+from tinystyle.training.run_folder import RUN_FILE
 
 
 @pytest.fixture

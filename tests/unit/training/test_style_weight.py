@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tinystyle.config import STYLE_WEIGHT_START, LossConfig
-from tinystyle.perceptual.losses import StyleTarget
+from tinystyle.nets.perceptual.losses import StyleTarget
 from tinystyle.training.style_weight import FIXED_FROM, RANGE, StyleWeight
 
 STEPS, WARMUP = 800, 100

@@ -23,7 +23,7 @@ from tinystyle.coreml.quiet import quiet
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
 from tinystyle.errors import UserError
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 from tinystyle.nets.blocks import StyleNetwork
 
 __all__ = ["INPUT", "OUTPUT", "ExportResult", "export_model"]

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from tinystyle import __version__
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 
 __all__ = ["LICENCE", "MAX_METADATA_BYTES", "describe", "title"]
 

@@ -21,7 +21,7 @@ from tinystyle.coreml.evaluator.model import CoreMLModel, NotFiniteError, Stored
 from tinystyle.coreml.verification.device import device_prediction
 from tinystyle.coreml.verification.weight_check import check_weight
 from tinystyle.errors import UserError
-from tinystyle.model.file import LoadedModel
+from tinystyle.model_file import LoadedModel
 from tinystyle.nets.blocks import StyleNetwork
 
 __all__ = ["MIN_PSNR", "PhotoResult", "Verification", "verify"]

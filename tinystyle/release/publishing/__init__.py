@@ -13,7 +13,6 @@ from tinystyle.release.publishing.places import presign
 from tinystyle.release.publishing.upload import (
     DEFAULT_ROOT,
     check_published,
-    publish,
     publish_folder,
     read_index,
     rollback,
@@ -28,7 +27,6 @@ __all__ = [
     "PublishedVersion",
     "check_published",
     "presign",
-    "publish",
     "publish_folder",
     "read_index",
     "rollback",

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from tinystyle.errors import UserError
-from tinystyle.release.listing import CoreMLFile, read_listing
+from tinystyle.release.bundle import SUMS, Bundle, CoreMLFile, check_name
 from tinystyle.release.publishing.index import PublishedFile, PublishedVersion
-from tinystyle.tracking.registry import check_style
 
 __all__ = ["SUMS", "Publication"]
 
-SUMS, SWIFT, MODEL, EVALUATION = "SHA256SUMS", "StyleTransfer.swift", "model.safetensors", "evaluation.json"
 METRICS = ("content", "style", "total", "paint3", "paint4", "bad_blocks", "weights")
 """Losses and paint on held-out photos, share of bad blocks, number of weights."""
 
@@ -40,18 +36,19 @@ class Publication:
         Raises:
             ValueError: something is missing, or is not what files.json says.
         """
-        check_style(style)
+        check_name(style)
         if version < 1:
             raise UserError(f"version {version} of {style} cannot be published; versions count from 1")
-        entries = read_listing(folder / "coreml")
-        files = _collect(folder, entries)
+        bundle = Bundle(folder)
+        entries = bundle.check()
+        files = _collect(bundle, entries)
         prefix = f"{style}/{version}/"
         return cls(
             style,
             version,
             entries,
             {prefix + name: data for name, data in files.items()},
-            _evaluated(folder) if metrics is None else dict(metrics),
+            _evaluated(bundle) if metrics is None else dict(metrics),
         )
 
     def entry(self, published: datetime, run_id: str | None) -> PublishedVersion:
@@ -63,8 +60,8 @@ class Publication:
             published=published,
             run_id=run_id,
             files=tuple(self._file(entry, prefix) for entry in self.entries),
-            swift=prefix + SWIFT,
-            model=prefix + MODEL,
+            swift=prefix + Bundle(Path()).swift.name,
+            model=prefix + Bundle(Path()).model.name,
             checksums=prefix + SUMS,
             metrics=self.metrics,
         )
@@ -75,34 +72,25 @@ class Publication:
         return PublishedFile(**entry.model_dump(), url=prefix + entry.name, card=f"{beside}.md", preview=preview)
 
 
-def _collect(folder: Path, entries: list[CoreMLFile]) -> dict[str, bytes]:
+def _collect(bundle: Bundle, entries: list[CoreMLFile]) -> dict[str, bytes]:
     """Name -> content, SHA256SUMS first."""
-    paths = {MODEL: folder / "model" / MODEL, SWIFT: folder / "coreml" / SWIFT}
+    paths = [bundle.model, bundle.swift]
     for entry in entries:
-        for name in (entry.name, f"{entry.coreml_name}.md", f"{entry.coreml_name}.png"):
-            paths[name] = folder / "coreml" / name
-        if not paths[f"{entry.coreml_name}.png"].is_file():  # a style may have no preview
-            del paths[f"{entry.coreml_name}.png"]
+        paths += [bundle.file(entry), bundle.card(entry)]
+        if bundle.preview(entry).is_file():
+            paths.append(bundle.preview(entry))
     try:
-        files = {name: path.read_bytes() for name, path in paths.items()}
+        files = {path.name: path.read_bytes() for path in paths}
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read ({error.strerror}); fetch the style again") from error
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    for entry in entries:
-        if (digests[entry.name], len(files[entry.name])) != (entry.sha256, entry.bytes):
-            raise UserError(f"{paths[entry.name]} is not the file that was verified; fetch the style again")
-    sums = "".join(f"{digests[name]}  {name}\n" for name in sorted(files))
+    sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
     return {SUMS: sums.encode(), **files}
 
 
-def _evaluated(folder: Path) -> dict[str, float]:
-    """Of evaluation.json, whose last row is the network's; empty if there is none."""
-    path = folder / EVALUATION
-    if not path.is_file():
+def _evaluated(bundle: Bundle) -> dict[str, float]:
+    """The figures of the network, which is the last row of its evaluation; empty if there is none."""
+    report = bundle.report()
+    if report is None:
         return {}
-    try:
-        report: Any = json.loads(path.read_bytes())
-        row = report["rows"][-1] | {"weights": report["weights"]}
-        return {name: float(row[name]) for name in METRICS if name in row}  # paint is not in evaluations of before
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise UserError(f"{path} is damaged; fetch the style again") from error
+    row = report["rows"][-1] | {"weights": report["weights"]}
+    return {name: float(row[name]) for name in METRICS if name in row}  # evaluations of before have no paint

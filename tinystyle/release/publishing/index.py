@@ -12,7 +12,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tinystyle.errors import UserError
-from tinystyle.release.listing import CoreMLFile
+from tinystyle.release.bundle import CoreMLFile
 
 __all__ = ["HistoryEntry", "Index", "PublishedFile", "PublishedStyle", "PublishedVersion", "schema_json"]
 

@@ -10,9 +10,7 @@ Knows no storage but `Place`.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,37 +24,15 @@ from tinystyle.release.publishing.index import Index, PublishedVersion, schema_j
 from tinystyle.release.publishing.places import Place, open_place
 
 if TYPE_CHECKING:
-    from tinystyle.tracking.registry import ModelVersion
+    pass
 
-__all__ = ["DEFAULT_ROOT", "check_published", "publish", "publish_folder", "read_index", "rollback"]
+__all__ = ["DEFAULT_ROOT", "check_published", "publish_folder", "read_index", "rollback"]
 
 DEFAULT_ROOT = "s3://models"
 INDEX, SCHEMA = "index.json", "index.schema.json"
 CONFLICT_SECONDS = 120.0
 """For so long an index that others keep replacing is read anew."""
-_METRIC_TAGS = {
-    "content": "content", "style": "style_loss", "total": "total", "paint3": "paint3", "paint4": "paint4",
-    "bad_blocks": "bad_blocks", "weights": "weights",
-}  # fmt: skip
 _Result = TypeVar("_Result")
-
-
-def publish(version: ModelVersion, root: str = DEFAULT_ROOT, *, reason: str = "") -> PublishedVersion:
-    """Fetch a version of the model registry and publish it; see `publish_folder`."""
-    from tinystyle.tracking import registry
-
-    open_place(root)
-    with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
-        fetched = registry.fetch(version, Path(folder))
-        return publish_folder(
-            fetched,
-            style=version.style,
-            version=version.version,
-            root=root,
-            run_id=version.run_id,
-            metrics=_tagged(version.tags),
-            reason=reason,
-        )
 
 
 def publish_folder(
@@ -168,15 +144,6 @@ def check_published(style: str, root: str = DEFAULT_ROOT, version: int | None = 
         if not hashlib.sha256(stored[0]).hexdigest() == digest == listed.get(name):
             raise UserError(f"{storage.join(root, name)} does not hold what was published; roll {style} back")
     return found
-
-
-def _tagged(tags: Mapping[str, str]) -> dict[str, float]:
-    """The figures among a version's tags that the index gives."""
-    metrics = {}
-    for name, tag in _METRIC_TAGS.items():
-        with suppress(KeyError, ValueError):
-            metrics[name] = float(tags[tag])
-    return metrics
 
 
 def _deliver(place: Place, name: str, data: bytes, what: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tinystyle.perceptual.luma import luma
+from tinystyle.nets.perceptual.luma import luma
 
 __all__ = ["grid_energy"]
 

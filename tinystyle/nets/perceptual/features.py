@@ -16,7 +16,7 @@ class PerceptualNetwork(nn.Module):
     """A frozen classifier, cut after the last layer that the losses need."""
 
     name: str
-    """Its key in `tinystyle.perceptual.PERCEPTUAL_NETWORKS`."""
+    """Its key in `tinystyle.nets.perceptual.PERCEPTUAL_NETWORKS`."""
     content_layer: str
     """The layer whose features the content loss compares."""
     style_layers: tuple[str, ...]

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinystyle.errors import UserError
-from tinystyle.perceptual import PERCEPTUAL_NETWORKS
-from tinystyle.perceptual.features import PerceptualNetwork
-from tinystyle.perceptual.weights import OfficialWeights, load_weights
+from tinystyle.nets.perceptual import PERCEPTUAL_NETWORKS
+from tinystyle.nets.perceptual.features import PerceptualNetwork
+from tinystyle.nets.perceptual.weights import OfficialWeights, load_weights
 
 __all__ = ["VGG16", "load"]
 

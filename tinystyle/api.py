@@ -18,7 +18,8 @@ from PIL import Image
 from tinystyle.config import NetworkConfig, run_config
 from tinystyle.data.images import open_rgb, to_rgb
 from tinystyle.errors import UserError
-from tinystyle.model.file import LoadedModel, load_model, save_model
+from tinystyle.model_file import LoadedModel, load_model, save_model
+from tinystyle.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from tinystyle.coreml.verification.verify import Verification
@@ -153,7 +154,7 @@ def load(source: str | Path) -> Model:
     """
     if not isinstance(source, str | Path):
         raise UserError(f"`source` is a {type(source).__name__}; give the path, URI or name of a model as text")
-    inside = Path(source) / "model.safetensors"
+    inside = RunFolder(Path(source)).model
     place = str(inside if inside.is_file() else source)
     return Model(load_model(place), place)
 

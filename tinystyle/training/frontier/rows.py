@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tinystyle.data import storage
 from tinystyle.errors import UserError
-from tinystyle.evaluation.frontier.pareto import pareto_front
+from tinystyle.training.frontier.pareto import pareto_front
 from tinystyle.training.record import RunRecord
 
 __all__ = ["COSTS", "Row", "RowFile", "fronts", "write_csv"]

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from tinystyle.errors import UserError
-from tinystyle.perceptual.features import PerceptualNetwork
-from tinystyle.perceptual.grid import grid_energy
-from tinystyle.perceptual.sliced import at_quantiles, directions, sorted_projections
+from tinystyle.nets.perceptual.features import PerceptualNetwork
+from tinystyle.nets.perceptual.grid import grid_energy
+from tinystyle.nets.perceptual.sliced import at_quantiles, directions, sorted_projections
 
 __all__ = [
     "Losses",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinystyle.evaluation.frontier.rows import COSTS, Row
+from tinystyle.training.frontier.rows import COSTS, Row
 
 __all__ = ["Column", "columns_of", "table_rows"]
 

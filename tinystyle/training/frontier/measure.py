@@ -11,14 +11,14 @@ import torch
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.errors import UserError
 from tinystyle.evaluation import color_match, identity
-from tinystyle.evaluation.frontier.judge import FIGURES, Judge
-from tinystyle.evaluation.frontier.rows import Row, RowFile
 from tinystyle.evaluation.model_report import HEIGHT, WIDTH
-from tinystyle.model.file import LoadedModel, load_model
+from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.nets import build_network
 from tinystyle.nets.cost import network_cost
+from tinystyle.training.frontier.judge import FIGURES, Judge
+from tinystyle.training.frontier.rows import Row, RowFile
 from tinystyle.training.record import RunRecord
-from tinystyle.training.runner import MODEL_FILE
+from tinystyle.training.run_folder import RunFolder
 
 __all__ = ["baseline_rows", "mlmodel_bytes", "run_row"]
 
@@ -77,7 +77,7 @@ def run_row(judge: Judge, record: RunRecord, folder: Path, image: str) -> Row:
             weights=cost.weights,
             macs=cost.macs,
         )
-    model = load_model(folder / MODEL_FILE)
+    model = load_model(RunFolder(folder).model)
     cost = network_cost(model.network, WIDTH, HEIGHT)
     costs = {"weights": cost.weights, "macs": cost.macs, "bytes": mlmodel_bytes(model)}
     name = f"{network.architecture} {network.alpha:g}"

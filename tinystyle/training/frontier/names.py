@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tinystyle.evaluation.frontier.rows import Row
+from tinystyle.training.frontier.rows import Row
 
 __all__ = ["slug", "told_apart"]
 

@@ -16,7 +16,7 @@ from tinystyle.data.ingest import Progress, dataset_for_training
 from tinystyle.errors import UserError
 from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, quality_rows
 from tinystyle.evaluation.model_report import second_measure, second_network
-from tinystyle.perceptual import load_perceptual_network
+from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.training.objective import build_criterion
 
 __all__ = ["DEFAULT_SIDE", "FIGURES", "Judge"]

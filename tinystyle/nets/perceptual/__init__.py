@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tinystyle.errors import UserError
 
 if TYPE_CHECKING:
-    from tinystyle.perceptual.features import PerceptualNetwork
+    from tinystyle.nets.perceptual.features import PerceptualNetwork
 
 __all__ = ["PERCEPTUAL_NETWORKS", "check_perceptual", "load_perceptual_network"]
 
@@ -27,9 +27,9 @@ class Entry(NamedTuple):
 
 PERCEPTUAL_NETWORKS = {
     "efficientnet-lite0": Entry(
-        "tinystyle.perceptual.efficientnet_lite0:load", ("stem", "block1.expand", "block3.expand", "block5.expand")
+        "tinystyle.nets.perceptual.efficientnet_lite0:load", ("stem", "block1.expand", "block3.expand", "block5.expand")
     ),
-    "vgg16": Entry("tinystyle.perceptual.vgg16:load", ("relu1_2", "relu2_2", "relu3_3", "relu4_3")),
+    "vgg16": Entry("tinystyle.nets.perceptual.vgg16:load", ("relu1_2", "relu2_2", "relu3_3", "relu4_3")),
 }
 """Loss networks by name."""
 

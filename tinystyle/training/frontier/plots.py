@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from tinystyle.data import storage
-from tinystyle.evaluation.frontier.rows import COSTS, Row, fronts
+from tinystyle.training.frontier.rows import COSTS, Row, fronts
 
 __all__ = ["AXES", "COLORS", "plot", "write_plots"]
 

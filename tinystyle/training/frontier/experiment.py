@@ -20,20 +20,20 @@ from tinystyle.data.ingest import Progress
 from tinystyle.data.locks import ConcurrentIngestError, exclusive
 from tinystyle.errors import UserError
 from tinystyle.evaluation import Stylise, color_match
-from tinystyle.evaluation.frontier.collect import collect
-from tinystyle.evaluation.frontier.gallery import SHORT_SIDE, write_pictures
-from tinystyle.evaluation.frontier.grid import Cell, make_grid, prepare_cell, train_cell
-from tinystyle.evaluation.frontier.judge import Judge
-from tinystyle.evaluation.frontier.latency import ROUNDS, cpu_name, interleaved_latencies
-from tinystyle.evaluation.frontier.measure import baseline_rows, run_row
-from tinystyle.evaluation.frontier.names import slug, told_apart
-from tinystyle.evaluation.frontier.page import Facts, Pictures, write_page
-from tinystyle.evaluation.frontier.plots import write_plots
-from tinystyle.evaluation.frontier.rows import Row, RowFile, write_csv
-from tinystyle.model.file import load_model
+from tinystyle.model_file import load_model
 from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.training.frontier.collect import collect
+from tinystyle.training.frontier.gallery import SHORT_SIDE, write_pictures
+from tinystyle.training.frontier.grid import Cell, make_grid, prepare_cell, train_cell
+from tinystyle.training.frontier.judge import Judge
+from tinystyle.training.frontier.latency import ROUNDS, cpu_name, interleaved_latencies
+from tinystyle.training.frontier.measure import baseline_rows, run_row
+from tinystyle.training.frontier.names import slug, told_apart
+from tinystyle.training.frontier.page import Facts, Pictures, write_page
+from tinystyle.training.frontier.plots import write_plots
+from tinystyle.training.frontier.rows import Row, RowFile, write_csv
 from tinystyle.training.record import RunRecord
-from tinystyle.training.runner import MODEL_FILE
+from tinystyle.training.run_folder import RunFolder
 
 __all__ = ["Frontier", "Options", "run_frontier"]
 
@@ -169,7 +169,9 @@ def _impossible(cell: Cell, judge: Judge, measured: Sequence[Row]) -> Row:
 def _show(rows: Sequence[Row], judge: Judge, options: Options) -> Frontier:
     """Time all networks together, and write the CSV, the plots, the gallery and the page."""
     networks = {
-        (row.style, row.key): _network(Path(str(row.folder)) / MODEL_FILE) for row in rows if row.state == "completed"
+        (row.style, row.key): _network(RunFolder(Path(str(row.folder))).model)
+        for row in rows
+        if row.state == "completed"
     }
     # Time does not depend on the weights: of one architecture and alpha, one network runs for all styles.
     shapes = {(row.architecture, row.alpha): networks[row.style, row.key] for row in rows if row.state == "completed"}

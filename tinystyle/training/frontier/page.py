@@ -15,10 +15,10 @@ from PIL import Image
 
 from tinystyle import styles
 from tinystyle.data import storage
-from tinystyle.evaluation.frontier.gallery import data_uri, write_jpeg
-from tinystyle.evaluation.frontier.plots import AXES, COLORS
-from tinystyle.evaluation.frontier.rows import Row, fronts
-from tinystyle.evaluation.frontier.table import Column, columns_of, table_rows
+from tinystyle.training.frontier.gallery import data_uri, write_jpeg
+from tinystyle.training.frontier.plots import AXES, COLORS
+from tinystyle.training.frontier.rows import Row, fronts
+from tinystyle.training.frontier.table import Column, columns_of, table_rows
 
 __all__ = ["Facts", "Pictures", "write_page"]
 
@@ -65,7 +65,7 @@ def write_page(
         facts: about the measures.
     """
     environment = Environment(
-        loader=PackageLoader("tinystyle.evaluation.frontier"),
+        loader=PackageLoader("tinystyle.training.frontier"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tinystyle import styles
 from tinystyle.errors import UserError
-from tinystyle.training.record import RUN_FILE, RunRecord
-from tinystyle.training.runner import MODEL_FILE
+from tinystyle.training.record import RunRecord
+from tinystyle.training.run_folder import RUN_FILE, RunFolder
 
 __all__ = ["Collected", "collect"]
 
@@ -47,7 +47,9 @@ def collect(folders: Sequence[Path], images: Sequence[str]) -> list[Collected]:
             raise UserError(f"{top}: no such folder; give the folder of a run, or a folder of such")
         ended = list(_ended(top))
         if not ended:
-            raise UserError(f"{top} holds no run that has ended ({RUN_FILE} and {MODEL_FILE}); give another folder")
+            raise UserError(
+                f"{top} holds no run that has ended ({RUN_FILE} and model.safetensors); give another folder"
+            )
         for folder, record in ended:
             sha256 = record.lineage["style"]
             if sha256 not in places:
@@ -62,7 +64,7 @@ def _ended(top: Path) -> Iterator[tuple[Path, RunRecord]]:
         record = RunRecord.read(folder)
         if not {"key", "style", "style_name"} <= record.lineage.keys():
             raise UserError(f"{folder / RUN_FILE} does not say what the run was made from; leave its folder out")
-        if record.state in ENDED and (record.state == "collapsed" or (folder / MODEL_FILE).exists()):
+        if record.state in ENDED and (record.state == "collapsed" or RunFolder(folder).model.exists()):
             yield folder, record
         else:
             _LOG.warning(

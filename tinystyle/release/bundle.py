@@ -1,0 +1,191 @@
+"""The folder of a trained style that ships: its layout, its names, and whether it is whole. Imports no torch.
+
+model/model.safetensors, run.json      the network, and the record of the run that trained it
+coreml/files.json                      which Core ML files there are
+coreml/...                             these, each with a card and maybe a preview, and StyleTransfer.swift
+evaluation.json                        the report of an evaluation, if there is one
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from tinystyle.coreml import VARIANTS
+from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.data import storage
+from tinystyle.errors import UserError
+
+__all__ = ["FILES", "LISTING", "MODEL_FILE", "SUMS", "Bundle", "CoreMLFile", "check_files", "check_name"]
+
+MODEL_FILE = "model.safetensors"
+LISTING = "files.json"
+SUMS = "SHA256SUMS"
+
+FILES: dict[str, tuple[str, int, int]] = {
+    f"{format}-{'int4' if ios == 18 else bits}": (format, bits, ios) for format, bits, ios in VARIANTS
+}
+"""What a file is asked for by, such as mlmodel-8 or mlpackage-int4 -> (format, bits, iOS)."""
+
+
+class CoreMLFile(BaseModel):
+    """One Core ML file that was verified."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: str
+    """Of the file to download; an .mlpackage, which is a folder, is in a zip: NAME.mlpackage.zip."""
+    format: str
+    """mlmodel (neural network) or mlpackage (ML Program)."""
+    bits: int
+    """Per convolution weight."""
+    bytes: int
+    """Size of the file to download."""
+    sha256: str
+    """Of the file to download, hexadecimal."""
+    sizes: ImageSizes
+    """Image sizes that it takes, (width, height) in pixels."""
+    minimum_ios: int
+    input: str
+    """Name of the image that it takes."""
+    output: str
+    """Name of the image that it returns."""
+    psnr: float
+    """dB, the lowest over the photos that it was verified with."""
+
+    @property
+    def coreml_name(self) -> str:
+        """Name of the Core ML file itself, out of its zip."""
+        return self.name.removesuffix(".zip")
+
+
+_ENTRIES = TypeAdapter(list[CoreMLFile])
+
+
+def check_files(names: list[str]) -> list[tuple[str, int, int]]:
+    """(format, bits, iOS) of every name of a Core ML file, such as mlmodel-8.
+
+    Raises:
+        ValueError: there are none, one is unknown, or one stands there twice.
+    """
+    for name in names:
+        if name not in FILES:
+            raise UserError(f"there is no Core ML file {name!r}; choose from {', '.join(FILES)}")
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"name at least one Core ML file, and each once; choose from {', '.join(FILES)}")
+    return [FILES[name] for name in names]
+
+
+def check_name(style: str) -> str:
+    """Return `style`, if it can be the name of a registered and published style.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if not re.fullmatch(r"[a-z0-9-]{1,60}", style):
+        raise UserError(f"style {style!r}: use up to 60 of a-z, 0-9 and -")
+    return style
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The files of one trained style, below `folder`."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """The network."""
+        return self.folder / "model" / MODEL_FILE
+
+    @property
+    def coreml(self) -> Path:
+        """Folder of the Core ML files and what belongs to them."""
+        return self.folder / "coreml"
+
+    @property
+    def swift(self) -> Path:
+        """Source code that runs the files in an app."""
+        return self.coreml / "StyleTransfer.swift"
+
+    @property
+    def evaluation(self) -> Path:
+        """Report of the network's evaluation."""
+        return self.folder / "evaluation.json"
+
+    def file(self, entry: CoreMLFile) -> Path:
+        """The file to download."""
+        return self.coreml / entry.name
+
+    def card(self, entry: CoreMLFile) -> Path:
+        """The model card of a Core ML file."""
+        return self.coreml / f"{entry.coreml_name}.md"
+
+    def preview(self, entry: CoreMLFile) -> Path:
+        """The picture on the card, which may be absent."""
+        return self.coreml / f"{entry.coreml_name}.png"
+
+    def entries(self) -> list[CoreMLFile]:
+        """Read files.json: at least one entry.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        path = self.coreml / LISTING
+        try:
+            entries = _ENTRIES.validate_json(path.read_bytes())
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}); give the folder of an assembled style"
+            ) from error
+        except ValidationError as error:
+            raise UserError(f"{path} is damaged; assemble or fetch the style again") from error
+        if not entries:
+            raise UserError(f"{path} names no Core ML file; assemble the style again")
+        for entry in entries:
+            if Path(entry.name).name != entry.name or entry.name.startswith("."):
+                raise UserError(f"{path} names {entry.name!r}, which is no plain file name; assemble the style again")
+        return entries
+
+    def write_entries(self, entries: list[CoreMLFile]) -> None:
+        """Write files.json, whole."""
+        storage.write_bytes(self.coreml / LISTING, _ENTRIES.dump_json(entries, indent=2) + b"\n")
+
+    def check(self) -> list[CoreMLFile]:
+        """Compare every Core ML file with the size and SHA-256 in files.json; returns the entries.
+
+        Raises:
+            UserError: files.json is missing or damaged, or a file is absent or another.
+        """
+        entries = self.entries()
+        for entry in entries:
+            file = self.file(entry)
+            if not file.is_file():
+                raise UserError(f"{LISTING} names {entry.name}, which is not there; export again")
+            if (file.stat().st_size, storage.sha256(file)) != (entry.bytes, entry.sha256):
+                raise UserError(
+                    f"{entry.name} is not what {LISTING} says (its SHA-256 differs); do not use it, export again"
+                )
+        return entries
+
+    def report(self) -> dict[str, Any] | None:
+        """Read evaluation.json, with one row at least; None if there is none.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        if not self.evaluation.is_file():
+            return None
+        try:
+            report: dict[str, Any] = json.loads(self.evaluation.read_bytes())
+            report["rows"][-1].items()
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise UserError(
+                f"{self.evaluation} is damaged; it must be the report of an evaluation, with rows"
+            ) from error
+        return report
