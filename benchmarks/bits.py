@@ -23,7 +23,7 @@ from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.coreml.verification.verify import verify
 from tinystyle.model_file import LoadedModel, load_model
-from tinystyle.stylize.contact_sheet import preview_strip
+from tinystyle.data.contact_sheet import preview_strip
 from tinystyle.stylize.sample_photos import verification_photos
 
 SHOWN = 2

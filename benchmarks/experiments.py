@@ -34,7 +34,7 @@ from tinystyle.evaluation.rows import quality_rows
 from tinystyle.model_file import load_model
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
-from tinystyle.stylize.contact_sheet import preview_strip
+from tinystyle.data.contact_sheet import preview_strip
 from tinystyle.training.callbacks import to_image
 from tinystyle.training.launch import launch, prepare
 

@@ -15,7 +15,7 @@ from tinystyle.commands.demo import write_photos
 from tinystyle.model_file import load_model
 from tinystyle.styles import image_name
 from tinystyle.stylize import stylize_photos
-from tinystyle.stylize.contact_sheet import GalleryRow, gallery
+from tinystyle.data.contact_sheet import GalleryRow, gallery
 from tinystyle.training.record import RunRecord
 
 

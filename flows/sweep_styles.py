@@ -235,7 +235,7 @@ def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.I
     """One held-out photo through every network."""
     from tinystyle.model_file import load_model
     from tinystyle.stylize import stylize_image
-    from tinystyle.stylize.contact_sheet import GalleryRow, gallery
+    from tinystyle.data.contact_sheet import GalleryRow, gallery
     from tinystyle.stylize.sample_photos import verification_photos
 
     _, photo = next(iter(verification_photos(photos, 1)))

@@ -12,7 +12,7 @@ from flows.catalog import Training, load_catalogue, run_keys, style_name
 from tests.conftest import micro_config
 from tinystyle.training.launch import prepare
 
-EXAMPLE = Path(__file__).parents[2] / "infra" / "catalogue.yaml"
+EXAMPLE = Path(__file__).parents[2] / "infra" / "catalog.yaml"
 
 
 def written(folder: Path, content: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinystyle.stylize.contact_sheet import GalleryRow, gallery, preview_strip, style_sheet
+from tinystyle.data.contact_sheet import GalleryRow, gallery, preview_strip, style_sheet
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "photos"
 RED, BLUE, GREEN = (200, 0, 0), (0, 0, 200), (0, 160, 0)

@@ -98,7 +98,7 @@ def test_starry_sky_is_blue_with_yellow_lights() -> None:
 
 
 def test_importing_brings_no_torch() -> None:
-    code = "import sys, tinystyle.styles, tinystyle.stylize.contact_sheet; sys.exit('torch' in sys.modules)"
+    code = "import sys, tinystyle.styles, tinystyle.data.contact_sheet; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -23,7 +23,7 @@ from tinystyle.model_file import LoadedModel
 from tinystyle.nets.cost import network_cost
 from tinystyle.styles.pretrained import is_pretrained
 from tinystyle.stylize import stylize_image
-from tinystyle.stylize.contact_sheet import preview_strip
+from tinystyle.data.contact_sheet import preview_strip
 
 if TYPE_CHECKING:
     from tinystyle.coreml.exporter.convert import ExportResult

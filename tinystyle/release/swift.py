@@ -24,7 +24,7 @@ _FIRST_IOS, _FIRST_MACOS = 15, 12
 """Of the template's own calls; later pairs of releases keep the distance (iOS 16 and macOS 13, 18 and 15)."""
 _STRIDE = 4
 """Sides of images in pixels are multiples of this: a network halves them twice."""
-_TEMPLATE = resources.files("tinystyle.coreml").joinpath("StyleTransfer.swift.template")
+_TEMPLATE = resources.files("tinystyle.release").joinpath("StyleTransfer.swift.template")
 
 _NEAREST_OF_SEVERAL = """
     /// All that the model takes.
