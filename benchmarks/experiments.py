@@ -90,7 +90,10 @@ def choices() -> Iterator[tuple[str, Run]]:
 
 
 STAGES: dict[int, tuple[str, dict[str, Run]]] = {
-    192: ("pictures/small_{}_defaults", {painting: {} for painting in PAINTINGS}),
+    192: (
+        "pictures/small_{}_defaults",
+        {painting: {} for painting in PAINTINGS} | {"poppy_field": {"content_target": 0.45}},
+    ),
     256: ("shipped/small_{}_192", {"starry_night": {"content_target": 1.05}}),
 }
 """By the side of the crops: the run that goes on, and what it changes in the loss, for each painting that it pays for."""
