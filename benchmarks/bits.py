@@ -22,8 +22,8 @@ from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.coreml.verification.verify import verify
-from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.data.contact_sheet import preview_strip
+from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.stylize.sample_photos import verification_photos
 
 SHOWN = 2

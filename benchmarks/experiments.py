@@ -25,6 +25,7 @@ from torch import Tensor
 
 from tinystyle import styles
 from tinystyle.config import RunConfig
+from tinystyle.data.contact_sheet import preview_strip
 from tinystyle.data.datamodule import photo_tensor
 from tinystyle.data.ingest import ingest
 from tinystyle.data.shards import ShardDataset
@@ -34,7 +35,6 @@ from tinystyle.evaluation.rows import quality_rows
 from tinystyle.model_file import load_model
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
-from tinystyle.data.contact_sheet import preview_strip
 from tinystyle.training.callbacks import to_image
 from tinystyle.training.launch import launch, prepare
 

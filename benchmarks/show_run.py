@@ -12,10 +12,10 @@ from pathlib import Path
 from PIL import Image
 
 from tinystyle.commands.demo import write_photos
+from tinystyle.data.contact_sheet import GalleryRow, gallery
 from tinystyle.model_file import load_model
 from tinystyle.styles import image_name
 from tinystyle.stylize import stylize_photos
-from tinystyle.data.contact_sheet import GalleryRow, gallery
 from tinystyle.training.record import RunRecord
 
 

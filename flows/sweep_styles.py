@@ -233,9 +233,9 @@ def _fetch(rows: list[dict[str, Any]], outcomes: list[Outcome], scratch: Path) -
 
 def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.Image:
     """One held-out photo through every network."""
+    from tinystyle.data.contact_sheet import GalleryRow, gallery
     from tinystyle.model_file import load_model
     from tinystyle.stylize import stylize_image
-    from tinystyle.data.contact_sheet import GalleryRow, gallery
     from tinystyle.stylize.sample_photos import verification_photos
 
     _, photo = next(iter(verification_photos(photos, 1)))

@@ -7,8 +7,8 @@ from PIL import Image
 from rich.console import Console
 
 from tinystyle.commands.demo import HELD_OUT, run_demo
-from tinystyle.data.manifest import Manifest
 from tinystyle.data.contact_sheet import CELL
+from tinystyle.data.manifest import Manifest
 
 
 @pytest.mark.long

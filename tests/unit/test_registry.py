@@ -150,7 +150,7 @@ def write(name: str, text: str) -> Callable[[Path], None]:
     ("spoil", "sentence"),
     [
         (lambda folder: (folder / "model" / "model.safetensors").unlink(), "holds no model/model.safetensors"),
-        (lambda folder: (folder / "coreml" / "files.json").unlink(), "holds no coreml/files.json"),
+        (lambda folder: (folder / "coreml" / "files.json").unlink(), "coreml/files.json cannot be read"),
         (write("coreml/files.json", "["), "files.json is damaged"),
         (write("coreml/files.json", "[]"), "files.json names no Core ML file"),
         (

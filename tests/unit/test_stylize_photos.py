@@ -18,18 +18,19 @@ def png(width: int = 9, height: int = 5) -> bytes:
     return buffer.getvalue()
 
 
-def stems(*arguments: str | Path, said: list[str] | None = None) -> list[str]:
-    return [photo.stem for photo in find_photos(arguments, (said if said is not None else []).append)]
+def stems(*arguments: str | Path) -> list[str]:
+    return [photo.stem for photo in find_photos(arguments)]
 
 
-def test_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_and_patterns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("b.png", "a.jpg", "deep/c.png", "deep/er/d.png", "e[1].png", "disguised.dat"):
         storage.write_bytes(tmp_path / name, png())
     for name in ("text.png", "sub.json", ".hidden.png"):
         (tmp_path / name).write_text("{}")
-    said: list[str] = []
-    assert stems(tmp_path, said=said) == ["a", "b", "disguised", "e[1]"]
-    assert said == [f"{tmp_path}: left out, as no images: sub.json, text.png"]
+    assert stems(tmp_path) == ["a", "b", "disguised", "e[1]"]
+    assert caplog.messages == [f"{tmp_path}: left out, as no images: sub.json, text.png"]
     assert stems(tmp_path / "deep", tmp_path / "b.png") == ["c", "b"]
     assert stems(tmp_path / "[ab].*") == ["a", "b"]
     assert stems(tmp_path / "**" / "?.png") == ["b", "c", "d"]
@@ -44,17 +45,16 @@ def test_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_sizes_are_known_beforehand(tmp_path: Path) -> None:
     synthetic_photo(0, 40, 30).save(tmp_path / "a.jpg")
     (tmp_path / "bad.jpg").write_text("named, so it is an error, and later")
-    assert [photo.size for photo in find_photos([tmp_path / "a.jpg", tmp_path / "bad.jpg"], print)] == [(40, 30), None]
+    assert [photo.size for photo in find_photos([tmp_path / "a.jpg", tmp_path / "bad.jpg"])] == [(40, 30), None]
 
 
-def test_remote_folders_and_patterns() -> None:
+def test_remote_folders_and_patterns(caplog: pytest.LogCaptureFixture) -> None:
     for name in ("a.png", "b.JPG", "notes.txt", "deep/c.png"):
         storage.write_bytes(f"memory://find-photos/{name}", png())
-    said: list[str] = []
-    photos = find_photos(["memory://find-photos"], said.append)
+    photos = find_photos(["memory://find-photos"])
     assert [photo.stem for photo in photos] == ["a", "b"]
     assert photos[0].read() == png()
-    assert said == ["memory://find-photos: left out, as no images: notes.txt"]
+    assert caplog.messages == ["memory://find-photos: left out, as no images: notes.txt"]
     assert stems("memory://find-photos/*.png", "memory://find-photos/deep/c.png") == ["a", "c"]
     for argument in ("memory://find-photos/none.png", "memory://find-photos/*.gif"):
         with pytest.raises(ValueError, match=r"no such photo|no image there"):
@@ -63,5 +63,5 @@ def test_remote_folders_and_patterns() -> None:
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(png())))
-    (photo,) = find_photos(["-"], print)
+    (photo,) = find_photos(["-"])
     assert (photo.stem, photo.size, photo.read()) == ("stdin", (9, 5), png())

@@ -81,9 +81,9 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[QualityRow]
 
 def first_look(photos: dict[str, Path], sheet: Path) -> Path:
     """Three of the photographs, 300x260, under every style that ships with the package, as one picture, a PNG."""
+    from tinystyle.data.contact_sheet import CELL, style_sheet
     from tinystyle.model_file import load_model
     from tinystyle.stylize import stylize_image
-    from tinystyle.data.contact_sheet import CELL, style_sheet
 
     shown = [ImageOps.fit(Image.open(photos[name]).convert("RGB"), CELL) for name in FIRST_LOOK]
     columns = {}
@@ -144,8 +144,8 @@ def _export(model: LoadedModel, out: Path, screen: Console) -> Path:
 
 
 def _gallery(model: LoadedModel, out: Path, photos: dict[str, Path], size: str) -> Path:
-    from tinystyle.stylize import stylize_photos
     from tinystyle.data.contact_sheet import GalleryRow, gallery
+    from tinystyle.stylize import stylize_photos
 
     stylised = stylize_photos(model, list(photos.values()), out / "stylized")
     rows = [

@@ -8,7 +8,6 @@ import typer
 from rich.table import Table
 
 from tinystyle.commands.terminal import screen
-from tinystyle.styles import pretrained
 
 __all__ = ["styles"]
 
@@ -20,13 +19,16 @@ def styles(as_json: Annotated[bool, typer.Option("--json", help="As JSON, with a
 
     `tinystyle stylize pretrained:NAME cat.jpg` needs nothing else; `export` and `--init-from` take them too.
     """
-    from tinystyle.styles import BUILTIN, BUILTIN_STYLES
+    from tinystyle.styles import BUILTIN, BUILTIN_STYLES, pretrained
 
     records = {name: pretrained.record_of(name) for name in pretrained.names()}
     images = [f"{BUILTIN}{name}" for name in sorted(BUILTIN_STYLES)]
     if as_json:
         screen.print_json(
-            data={"pretrained": {_uri(name): record for name, record in records.items()}, "images": images}
+            data={
+                "pretrained": {pretrained.PREFIX + name: record for name, record in records.items()},
+                "images": images,
+            }
         )
         return
     table = Table(title="Trained styles", box=None, padding=(0, 2, 0, 0))
@@ -35,10 +37,8 @@ def styles(as_json: Annotated[bool, typer.Option("--json", help="As JSON, with a
     for figure in _FIGURES:
         table.add_column(figure, justify="right")
     for name, record in records.items():
-        table.add_row(_uri(name), pretrained.painting_of(name), *(record.get(figure, "") for figure in _FIGURES))
+        table.add_row(
+            pretrained.PREFIX + name, pretrained.painting_of(name), *(record.get(figure, "") for figure in _FIGURES)
+        )
     screen.print(table if records else "No trained style ships with this version.")
     screen.print(f"Images to train on: {', '.join(images)}", soft_wrap=True)
-
-
-def _uri(name: str) -> str:
-    return f"{pretrained.PREFIX}{name}"

@@ -17,13 +17,13 @@ from tinystyle import __version__
 from tinystyle.coreml.exporter.metadata import LICENCE, title
 from tinystyle.coreml.package import content_sha256
 from tinystyle.data import storage
+from tinystyle.data.contact_sheet import preview_strip
 from tinystyle.data.images import open_rgb
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets.cost import network_cost
 from tinystyle.styles.pretrained import is_pretrained
 from tinystyle.stylize import stylize_image
-from tinystyle.data.contact_sheet import preview_strip
 
 if TYPE_CHECKING:
     from tinystyle.coreml.exporter.convert import ExportResult

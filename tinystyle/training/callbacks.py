@@ -20,9 +20,9 @@ from PIL import Image
 from torch import Tensor
 
 from tinystyle.data import storage
+from tinystyle.data.contact_sheet import preview_strip
 from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse, color_match, loss_row
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.data.contact_sheet import preview_strip
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
 from tinystyle.training.run_folder import BEST, LAST
 

@@ -68,4 +68,4 @@ def test_from_new_to_champion_to_a_worse_one(platform: Platform, tmp_path: Path)
 def test_a_catalogue_that_is_wrong(platform: Platform) -> None:
     state = retrain(platform, {"name": "wave", "image": "builtin:wave", "alphas": [0]})
     assert state.is_failed()
-    assert state.message.endswith("catalogue.yaml, wave: alpha 0.0: input should be greater than 0")
+    assert state.message.endswith("catalogue.yaml, wave: `alpha` 0.0: input should be greater than 0")

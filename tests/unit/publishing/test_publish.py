@@ -117,7 +117,7 @@ def test_killed_and_called_again_it_completes(writes: int, assembled: Path, root
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("coreml/mosaic-8.mlmodel", "mosaic-8.mlmodel is not the file that was verified; fetch the style again"),
+        ("coreml/mosaic-8.mlmodel", "mosaic-8.mlmodel is not what files.json says"),
         ("coreml/mosaic-int4.mlpackage.md", None),
         ("coreml/StyleTransfer.swift", None),
         ("model/model.safetensors", None),
