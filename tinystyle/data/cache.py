@@ -8,6 +8,7 @@ which fetch at the same time do not both count on the same room.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import threading
@@ -37,7 +38,8 @@ _holding = threading.Lock()
 def sync(dataset: str) -> Path:
     """A local path of a dataset: itself where it is local, else a copy in the cache, fetched as far as it differs.
 
-    Every shard is compared with its checksum. May be interrupted, and run by several processes at once. The copy stays
+    Every shard is compared with its checksum, once, and again only if its size, time or inode has changed since. May be
+    interrupted, and run by several processes at once. The copy stays
     at least as long as this process runs; for its sake others that nobody uses may go.
 
     Raises:
@@ -50,10 +52,11 @@ def sync(dataset: str) -> Path:
     name, key = dataset.rstrip("/").rsplit("/", 1)[-1], hashlib.sha256(dataset.rstrip("/").encode()).hexdigest()
     folder = storage.cache_dir("datasets") / f"{name}-{key[:16]}"
     _reserve(folder, sum(shard.bytes for shard in manifest.shards), dataset)
+    checked = _Checked(_checks_of(folder))
 
     def bring(shard: ShardInfo) -> None:
         path = folder / shard.file
-        if path.is_file() and path.stat().st_size == shard.bytes and storage.sha256(path) == shard.sha256:
+        if path.is_file() and path.stat().st_size == shard.bytes and checked.sha256(path) == shard.sha256:
             return
         with storage.atomic_path(path) as temporary:
             storage.copy(storage.join(dataset, shard.file), temporary)
@@ -67,9 +70,38 @@ def sync(dataset: str) -> Path:
             list(threads.map(bring, manifest.shards))
         finally:
             threads.shutdown(cancel_futures=True)
+            checked.save()
     if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != manifest.to_json():
         storage.write_bytes(folder / MANIFEST, manifest.to_json())
     return folder
+
+
+class _Checked:
+    """Remembers the SHA-256 of files for as long as they are the same by size, modification time and inode."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, list[object]] = {}
+        with suppress(OSError, ValueError):  # absent, or damaged: then all is computed again
+            known = json.loads(path.read_bytes())
+            self._known = known if isinstance(known, dict) else {}
+        self._before = dict(self._known)
+
+    def sha256(self, path: Path) -> str:
+        """Hexadecimal SHA-256 of a file."""
+        status = path.stat()
+        identity: list[object] = [status.st_size, status.st_mtime_ns, status.st_ino]
+        known = self._known.get(path.name)
+        if not isinstance(known, list) or known[1:] != identity:
+            known = [storage.sha256(path), *identity]
+            self._known[path.name] = known
+        return str(known[0])
+
+    def save(self) -> None:
+        """Write down what has been computed; where that fails, it is computed again next time."""
+        if self._known != self._before:
+            with suppress(OSError):
+                storage.write_bytes(self._path, json.dumps(self._known).encode())
 
 
 def size_limit() -> int:
@@ -190,6 +222,7 @@ def _remove(folder: Path) -> bool:
     try:
         (folder / MANIFEST).unlink(missing_ok=True)  # first: what a kill leaves behind is no dataset then
         shutil.rmtree(folder)
+        _checks_of(folder).unlink(missing_ok=True)
         os.truncate(descriptor, 0)
     except FileNotFoundError:
         pass
@@ -213,6 +246,11 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _lock_of(folder: Path) -> Path:
     return folder.parent.parent / "locks" / f"{folder.parent.name}-{folder.name}.lock"
+
+
+def _checks_of(folder: Path) -> Path:
+    """The SHA-256 of the dataset's shards, and what the files were like when it was computed."""
+    return _lock_of(folder).with_suffix(".json")
 
 
 def _last_used(folder: Path) -> int:

@@ -12,12 +12,12 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from tinystyle.errors import UserError
 
@@ -92,7 +92,8 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        output = func(*args, **(kwargs or {}))
+        with FlopCounterMode(display=False) as flops:
+            output = func(*args, **(kwargs or {}))
         tensors = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)]
         # Outside every module there is only the making of the input; a slice is a view, which moves nothing.
         if self._path and isinstance(output, Tensor) and func is not Tensor.__getitem__:
@@ -105,8 +106,7 @@ class _Recorder(TorchFunctionMode):
                     operation=name,
                     output_shape=tuple(output.shape[1:]),
                     weights=sum(value.numel() for value in parameters),
-                    # A weight is (output channels, input channels per group, kernel height, kernel width).
-                    macs=output.numel() * prod(parameters[0].shape[1:]) if name == "conv2d" else 0,
+                    macs=flops.get_total_flops() // 2,
                     activation_bytes=BYTES_PER_VALUE * sum(value.numel() for value in moved),
                 )
             )

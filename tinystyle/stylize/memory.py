@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -34,17 +33,16 @@ def peak_bytes(function: Callable[[], object]) -> int:
 
 def available_memory() -> int:
     """Bytes that this process can still take: of the machine, of its container (cgroup) and of `ulimit -v`."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    available = [page * os.sysconf("SC_PHYS_PAGES")]
-    with suppress(OSError):  # Linux only
-        meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        available.append(int(meminfo["MemAvailable"].split()[0]) * 1024)
-        mapped, resident = (page * int(pages) for pages in Path("/proc/self/statm").read_text().split()[:2])
-        if (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
-            available.append(limit - mapped)
-        for path in _CGROUP_LIMITS:
-            with suppress(OSError, ValueError):  # absent, or "max"
-                available.append(int(Path(path).read_text()) - resident)
+    available = [psutil.virtual_memory().available]
+    process = psutil.Process()
+    used = process.memory_info()
+    if psutil.LINUX:
+        limit, _ = process.rlimit(psutil.RLIMIT_AS)
+        if limit != psutil.RLIM_INFINITY:
+            available.append(limit - used.vms)
+    for path in _CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # absent, or "max"
+            available.append(int(Path(path).read_text()) - used.rss)
     return max(0, min(available))
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+import psutil
+
 __all__ = ["SystemMetrics"]
 
 EVERY_SECONDS = 10.0
@@ -18,17 +20,16 @@ MEGABYTE = 1e6
 
 
 class SystemMetrics:
-    """Gauges of the processors, the memory, the disk and the GPUs; none where psutil or NVML is not installed.
+    """Gauges of the processors, the memory, the disk and the GPUs; those of GPUs are left out where NVML is not installed.
 
     Processor and GPU use are percentages of all of the machine, since the reading before.
     """
 
     def __init__(self) -> None:
-        self._psutil = _imported("psutil")
         self._nvml, self._gpus = _nvidia()
         self._next = monotonic() + EVERY_SECONDS
         with suppress(Exception):
-            self._psutil.cpu_percent()  # from here on
+            psutil.cpu_percent()  # from here on
 
     def due(self) -> dict[str, float]:
         """A reading, if the last one is ten seconds ago; else nothing."""
@@ -44,14 +45,12 @@ class SystemMetrics:
         return {f"system/{name}": value for name, value in values.items()}
 
     def _machine(self) -> dict[str, float]:
-        if not self._psutil:
-            return {}
-        memory, disk = self._psutil.virtual_memory(), self._psutil.disk_usage(".")
+        memory, disk = psutil.virtual_memory(), psutil.disk_usage(".")
         return {
-            "cpu_utilization_percentage": self._psutil.cpu_percent(),
+            "cpu_utilization_percentage": psutil.cpu_percent(),
             "system_memory_usage_megabytes": (memory.total - memory.available) / MEGABYTE,
             "system_memory_usage_percentage": memory.percent,
-            "process_memory_megabytes": self._psutil.Process().memory_info().rss / MEGABYTE,
+            "process_memory_megabytes": psutil.Process().memory_info().rss / MEGABYTE,
             "disk_usage_percentage": disk.percent,
         }
 

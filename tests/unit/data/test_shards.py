@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from pathlib import Path
 
@@ -141,6 +142,27 @@ def test_sync_fetches_only_what_differs(remote: str, dataset: Path) -> None:
     assert _content(local) == _content(dataset)
     after = {file.name: file.stat().st_mtime_ns for file in local.iterdir()}
     assert {name for name in before if before[name] != after[name]} == {"shard-00000.arrow", "shard-00001.arrow"}
+
+
+def test_sync_hashes_a_shard_once_and_again_when_it_may_have_changed(
+    remote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+
+    def sha256(path: Path) -> str:
+        hashed.append(path.name)
+        return real(path)
+
+    real = storage.sha256
+    local = sync(remote)
+    sync(remote)
+    monkeypatch.setattr(storage, "sha256", sha256)
+    sync(remote)
+    assert hashed == []
+    os.utime(local / "shard-00001.arrow", ns=(1, 1))
+    sync(remote)
+    sync(remote)
+    assert hashed == ["shard-00001.arrow"]
 
 
 def test_sync_leaves_nothing_that_differs_from_its_checksum(remote: str, dataset: Path) -> None:

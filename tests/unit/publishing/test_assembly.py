@@ -68,7 +68,16 @@ def test_what_is_known_of_the_run_goes_along(tmp_path: Path) -> None:
     report = ModelReport(
         "m", "p", "s", "small 0.1", 2, 64, True, "vgg16", None, 96, 1.0, 2.0, [row], 1500, 10, 10, 5.0, 1, []
     )  # fmt: skip
-    assemble(untrained(1), folder, style="a", files=["mlmodel-32"], size=SIZE, photos=PHOTOS, run_record=run / "run.json", report=report)
+    assemble(
+        untrained(1),
+        folder,
+        style="a",
+        files=["mlmodel-32"],
+        size=SIZE,
+        photos=PHOTOS,
+        run_record=run / "run.json",
+        report=report,
+    )
     assert (folder / "model" / "run.json").read_bytes() == (run / "run.json").read_bytes()
     assert json.loads((folder / "evaluation.json").read_bytes())["rows"][0]["total"] == 1.3
 
