@@ -26,8 +26,8 @@ from torch import Tensor
 from tinystyle import styles
 from tinystyle.config import RunConfig
 from tinystyle.data.contact_sheet import preview_strip
-from tinystyle.data.datamodule import photo_tensor
 from tinystyle.data.ingest import ingest
+from tinystyle.data.photos import photo_tensor
 from tinystyle.data.shards import ShardDataset
 from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, paint_measure
 from tinystyle.evaluation.model_report import second_measure

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from tinystyle import styles
-from tinystyle.data.datamodule import photo_tensor
+from tinystyle.data.photos import photo_tensor
 from tinystyle.evaluation import Criterion, PaintMeasure, color_match, paint_measure
 from tinystyle.evaluation.model_report import second_measure
 from tinystyle.model_file import load_model

@@ -19,7 +19,7 @@ from tinystyle.data import storage
 from tinystyle.errors import UserError, complaint
 from tinystyle.release.bundle import check_files
 
-__all__ = ["Catalogue", "StyleEntry", "Training", "load_catalogue", "run_keys", "style_name"]
+__all__ = ["Catalogue", "StyleEntry", "Training", "load_catalogue", "style_name"]
 
 PHOTOS = "s3://coco/datasets/coco"
 SET_BY_FLOWS = ("checkpoints", "track")
@@ -88,11 +88,6 @@ class Training(_Model):
         """The values by name that `of` makes the same one from."""
         parameters = {name: value for name, value in flat(self.run).items() if name not in SET_BY_FLOWS}
         return {**parameters, "name": self.name, "files": self.files, "export_size": self.export_size}
-
-    def with_checkpoints(self, place: str) -> RunConfig:
-        """The run, with its checkpoints at `place`."""
-        execution = self.run.execution.model_copy(update={"checkpoints": place})
-        return self.run.model_copy(update={"execution": execution})
 
     def label(self) -> str:
         """For tables: name, architecture and alpha."""
@@ -221,29 +216,3 @@ def _beside(uri: str, image: str) -> str:
         return image
     folder = uri.rpartition("/")[0]
     return storage.join(folder, image) if folder else image
-
-
-def run_keys(config: RunConfig) -> dict[str, str]:
-    """The key that this run has at each precision ("32", "bf16"), found out without training; `prepare` gives the same.
-
-    Which precision "auto" means is the training machine's affair: work is done if either key is known.
-
-    Raises:
-        ValueError: the style image, the dataset or the weights of the perceptual network are missing or damaged.
-        OSError: one of them cannot be read.
-    """
-    from tinystyle.data.manifest import Manifest
-    from tinystyle.nets.perceptual import load_perceptual_network
-    from tinystyle.training.lineage import lineage_of
-
-    styles.load_style(config.style, config.style_side)
-    style = styles.style_sha256(config.style)
-    dataset = Manifest.read(config.photos).sha256()
-    perceptual = load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).weights_sha256
-    precisions = ("32", "bf16") if config.precision == "auto" else (config.precision,)
-    return {
-        precision: lineage_of(config.model_copy(update={"precision": precision}), dataset, style, perceptual, None)[
-            "key"
-        ]
-        for precision in precisions
-    }

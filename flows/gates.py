@@ -145,12 +145,12 @@ def _collapse(model: Path, training: Training) -> str | None:
     import torch
 
     from tinystyle import styles
-    from tinystyle.data.datamodule import evenly_spaced, photo_tensor
     from tinystyle.data.ingest import dataset_for_training
+    from tinystyle.data.photos import evenly_spaced, photo_tensor
     from tinystyle.data.shards import ShardDataset
     from tinystyle.evaluation import collapse, color_match
+    from tinystyle.evaluation.collapsed import EVALUATION_PHOTOS
     from tinystyle.model_file import load_model
-    from tinystyle.training.runner import EVALUATION_PHOTOS
 
     config = training.run
     shards = ShardDataset(

@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.accelerator import own_accelerator
-from flows.catalog import PHOTOS, Training, run_keys, style_name
+from flows.catalog import PHOTOS, Training, style_name
 from flows.faults import NETWORK, failed
 from flows.parameters import run_parameters
 from flows.progress import shown
@@ -133,6 +133,7 @@ def registered(training: Training) -> ModelVersion | None:
         OSError: they, or the registry, cannot be reached.
     """
     from tinystyle.tracking import registry
+    from tinystyle.training.resolve import run_keys
 
     there = registry.versions(training.name)  # first: it is there or not within seconds
     keys = run_keys(training.run).values()
@@ -153,19 +154,22 @@ def sync_dataset(training: Training) -> Path:
 @task(name="train", tags=["training"], cache_policy=NO_CACHE)
 def train(training: Training, checkpoints: str, parent_run: str | None, force: bool, run: Path) -> RunRecord:
     """Train in child processes, from the last checkpoint if there is one, with the accelerator to itself."""
-    from tinystyle.training.launch import launch, prepare
+    from tinystyle.training.launch import begin, launch
+    from tinystyle.training.resolve import resolve
 
     log = get_run_logger()
     begin_anew = force and flow_run.run_count <= 1
-    key = prepare(training.run, run.with_name("key"), resume=False).lineage["key"]
+    found = resolve(training.run)
+    found = replace(found, config=found.config.with_checkpoints(storage.join(checkpoints, found.key)))
+    run.mkdir()
     with own_accelerator(log):
-        record = prepare(training.with_checkpoints(storage.join(checkpoints, key)), run, resume=not begin_anew)
+        record = begin(found, run, resume=not begin_anew)
         if record.step:
-            log.info("going on from step %d", record.step)
+            log.info("resuming from step %d", record.step)
         _track(training, record, run, parent_run)
         with shown(run, training.run.optimizer.steps, log):
             record = launch(record, run)
-    record.write_beside_checkpoints()  # how far it came: whoever goes on may be another machine
+    record.write_beside_checkpoints()  # how far it came: another machine may resume it
     return record
 
 

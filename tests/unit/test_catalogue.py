@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.catalog import Training, load_catalogue, run_keys, style_name
+from flows.catalog import Training, load_catalogue, style_name
 from tests.conftest import micro_config
 from tinystyle.training.launch import prepare
+from tinystyle.training.resolve import run_keys
 
 EXAMPLE = Path(__file__).parents[2] / "infra" / "catalog.yaml"
 

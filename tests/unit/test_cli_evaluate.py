@@ -14,8 +14,9 @@ from tests.unit.conftest import Run
 from tinystyle import styles
 from tinystyle.coreml import FORMATS
 from tinystyle.coreml.exporter.convert import export_model
-from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
+from tinystyle.data.datamodule import PhotoDataModule
 from tinystyle.data.ingest import ingest
+from tinystyle.data.photos import photo_tensor
 from tinystyle.evaluation import LossRow, beside_trivial, loss_row
 from tinystyle.model_file import load_model
 from tinystyle.training.objective import build_criterion

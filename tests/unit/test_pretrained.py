@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_image
 
 from tests.conftest import micro_config, synthetic_photo
 from tests.unit.conftest import Run
-from tinystyle.data.datamodule import photo_tensor
+from tinystyle.data.photos import photo_tensor
 from tinystyle.model_file import load_model, save_model
 from tinystyle.styles import pretrained
 
@@ -57,13 +57,14 @@ def test_stylize_and_export_take_it(run: Run, tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.usefixtures("shipped")
 def test_training_starts_from_it(dataset: Path, tmp_path: Path) -> None:
+    from tinystyle.styles import Style
     from tinystyle.training.launch import prepare
     from tinystyle.training.runner import initial_network
 
     config = micro_config(dataset, steps=1).model_copy(update={"init_from": "pretrained:blots"})
     record = prepare(config, tmp_path / "run", resume=True)
     assert len(record.lineage["init_from"]) == 64
-    start = initial_network(config).state_dict()
+    start = initial_network(config, Style.load(config.style)).state_dict()
     for name, tensor in load_model("pretrained:blots").network.state_dict().items():
         assert torch.equal(start[name], tensor)
 

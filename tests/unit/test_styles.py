@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import synthetic_photo
-from tinystyle.styles import BUILTIN_STYLES, draw_style, load_style, load_style_sizes, style_sha256
+from tinystyle.styles import BUILTIN_STYLES, Style, draw_style, load_style
 
 NAMES = sorted(BUILTIN_STYLES)
 PAINTINGS = Path(__file__).parents[3] / "shared" / "data" / "styles"
@@ -135,10 +135,10 @@ def test_the_hash_is_of_the_pixels(tmp_path: Path) -> None:
     image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "other.png")
     image.resize((50, 60)).save(tmp_path / "turned.png")
     Image.frombytes("RGB", (50, 60), image.tobytes()).save(tmp_path / "reshaped.png")
-    one = style_sha256(str(tmp_path / "one.png"))
+    one = Style.load(str(tmp_path / "one.png")).sha256
     assert len(one) == 64
-    assert one == style_sha256(str(tmp_path / "two.bmp"))
-    assert one not in {style_sha256(str(tmp_path / name)) for name in ("other.png", "turned.png", "reshaped.png")}
+    assert one == Style.load(str(tmp_path / "two.bmp")).sha256
+    assert one not in {Style.load(str(tmp_path / name)).sha256 for name in ("other.png", "turned.png", "reshaped.png")}
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_real_paintings_load() -> None:
 
 def test_the_sizes_at_which_a_painting_can_be_seen(tmp_path: Path) -> None:
     synthetic_photo(0, 150, 100).save(tmp_path / "small.png")
-    sizes = [min(pixels.shape[:2]) for pixels in load_style_sizes(str(tmp_path / "small.png"), (64, 128, 200, 201))]
+    sizes = [min(pixels.shape[:2]) for pixels in Style.load(str(tmp_path / "small.png")).at_sizes((64, 128, 200, 201))]
     assert sizes == [64, 128, 200], "enlarged twice at most"
-    assert [min(pixels.shape[:2]) for pixels in load_style_sizes(str(tmp_path / "small.png"), (512,))] == [100]
-    assert [pixels.shape[0] for pixels in load_style_sizes("builtin:wave", (48, 96))] == [48, 96]
+    assert [min(pixels.shape[:2]) for pixels in Style.load(str(tmp_path / "small.png")).at_sizes((512,))] == [100]
+    assert [pixels.shape[0] for pixels in Style.load("builtin:wave").at_sizes((48, 96))] == [48, 96]

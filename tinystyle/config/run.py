@@ -233,3 +233,7 @@ class RunConfig(_Config):
     def style_side(self) -> int:
         """Short side, in pixels, at which the style image is seen."""
         return self.loss.style_side(self.data.size)
+
+    def with_checkpoints(self, place: str) -> RunConfig:
+        """The same run, with its checkpoints at the folder or URI `place`."""
+        return self.model_copy(update={"execution": self.execution.model_copy(update={"checkpoints": place})})

@@ -16,38 +16,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tinystyle.data import MAX_REDUCTION
+from tinystyle.data.photos import held_out_photos, reference_photos, trained_on
 from tinystyle.data.processes import die_with_parent
 from tinystyle.data.shards import ShardDataset
 from tinystyle.errors import UserError
 
-__all__ = ["CropDataset", "GlobalBatches", "PhotoDataModule", "evenly_spaced", "photo_tensor"]
+__all__ = ["CropDataset", "GlobalBatches", "PhotoDataModule"]
 
 # Keys that keep the generators of the order and of the augmentation apart.
 ORDER, AUGMENTATION = 0, 1
-
-
-def photo_tensor(pixels_hw3: np.ndarray, side: int | None = None) -> Tensor:
-    """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..255, channels-last.
-
-    Args:
-        side: a larger photo is scaled down to this short side, in pixels.
-    """
-    height, width = pixels_hw3.shape[:2]
-    if side and min(height, width) > side:
-        scale = side / min(height, width)
-        size = (round(width * scale), round(height * scale))
-        pixels_hw3 = np.asarray(Image.fromarray(pixels_hw3).resize(size, Image.Resampling.BICUBIC))
-    return (
-        torch.from_numpy(np.array(pixels_hw3))
-        .permute(2, 0, 1)[None]
-        .float()
-        .contiguous(memory_format=torch.channels_last)
-    )
-
-
-def evenly_spaced(indices: list[int], count: int) -> list[int]:
-    """At most `count` of `indices`, the first included, spread evenly."""
-    return [indices[i * len(indices) // count] for i in range(count)] if len(indices) > count else indices
 
 
 class CropDataset(Dataset[Tensor]):
@@ -62,8 +39,7 @@ class CropDataset(Dataset[Tensor]):
         self.size = size
         self.seed = seed
         self.sides = max(1, round(size / zoom)), MAX_REDUCTION * size
-        # A small folder may have no photo but held-out ones; training on these beats refusing.
-        self.indices = shards.training or shards.held_out
+        self.indices = trained_on(shards)
         self._order: tuple[int, np.ndarray] | None = None
 
     def __getitem__(self, sample: int) -> Tensor:
@@ -146,14 +122,11 @@ class PhotoDataModule(L.LightningDataModule):
         Args:
             side: larger photos are scaled down to this short side, in pixels.
         """
-        return self._read(self.shards.held_out or self.shards.training, count, side)
+        return held_out_photos(self.shards, count, side)
 
     def references(self, count: int, side: int | None = None) -> list[Tensor]:
         """As `held_out`, of training photos."""
-        return self._read(self.crops.indices, count, side)
-
-    def _read(self, indices: list[int], count: int, side: int | None = None) -> list[Tensor]:
-        return [photo_tensor(self.shards.read(index), side) for index in evenly_spaced(indices, count)]
+        return reference_photos(self.shards, count, side)
 
 
 def _in_decoding_process(_: int) -> None:

@@ -10,7 +10,10 @@ from torch.nn import functional as F
 
 from tinystyle.nets.perceptual.luma import luma
 
-__all__ = ["NOT_FINITE", "bad_blocks", "collapse"]
+__all__ = ["EVALUATION_PHOTOS", "NOT_FINITE", "bad_blocks", "collapse"]
+
+EVALUATION_PHOTOS = 16
+"""Number of held-out photos by which training, and the gates after it, tell whether a network has collapsed."""
 
 BLOCK = 16
 BLACK, WHITE = 5.0, 250.0

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tinystyle import styles
-from tinystyle.data.datamodule import photo_tensor
+from tinystyle.data.photos import photo_tensor
 from tinystyle.evaluation.paint import PAINTING_SIZES, PaintMeasure, picture_score
 from tinystyle.nets.perceptual.features import PerceptualNetwork
 from tinystyle.nets.perceptual.losses import Losses
+from tinystyle.styles import Style
 
 __all__ = ["Criterion", "PhotoFeatures", "Scores", "paint_measure"]
 
@@ -75,12 +75,12 @@ class Criterion:
         return Scores(content.item(), style.item(), paint3, paint4)
 
 
-def paint_measure(network: PerceptualNetwork, style: str, device: torch.device) -> PaintMeasure:
+def paint_measure(network: PerceptualNetwork, style: str | Style, device: torch.device) -> PaintMeasure:
     """The measure for a style image (path, URI or `builtin:NAME`), seen at those of PAINTING_SIZES that it has.
 
     Raises:
         ValueError: the image cannot be read or decoded.
     """
     return PaintMeasure(
-        network, [photo_tensor(pixels).to(device) for pixels in styles.load_style_sizes(style, PAINTING_SIZES)]
+        network, [photo_tensor(pixels).to(device) for pixels in Style.load(style).at_sizes(PAINTING_SIZES)]
     )

@@ -17,12 +17,11 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from tinystyle import styles
 from tinystyle.config import DataConfig, LossConfig
 from tinystyle.coreml import IOS, VARIANTS
 from tinystyle.coreml.exporter.convert import export_model
-from tinystyle.data.datamodule import PhotoDataModule, evenly_spaced, photo_tensor
 from tinystyle.data.ingest import Progress, dataset_for_training, is_dataset
+from tinystyle.data.photos import evenly_spaced, photo_tensor, reference_photos
 from tinystyle.data.shards import ShardDataset
 from tinystyle.errors import UserError
 from tinystyle.evaluation.criterion import Criterion, paint_measure
@@ -33,6 +32,7 @@ from tinystyle.nets.cost import network_cost
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
+from tinystyle.styles import Style
 
 __all__ = ["Export", "ModelReport", "evaluate_model", "export_sizes", "latency_ms", "second_measure", "second_network"]
 
@@ -182,7 +182,8 @@ def evaluate_model(
             f"{model_file}: evaluate takes a model.safetensors or a .ckpt; `tinystyle verify` compares a Core ML file with it"
         )
     model = load_model(model_file)
-    style_13hw = photo_tensor(styles.load_style(style, loss.style_side(size)))
+    image = Style.load(style)
+    style_13hw = photo_tensor(image.at(loss.style_side(size)))
     perceptual = load_perceptual_network(loss.perceptual, loss.perceptual_weights)
     perceptual.prepare(torch.device("cpu"), torch.float32)
     # Photographs are ingested as training does it: else others would be held out.
@@ -199,13 +200,13 @@ def evaluate_model(
     references = (
         [photo_tensor(shards.read(index), side) for index in chosen]
         if all_photos
-        else PhotoDataModule(dataset, size, batch_size=1, seed=0).references(REFERENCE_PHOTOS, size)
+        else reference_photos(shards, REFERENCE_PHOTOS, size)
     )
     target = StyleTarget.measure(perceptual, style_13hw, references, loss.style_layer_weights, loss.sliced_share)
     losses = Losses(perceptual, target)
-    paint = paint_measure(perceptual, style, torch.device("cpu"))
+    paint = paint_measure(perceptual, image, torch.device("cpu"))
     criterion = Criterion(losses, paint, loss.content_weight, loss.style_weight_at_first)
-    second = second_measure(style, loss.perceptual)
+    second = second_measure(image, loss.perceptual)
     network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = f"{model.config.architecture} {model.config.alpha:g}"
     candidates = beside_trivial(name, network, style_13hw)
@@ -234,7 +235,7 @@ def evaluate_model(
     )
 
 
-def second_measure(style: str, perceptual: str) -> PaintMeasure | None:
+def second_measure(style: str | Style, perceptual: str) -> PaintMeasure | None:
     """Paint on the features of the `second_network`, where there is one."""
     cpu, network = torch.device("cpu"), second_network(perceptual)
     return paint_measure(network.prepare(cpu, torch.float32), style, cpu) if network else None

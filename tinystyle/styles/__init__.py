@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-from tinystyle.styles.load import (
-    BUILTIN,
-    BUILTIN_STYLES,
-    builtin_name,
-    draw_style,
-    image_name,
-    load_style,
-    load_style_sizes,
-    style_sha256,
-)
+from tinystyle.styles.load import BUILTIN, BUILTIN_STYLES, Style, builtin_name, draw_style, image_name, load_style
 
-__all__ = [
-    "BUILTIN", "BUILTIN_STYLES", "builtin_name", "draw_style", "image_name", "load_style", "load_style_sizes", "style_sha256",
-]  # fmt: skip
+__all__ = ["BUILTIN", "BUILTIN_STYLES", "Style", "builtin_name", "draw_style", "image_name", "load_style"]

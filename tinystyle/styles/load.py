@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -13,11 +14,9 @@ from PIL import Image
 from tinystyle.data import storage
 from tinystyle.data.images import open_rgb
 from tinystyle.errors import UserError
-from tinystyle.styles.builtin import BUILTIN_STYLES, draw_style
+from tinystyle.styles.builtin import BUILTIN_STYLES, check_builtin, draw_style
 
-__all__ = [
-    "BUILTIN", "BUILTIN_STYLES", "builtin_name", "draw_style", "image_name", "load_style", "load_style_sizes", "style_sha256",
-]  # fmt: skip
+__all__ = ["BUILTIN", "BUILTIN_STYLES", "Style", "builtin_name", "draw_style", "image_name", "load_style"]
 
 BUILTIN = "builtin:"
 """What the names of built-in styles begin with."""
@@ -36,42 +35,75 @@ def builtin_name(uri: str) -> str | None:
     return uri.removeprefix(BUILTIN) if uri.startswith(BUILTIN) else None
 
 
+class Style:
+    """A style image, read and decoded once.
+
+    Attributes:
+        uri: where it was loaded from.
+        name: of its file without folder and suffix, or of a built-in style.
+    """
+
+    def __init__(self, uri: str, image: Image.Image | None) -> None:
+        self.uri = uri
+        self.name = image_name(uri)
+        self._image = image
+        """None for a built-in style, which is drawn at each size."""
+
+    @classmethod
+    def load(cls, style: str | Style) -> Style:
+        """Load a style image; a `Style` is returned as it is.
+
+        Args:
+            style: local path, any URI that `tinystyle.data.storage` reads, or `builtin:NAME` with a name from
+                `BUILTIN_STYLES`.
+
+        Raises:
+            UserError: the image cannot be read or decoded, or there is no such built-in style.
+        """
+        if isinstance(style, Style):
+            return style
+        name = builtin_name(style)
+        if name is not None:
+            check_builtin(name)
+        return cls(style, None if name is not None else _open(style))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the size and pixels, whatever the file's name and format.
+
+        A built-in style is hashed as drawn at its default size.
+        """
+        image = self._image or draw_style(str(builtin_name(self.uri)))
+        return hashlib.sha256(f"{image.width}x{image.height} RGB\n".encode() + image.tobytes()).hexdigest()
+
+    def at(self, size: int) -> NDArray[np.uint8]:
+        """The image with its short side at `size` pixels: RGB, (H, W, 3), 0..255.
+
+        Raises:
+            UserError: it would be enlarged more than 2 times, has an aspect over 4, or is of one color.
+        """
+        if self._image is None:
+            return np.array(draw_style(str(builtin_name(self.uri)), size))
+        return _at_size(self._image, self.uri, size)
+
+    def at_sizes(self, sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """The image at each of the short sides `sizes`, in pixels, for which it need not be enlarged more than 2 times.
+
+        Returns:
+            At least one; of an image that is too small for all of them, at its own size.
+
+        Raises:
+            UserError: as `at`.
+        """
+        if self._image is None:
+            return [self.at(size) for size in sizes]
+        short = min(self._image.size)
+        return [self.at(size) for size in sizes if size <= _MAX_ENLARGEMENT * short] or [self.at(short)]
+
+
 def load_style(uri: str, size: int) -> NDArray[np.uint8]:
-    """The style image with its short side at `size` px: RGB, (H, W, 3), 0..255.
-
-    Args:
-        uri: local path, any URI that `tinystyle.data.storage` reads, or `builtin:NAME` with a name from `BUILTIN_STYLES`.
-        size: short side in pixels.
-
-    Raises:
-        ValueError: the image cannot be read or decoded, would be enlarged more than 2 times, has an aspect over 4, or
-            is of one colour; one sentence that names it.
-    """
-    if (name := builtin_name(uri)) is not None:
-        return np.array(draw_style(name, size))
-    return _at_size(_open(uri), uri, size)
-
-
-def load_style_sizes(uri: str, sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """The style image at each of the short sides `sizes` for which it need not be enlarged more than 2 times.
-
-    Args:
-        uri: as for `load_style`.
-        sizes: in pixels, ascending.
-
-    Returns:
-        At least one; of an image that is too small for all of them, at its own size.
-
-    Raises:
-        ValueError: as `load_style`.
-    """
-    if builtin_name(uri) is not None:
-        return [load_style(uri, size) for size in sizes]
-    image = _open(uri)
-    short = min(image.size)
-    return [_at_size(image, uri, size) for size in sizes if size <= _MAX_ENLARGEMENT * short] or [
-        _at_size(image, uri, short)
-    ]
+    """The style image with its short side at `size` pixels; see `Style`."""
+    return Style.load(uri).at(size)
 
 
 def _at_size(image: Image.Image, uri: str, size: int) -> NDArray[np.uint8]:
@@ -94,19 +126,6 @@ def _at_size(image: Image.Image, uri: str, size: int) -> NDArray[np.uint8]:
             f"style {uri} is one flat colour (deviation {deviation:.1f} of 255); give an image that has texture"
         )
     return pixels
-
-
-def style_sha256(uri: str) -> str:
-    """Hexadecimal SHA-256 of the style image's size and pixels, whatever its name and file format.
-
-    A built-in style is hashed as drawn at its default size.
-
-    Raises:
-        ValueError: the image cannot be read or decoded.
-    """
-    name = builtin_name(uri)
-    image = _open(uri) if name is None else draw_style(name)
-    return hashlib.sha256(f"{image.width}x{image.height} RGB\n".encode() + image.tobytes()).hexdigest()
 
 
 def _open(uri: str) -> Image.Image:

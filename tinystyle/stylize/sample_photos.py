@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from PIL import Image
 
 from tinystyle.data import storage
-from tinystyle.data.datamodule import evenly_spaced
 from tinystyle.data.images import open_rgb
+from tinystyle.data.photos import evenly_spaced
 from tinystyle.data.shards import ShardDataset, sync
 from tinystyle.errors import UserError
 from tinystyle.stylize.photos import find_photos

@@ -6,10 +6,8 @@ Everything that can be known to be wrong is found out here, before a process is 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,19 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from tinystyle import styles
 from tinystyle.config import ExecutionConfig, RunConfig
 from tinystyle.data import storage
-from tinystyle.data.ingest import Progress, dataset_for_training
-from tinystyle.data.processes import bf16_pays, cpu_count
-from tinystyle.data.shards import ShardDataset
+from tinystyle.data.ingest import Progress
 from tinystyle.errors import UserError
+from tinystyle.styles import Style
 from tinystyle.training.agent import NO_RENDEZVOUS
-from tinystyle.training.lineage import lineage_of
 from tinystyle.training.record import RunInTheWayError, RunRecord
+from tinystyle.training.resolve import Resolved, resolve, settle
 from tinystyle.training.run_folder import RUN_FILE, RunFolder
 
-__all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "TrainingProcessError", "launch", "prepare"]
+__all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "TrainingProcessError", "begin", "launch", "prepare"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,43 +43,54 @@ _CALMER = "try a lower `content_target`, `style_weight` or `learning_rate`"
 
 
 def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress | None = None) -> RunRecord:
-    """Check everything a run needs and write its record.
+    """Check everything a run needs and write its record: `resolve`, then `begin`.
 
     Args:
-        config: the run; precision "auto" is resolved here.
+        config: the run.
         folder: where it goes; made if absent.
-        resume: go on with the run that `folder`, or else the place of the checkpoints holds, if it is this one; else
-            begin anew.
+        resume: as for `begin`.
         progress: called after each photo, where `config.photos` is no dataset yet.
 
     Raises:
-        ValueError, OSError: something is missing or wrong, in one sentence.
+        UserError, OSError: something is missing or wrong, in one sentence.
     """
-    config = _resolve(config)
-    styles.load_style(config.style, config.style_side)
+    config = settle(config)
+    style = Style.load(config.style)
+    style.at(config.style_side)
     storage.check_writable(folder)
-    before = _standing(config, folder) if resume else None
-    dataset = dataset_for_training(config.photos, config.data.size, progress, ingest_size=config.data.photo_side)
-    lineage = lineage_of(
-        config,
-        ShardDataset(dataset).manifest.sha256(),
-        styles.style_sha256(config.style),
-        _perceptual_sha256(config),
-        _initial_sha256(config) if config.init_from else None,
-    )
-    record = RunRecord(config=config, lineage=lineage, dataset=str(dataset))
-    with _alone(config.execution, folder):
+    if resume:
+        _earlier(config, folder)  # one that is damaged is to be known before photos are ingested
+    return begin(resolve(config, style, progress), folder, resume=resume)
+
+
+def begin(run: Resolved, folder: Path, *, resume: bool) -> RunRecord:
+    """Write the record of a run to its folder.
+
+    Args:
+        run: from `resolve`.
+        folder: where it goes; exists.
+        resume: continue the run that `folder`, or else the place of the checkpoints, holds, if it is this one; else begin
+            anew.
+
+    Raises:
+        RunInTheWayError: the folder holds another run.
+        UserError: another command trains there.
+        OSError: a file cannot be written.
+    """
+    before = _earlier(run.config, folder) if resume else None
+    record = RunRecord(config=run.config, lineage=run.lineage, dataset=str(run.dataset))
+    with _alone(run.config.execution, folder):
         if before:
             record = _continued(before, record, folder)
         record.write_beside_checkpoints()  # so that a place that cannot be written to shows now
         if not before:
-            RunFolder(folder).clear(config.execution)
+            RunFolder(folder).clear(run.config.execution)
         record.write(folder)
     return record
 
 
-def _standing(config: RunConfig, folder: Path) -> RunRecord | None:
-    """The record of the run that stands in `folder`, or else beside the checkpoints."""
+def _earlier(config: RunConfig, folder: Path) -> RunRecord | None:
+    """The record of the run in `folder`, or else beside the checkpoints; None if there is none."""
     for place in (folder, config.execution.checkpoints):
         if place and storage.exists(storage.join(place, RUN_FILE)):
             return RunRecord.read(place)
@@ -234,56 +241,6 @@ def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _resolve(config: RunConfig) -> RunConfig:
-    """Settle what "auto" means on this machine, and check what it has."""
-    import torch
-
-    from tinystyle.nets import build_network
-
-    with torch.device("meta"):
-        build_network(config.network.architecture, config.network.alpha)
-    execution = config.execution
-    _check_endpoint(execution)
-    if config.data.batch_size % (execution.devices * execution.nodes):
-        raise UserError(
-            f"`batch_size` {config.data.batch_size} must be a multiple of the {execution.devices * execution.nodes} processes"
-        )
-    cuda = torch.cuda.is_available()
-    if cuda and execution.devices > torch.cuda.device_count():
-        raise UserError(f"`devices` {execution.devices}: this machine has {torch.cuda.device_count()} GPUs")
-    # torchrun sets OMP_NUM_THREADS for its workers; what the user set counts here.
-    threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, cpu_count() // execution.devices)
-    if execution.threads is None:
-        config = config.model_copy(update={"execution": execution.model_copy(update={"threads": threads})})
-    if config.precision != "auto":
-        return config
-    bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else bf16_pays(torch.cpu.get_capabilities())
-    return config.model_copy(update={"precision": "bf16" if bf16 else "32"})
-
-
-def _perceptual_sha256(config: RunConfig) -> str:
-    from tinystyle.nets.perceptual import load_perceptual_network
-
-    return load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).weights_sha256
-
-
-def _check_endpoint(execution: ExecutionConfig) -> None:
-    endpoint = execution.rdzv_endpoint
-    if execution.nodes == 1 or endpoint is None:
-        return
-    host, _, port = endpoint.rpartition(":")
-    if not (host and re.fullmatch(r"\d{1,5}", port) and 0 < int(port) < 2**16):
-        raise UserError(f"`rdzv_endpoint` {endpoint}: give HOST:PORT of the first machine, such as 10.0.0.1:29400")
-
-
-def _initial_sha256(config: RunConfig) -> str:
-    from tinystyle.model_file import read_model_bytes
-    from tinystyle.training.runner import initial_network
-
-    initial_network(config)
-    return hashlib.sha256(read_model_bytes(str(config.init_from))).hexdigest()
 
 
 def _difference(before: RunRecord, now: RunRecord) -> str:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import torch
 
-from tinystyle import styles
 from tinystyle.config import RunConfig
-from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
+from tinystyle.data.datamodule import PhotoDataModule
+from tinystyle.data.photos import photo_tensor
 from tinystyle.evaluation import REFERENCE_PHOTOS, Criterion, paint_measure
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
+from tinystyle.styles import Style
 
 __all__ = ["build_criterion"]
 
 
-def build_criterion(config: RunConfig, photos: PhotoDataModule, device: torch.device) -> Criterion:
+def build_criterion(
+    config: RunConfig, photos: PhotoDataModule, device: torch.device, style: Style | None = None
+) -> Criterion:
     """What a run minimizes, and what its pictures are judged by: the style's Gram matrices, their distance from those of
     untouched training photos, and the painting's features."""
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     network = load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).prepare(device, dtype)
-    style = photo_tensor(styles.load_style(config.style, config.style_side)).to(device)
+    style = style or Style.load(config.style)
+    style_13hw = photo_tensor(style.at(config.style_side)).to(device)
     references = [photo.to(device) for photo in photos.references(REFERENCE_PHOTOS, config.data.size)]
-    target = StyleTarget.measure(network, style, references, config.loss.style_layer_weights, config.loss.sliced_share)
+    target = StyleTarget.measure(
+        network, style_13hw, references, config.loss.style_layer_weights, config.loss.sliced_share
+    )
     losses = Losses(network, target)
-    paint = paint_measure(network, config.style, device)
+    paint = paint_measure(network, style, device)
     return Criterion(losses, paint, config.loss.content_weight, config.loss.style_weight_at_first)

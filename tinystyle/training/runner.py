@@ -11,15 +11,17 @@ import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 
-from tinystyle import styles
 from tinystyle.config import RunConfig
 from tinystyle.data import storage
-from tinystyle.data.datamodule import PhotoDataModule, photo_tensor
+from tinystyle.data.datamodule import PhotoDataModule
+from tinystyle.data.photos import photo_tensor
 from tinystyle.data.processes import cpu_count
 from tinystyle.errors import UserError
+from tinystyle.evaluation.collapsed import EVALUATION_PHOTOS
 from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.styles import Style
 from tinystyle.training.callbacks import Checkpoints, CollapsedError, Previews, StepReport
 from tinystyle.training.module import NotFiniteError, StyleTransferModule
 from tinystyle.training.objective import build_criterion
@@ -29,7 +31,6 @@ from tinystyle.training.run_folder import LAST, RunFolder
 
 __all__ = ["fit", "initial_network"]
 
-EVALUATION_PHOTOS = 16
 EVALUATION_SIDE = 256
 """Larger photos are looked at with this short side, in pixels: a look takes seconds of training."""
 PREVIEW_PHOTOS = 4
@@ -61,8 +62,9 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         zoom=config.data.zoom,
         workers=_decoding_processes(device, execution.devices),
     )
-    criterion = build_criterion(config, photos, device)
-    network = initial_network(config)
+    style = Style.load(config.style)
+    criterion = build_criterion(config, photos, device, style)
+    network = initial_network(config, style)
     bf16 = config.precision == "bf16"
     module = StyleTransferModule(config, network, criterion.losses, bf16=bf16, rate_scale=record.rate_scale)
 
@@ -70,7 +72,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         held_out = photos.held_out(EVALUATION_PHOTOS, EVALUATION_SIDE)
         steps = StepReport(files.metrics, [progress.step])
         location = files.checkpoints(execution)
-        style_13hw = photo_tensor(styles.load_style(config.style, config.style_side))
+        style_13hw = photo_tensor(style.at(config.style_side))
         checkpoints = Checkpoints(
             location, execution.checkpoint_every, held_out, criterion, style_13hw, steps, [progress.held_out]
         )
@@ -149,7 +151,7 @@ def _decoding_processes(device: torch.device, devices: int) -> int:
     return min(8, max(1, cpu_count() // devices - 1)) if device.type == "cuda" else 0
 
 
-def initial_network(config: RunConfig) -> StyleNetwork:
+def initial_network(config: RunConfig, style: Style) -> StyleNetwork:
     """The network of step 0: seeded, or from `init_from`.
 
     Raises:
@@ -167,5 +169,5 @@ def initial_network(config: RunConfig) -> StyleNetwork:
     else:
         network = build_network(config.network.architecture, config.network.alpha)
         # Left at deviation 1, far too much contrast, it learns within 200 steps to hide the excess in black holes.
-        network.match_output(photo_tensor(styles.load_style(config.style, config.style_side)))
+        network.match_output(photo_tensor(style.at(config.style_side)))
     return network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

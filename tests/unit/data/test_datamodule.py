@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tinystyle.data.datamodule import CropDataset, GlobalBatches, evenly_spaced, photo_tensor
+from tinystyle.data.datamodule import CropDataset, GlobalBatches
+from tinystyle.data.photos import evenly_spaced, photo_tensor
 from tinystyle.data.shards import ShardDataset
 
 

@@ -12,8 +12,8 @@ from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 from tests.unit.evaluation.degrade import black_holed, blurred, framed, with_grid
-from tinystyle.data.datamodule import photo_tensor
 from tinystyle.data.images import open_rgb
+from tinystyle.data.photos import photo_tensor
 from tinystyle.evaluation import border_error, checkerboard_energy, color_match, identity
 from tinystyle.nets import build_network
 

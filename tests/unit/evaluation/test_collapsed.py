@@ -10,7 +10,7 @@ from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 from tests.conftest import synthetic_photo
-from tinystyle.data.datamodule import photo_tensor
+from tinystyle.data.photos import photo_tensor
 from tinystyle.evaluation import bad_blocks, collapse, color_match
 
 ASSETS = Path(__file__).parents[2] / "assets" / "collapse"

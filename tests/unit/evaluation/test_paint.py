@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tinystyle import styles
-from tinystyle.data.datamodule import photo_tensor
+from tinystyle.data.photos import photo_tensor
 from tinystyle.evaluation.paint import PAINTING_SIZES, PaintMeasure, picture_score
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tests.unit.evaluation.degrade import black_holed, blurred, framed, with_grid
 from tinystyle import styles
-from tinystyle.data.datamodule import photo_tensor
 from tinystyle.data.images import open_rgb
+from tinystyle.data.photos import photo_tensor
 from tinystyle.evaluation import (
     Criterion,
     QualityRow,

@@ -42,7 +42,7 @@ def test_a_style_image_that_has_moved_is_asked_for_and_known_by_its_pixels(runs:
     styles.draw_style("wave", 128).save(image)
     record = RunRecord.read(runs / "done")
     record.config = record.config.model_copy(update={"style": str(tmp_path / "gone.png")})
-    record.lineage["style"] = styles.style_sha256(str(image))
+    record.lineage["style"] = styles.Style.load(str(image)).sha256
     record.write(runs / "done")
     with pytest.raises(ValueError, match=r"done was trained on .*gone.png, which cannot be read; give the image with"):
         collect([runs / "done"], [])

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import synthetic_photo
-from tinystyle.data.datamodule import photo_tensor
+from tinystyle.data.photos import photo_tensor
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
 from tinystyle.nets.perceptual.losses import (

@@ -139,7 +139,7 @@ def test_vgg16_tells_photos_from_noise(shared_data: Path) -> None:
     import numpy as np
     from PIL import Image
 
-    from tinystyle.data.datamodule import photo_tensor
+    from tinystyle.data.photos import photo_tensor
 
     with Image.open(sorted((shared_data / "photos").glob("coco*.jpg"))[0]) as image:
         photo = photo_tensor(np.asarray(image.convert("RGB").resize((64, 64))))

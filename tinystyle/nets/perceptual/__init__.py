@@ -13,23 +13,24 @@ from tinystyle.errors import UserError
 if TYPE_CHECKING:
     from tinystyle.nets.perceptual.features import PerceptualNetwork
 
-__all__ = ["PERCEPTUAL_NETWORKS", "check_perceptual", "load_perceptual_network"]
+__all__ = ["PERCEPTUAL_NETWORKS", "check_perceptual", "load_perceptual_network", "perceptual_sha256"]
 
 
 class Entry(NamedTuple):
     """What is known of a loss network without importing torch."""
 
-    load: str
-    """`module:function`; the function takes the URI of weights or None, and returns a `PerceptualNetwork`."""
+    module: str
+    """Its functions `load` and `source` take the URI of weights or None; `load` returns a `PerceptualNetwork`, `source` says
+    where the weights come from."""
     style_layers: tuple[str, ...]
     """Names of the layers that the style loss compares, finest first."""
 
 
 PERCEPTUAL_NETWORKS = {
     "efficientnet-lite0": Entry(
-        "tinystyle.nets.perceptual.efficientnet_lite0:load", ("stem", "block1.expand", "block3.expand", "block5.expand")
+        "tinystyle.nets.perceptual.efficientnet_lite0", ("stem", "block1.expand", "block3.expand", "block5.expand")
     ),
-    "vgg16": Entry("tinystyle.nets.perceptual.vgg16:load", ("relu1_2", "relu2_2", "relu3_3", "relu4_3")),
+    "vgg16": Entry("tinystyle.nets.perceptual.vgg16", ("relu1_2", "relu2_2", "relu3_3", "relu4_3")),
 }
 """Loss networks by name."""
 
@@ -51,6 +52,17 @@ def load_perceptual_network(name: str, weights: str | None = None) -> Perceptual
     Raises:
         ValueError: unknown name, or the weights cannot be had or do not fit; the message names the ways out.
     """
-    module, function = PERCEPTUAL_NETWORKS[check_perceptual(name)].load.split(":")
-    network: PerceptualNetwork = getattr(import_module(module), function)(weights)
+    network: PerceptualNetwork = import_module(PERCEPTUAL_NETWORKS[check_perceptual(name)].module).load(weights)
     return network
+
+
+def perceptual_sha256(name: str, weights: str | None = None) -> str:
+    """SHA-256 of the weights' file of a perceptual network, which is not built for it.
+
+    Raises:
+        UserError: unknown name, or the file cannot be had.
+    """
+    from tinystyle.nets.perceptual.weights import find_weights
+
+    module = import_module(PERCEPTUAL_NETWORKS[check_perceptual(name)].module)
+    return find_weights(name, module.source(weights))[2]

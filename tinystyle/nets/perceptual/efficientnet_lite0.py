@@ -92,10 +92,15 @@ class EfficientNetLite0(PerceptualNetwork):
                 x_bchw = x_bchw + skip
 
 
+def source(weights: str | None = None) -> str:
+    """Where the weights come from: `weights`, or the file of the package."""
+    return weights or _package_file()
+
+
 def load(weights: str | None = None) -> EfficientNetLite0:
     """EfficientNet-Lite0 with the package's weights, or those at `weights` (same keys)."""
-    source = weights or _package_file()
-    state, digest = load_weights("efficientnet-lite0", source)
+    place = source(weights)
+    state, digest = load_weights("efficientnet-lite0", place)
     network = EfficientNetLite0()
     network.weights_sha256 = digest
     try:
@@ -108,7 +113,7 @@ def load(weights: str | None = None) -> EfficientNetLite0:
             _fold(block.depthwise, state, prefix + "_depthwise_conv", prefix + "_bn1")
             _fold(block.project, state, prefix + "_project_conv", prefix + "_bn2")
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{source} does not hold EfficientNet-Lite0: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{place} does not hold EfficientNet-Lite0: {str(error).splitlines()[0]}") from error
     return network
 
 

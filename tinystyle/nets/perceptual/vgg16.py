@@ -67,9 +67,14 @@ class VGG16(PerceptualNetwork):
         raise UserError(f"vgg16 has no layers {sorted(set(layers) - set(features))}")
 
 
+def source(weights: str | None = None) -> str | OfficialWeights:
+    """Where the weights come from: `weights`, or the official file."""
+    return weights or OFFICIAL
+
+
 def load(weights: str | None = None) -> VGG16:
     """VGG16 with the official weights, or those at `weights` (keys `features.N.weight` as torchvision has them)."""
-    state, digest = load_weights("vgg16", weights or OFFICIAL)
+    state, digest = load_weights("vgg16", source(weights))
     network = VGG16()
     network.weights_sha256 = digest
     # torchvision's index within `features` counts convolution, ReLU and pooling.

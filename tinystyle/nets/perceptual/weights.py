@@ -16,7 +16,7 @@ from torch import Tensor
 from tinystyle.data import storage
 from tinystyle.errors import UserError
 
-__all__ = ["OfficialWeights", "load_weights"]
+__all__ = ["OfficialWeights", "find_weights", "load_weights"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,16 @@ def load_weights(name: str, source: str | OfficialWeights) -> tuple[dict[str, Te
     Raises:
         ValueError: the file cannot be had, is not the official one, or holds something else than tensors.
     """
+    path, uri, digest = find_weights(name, source)
+    return _read(path, uri), digest
+
+
+def find_weights(name: str, source: str | OfficialWeights) -> tuple[Path, str, str]:
+    """Find the file that `load_weights` reads: its local path, its URI and its SHA-256.
+
+    Raises:
+        UserError: it cannot be had, or is not the official one.
+    """
     official = source if isinstance(source, OfficialWeights) else None
     uri = official.url if official else str(source)
     try:
@@ -52,7 +62,7 @@ def load_weights(name: str, source: str | OfficialWeights) -> tuple[dict[str, Te
             f"{uri} arrived with SHA-256 {digest[:8]}..., expected {official.sha256_prefix}...; try again, "
             "or give a file of your own with `perceptual_weights`"
         )
-    return _read(path, uri), digest
+    return path, uri, digest
 
 
 def _read(path: Path, source: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tinystyle.errors import UserError
 
-__all__ = ["BUILTIN_STYLES", "draw_style"]
+__all__ = ["BUILTIN_STYLES", "check_builtin", "draw_style"]
 
 BUILTIN_STYLES = {
     "mosaic": "tinystyle.styles.builtin.mosaic:draw",
@@ -23,14 +23,20 @@ BUILTIN_STYLES = {
 _SIZES = range(32, 4097)
 
 
+def check_builtin(name: str) -> str:
+    """Return `name`, or raise UserError that lists the built-in styles."""
+    if name not in BUILTIN_STYLES:
+        raise UserError(f"unknown built-in style {name!r}; choose one of {', '.join(sorted(BUILTIN_STYLES))}")
+    return name
+
+
 def draw_style(name: str, size: int = 512) -> Image.Image:
     """Draw the built-in style `name`: RGB, `size` x `size` px.
 
     Raises:
         ValueError: there is no such style, or `size` is not within 32..4096.
     """
-    if name not in BUILTIN_STYLES:
-        raise UserError(f"unknown built-in style {name!r}; choose one of {', '.join(sorted(BUILTIN_STYLES))}")
+    check_builtin(name)
     if size not in _SIZES:
         raise UserError(f"a built-in style is drawn at {_SIZES[0]} to {_SIZES[-1]} px a side, not {size}")
     module, function = BUILTIN_STYLES[name].split(":")

@@ -39,7 +39,7 @@ def collect(folders: Sequence[Path], images: Sequence[str]) -> list[Collected]:
         ValueError: a folder is missing or holds no run that has ended, a record is damaged, or a run's style image is not
             found; in one sentence.
     """
-    given = {styles.style_sha256(image): image for image in images}
+    given = {styles.Style.load(image).sha256: image for image in images}
     found: dict[str, Collected] = {}
     places: dict[str, str] = {}
     for top in folders:
@@ -80,7 +80,7 @@ def _image_of(folder: Path, record: RunRecord) -> str:
     """The style image that the record names, if it is there and still the same."""
     image = record.config.style
     try:
-        if styles.style_sha256(image) == record.lineage["style"]:
+        if styles.Style.load(image).sha256 == record.lineage["style"]:
             return image
         problem = "has changed since"
     except UserError:

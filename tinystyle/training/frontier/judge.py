@@ -11,8 +11,9 @@ from torch import Tensor
 
 from tinystyle import __version__, styles
 from tinystyle.config import DataConfig, LossConfig, RunConfig
-from tinystyle.data.datamodule import PhotoDataModule, evenly_spaced, photo_tensor
+from tinystyle.data.datamodule import PhotoDataModule
 from tinystyle.data.ingest import Progress, dataset_for_training
+from tinystyle.data.photos import evenly_spaced, photo_tensor
 from tinystyle.errors import UserError
 from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, quality_rows
 from tinystyle.evaluation.model_report import second_measure, second_network
@@ -119,8 +120,9 @@ class Judge:
                 precision="32",
             )
             cpu = torch.device("cpu")
-            criterion = build_criterion(config, self.data, cpu)
-            self._style = image, criterion, second_measure(image, self.loss.perceptual)
+            style = styles.Style.load(image)
+            criterion = build_criterion(config, self.data, cpu, style)
+            self._style = image, criterion, second_measure(style, self.loss.perceptual)
         return self._style[1:]
 
 

@@ -1,0 +1,59 @@
+"""Whole photos of a shard dataset as tensors. Imports no Lightning."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tinystyle.data.shards import ShardDataset
+
+__all__ = ["evenly_spaced", "held_out_photos", "photo_tensor", "reference_photos", "trained_on"]
+
+
+def photo_tensor(pixels_hw3: np.ndarray, side: int | None = None) -> Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..255, channels-last.
+
+    Args:
+        side: a larger photo is scaled down to this short side, in pixels.
+    """
+    height, width = pixels_hw3.shape[:2]
+    if side and min(height, width) > side:
+        scale = side / min(height, width)
+        size = (round(width * scale), round(height * scale))
+        pixels_hw3 = np.asarray(Image.fromarray(pixels_hw3).resize(size, Image.Resampling.BICUBIC))
+    return (
+        torch.from_numpy(np.array(pixels_hw3))
+        .permute(2, 0, 1)[None]
+        .float()
+        .contiguous(memory_format=torch.channels_last)
+    )
+
+
+def evenly_spaced(indices: list[int], count: int) -> list[int]:
+    """At most `count` of `indices`, the first included, spread evenly."""
+    return [indices[i * len(indices) // count] for i in range(count)] if len(indices) > count else indices
+
+
+def trained_on(shards: ShardDataset) -> list[int]:
+    """Indices of the training photos; those held out in a small dataset that has no others."""
+    return shards.training or shards.held_out
+
+
+def held_out_photos(shards: ShardDataset, count: int, side: int | None = None) -> list[Tensor]:
+    """Up to `count` whole held-out photos, each (1, 3, H, W) float32; training photos where the dataset holds none out.
+
+    Args:
+        side: larger photos are scaled down to this short side, in pixels.
+    """
+    return _read(shards, shards.held_out or shards.training, count, side)
+
+
+def reference_photos(shards: ShardDataset, count: int, side: int | None = None) -> list[Tensor]:
+    """As `held_out_photos`, of training photos."""
+    return _read(shards, trained_on(shards), count, side)
+
+
+def _read(shards: ShardDataset, indices: list[int], count: int, side: int | None) -> list[Tensor]:
+    return [photo_tensor(shards.read(index), side) for index in evenly_spaced(indices, count)]

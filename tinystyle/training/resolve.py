@@ -1,0 +1,127 @@
+"""From what was asked for to what will run: settings of this machine, dataset, hashes and run key. Writes no run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinystyle.config import ExecutionConfig, RunConfig
+from tinystyle.data.ingest import Progress, dataset_for_training
+from tinystyle.data.manifest import Manifest
+from tinystyle.data.processes import bf16_pays, cpu_count
+from tinystyle.errors import UserError
+from tinystyle.styles import Style
+from tinystyle.training.lineage import lineage_of
+
+__all__ = ["Resolved", "resolve", "run_keys", "settle"]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A run, checked, with everything that decides its weights known by hash."""
+
+    config: RunConfig
+    dataset: Path
+    """The photos on this machine."""
+    lineage: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        """Names everything that decides the weights: the same key is the same training."""
+        return self.lineage["key"]
+
+
+def resolve(config: RunConfig, style: Style | None = None, progress: Progress | None = None) -> Resolved:
+    """Find and check everything a run needs; photos that are no dataset yet are ingested into the cache.
+
+    Args:
+        config: the run.
+        style: its style image, if it is loaded already.
+        progress: called after each photo that is ingested.
+
+    Raises:
+        UserError, OSError: something is missing or wrong, in one sentence.
+    """
+    config = settle(config)
+    style = style or Style.load(config.style)
+    style.at(config.style_side)
+    dataset = dataset_for_training(config.photos, config.data.size, progress, ingest_size=config.data.photo_side)
+    return Resolved(config, dataset, _lineage(config, Manifest.read(str(dataset)).sha256(), style))
+
+
+def run_keys(config: RunConfig) -> dict[str, str]:
+    """The key that this run has at each precision, "32" and "bf16", without its photos on this machine.
+
+    Which precision "auto" means is up to the machine that trains: a run is known if either key is.
+
+    Raises:
+        UserError: the style image, the dataset or weights are missing or damaged.
+        OSError: one of them cannot be read.
+    """
+    style = Style.load(config.style)
+    style.at(config.style_side)
+    dataset = Manifest.read(config.photos).sha256()
+    precisions = ("32", "bf16") if config.precision == "auto" else (config.precision,)
+    return {
+        precision: _lineage(config.model_copy(update={"precision": precision}), dataset, style)["key"]
+        for precision in precisions
+    }
+
+
+def settle(config: RunConfig) -> RunConfig:
+    """Replace what is left to this machine (precision, threads) by what it has.
+
+    Raises:
+        UserError: the machine cannot run it so.
+    """
+    import torch
+
+    from tinystyle.nets import build_network
+
+    with torch.device("meta"):
+        build_network(config.network.architecture, config.network.alpha)
+    execution = config.execution
+    _check_endpoint(execution)
+    if config.data.batch_size % (execution.devices * execution.nodes):
+        raise UserError(
+            f"`batch_size` {config.data.batch_size} must be a multiple of the {execution.devices * execution.nodes} processes"
+        )
+    cuda = torch.cuda.is_available()
+    if cuda and execution.devices > torch.cuda.device_count():
+        raise UserError(f"`devices` {execution.devices}: this machine has {torch.cuda.device_count()} GPUs")
+    # torchrun sets OMP_NUM_THREADS for its workers; what the user set counts here.
+    threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, cpu_count() // execution.devices)
+    if execution.threads is None:
+        config = config.model_copy(update={"execution": execution.model_copy(update={"threads": threads})})
+    if config.precision != "auto":
+        return config
+    bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else bf16_pays(torch.cpu.get_capabilities())
+    return config.model_copy(update={"precision": "bf16" if bf16 else "32"})
+
+
+def _lineage(config: RunConfig, dataset_sha256: str, style: Style) -> dict[str, str]:
+    from tinystyle.nets.perceptual import perceptual_sha256
+
+    perceptual = perceptual_sha256(config.loss.perceptual, config.loss.perceptual_weights)
+    initial = _initial_sha256(config, style) if config.init_from else None
+    return lineage_of(config, dataset_sha256, style.sha256, perceptual, initial)
+
+
+def _initial_sha256(config: RunConfig, style: Style) -> str:
+    from tinystyle.model_file import read_model_bytes
+    from tinystyle.training.runner import initial_network
+
+    initial_network(config, style)
+    return hashlib.sha256(read_model_bytes(str(config.init_from))).hexdigest()
+
+
+def _check_endpoint(execution: ExecutionConfig) -> None:
+    endpoint = execution.rdzv_endpoint
+    if execution.nodes == 1 or endpoint is None:
+        return
+    host, _, port = endpoint.rpartition(":")
+    if not (host and re.fullmatch(r"\d{1,5}", port) and 0 < int(port) < 2**16):
+        raise UserError(f"`rdzv_endpoint` {endpoint}: give HOST:PORT of the first machine, such as 10.0.0.1:29400")
