@@ -25,7 +25,8 @@ from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 from tinystyle.release.bundle import Bundle
 from tinystyle.release.package_zip import zip_package
-from tinystyle.tracking.run import Tracker, registry
+from tinystyle.tracking import registry
+from tinystyle.tracking.run import Tracker
 
 __all__ = ["TAGS", "Store", "client", "contents", "finished", "finished_run", "server", "sqlite", "store", "tracker"]
 

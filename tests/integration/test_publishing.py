@@ -15,7 +15,6 @@ from tests.integration.servers import ObjectStore, object_store
 from tests.unit.conftest import Run, run
 from tests.unit.publishing.conftest import assembled, retrained
 from tests.unit.publishing.stories import WRITES, complete, kill_after, race
-from tinystyle.release.assemble import MODEL
 from tinystyle.release.publishing import check_published, presign, publish_folder, read_index, rollback
 from tinystyle.release.publishing.places import open_place
 
@@ -94,7 +93,14 @@ def test_the_downloaded_file_is_verified_against_the_published_network(
     download = tmp_path / file.name
     urllib.request.urlretrieve(presign(f"{root}/{file.url}", 60), download)
     code, output, _ = run(
-        "verify", download, "--against", f"{root}/mosaic/1/{MODEL}", "--photos", photo_folder, "--max-photos", 2
+        "verify",
+        download,
+        "--against",
+        f"{root}/mosaic/1/model.safetensors",
+        "--photos",
+        photo_folder,
+        "--max-photos",
+        2,
     )
     assert code == 0
     assert "verified: " in output

@@ -115,7 +115,9 @@ def test_from_photos_to_a_verified_file(dataset: Path, photo_folder: Path, tmp_p
         tinystyle.train(out=tmp_path / "other", **{**parameters, "alpha": "wide"})
 
 
-@pytest.mark.parametrize("module", ["evaluation.model_report", "coreml.verification.verify", "stylize.sample_photos", "api"])
+@pytest.mark.parametrize(
+    "module", ["evaluation.model_report", "coreml.verification.verify", "stylize.sample_photos", "api"]
+)
 def test_evaluating_and_verifying_need_no_lightning(module: str) -> None:
     code = f"import sys, tinystyle.{module}; print('lightning' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-W", "ignore", "-c", code], text=True) == "False\n"
