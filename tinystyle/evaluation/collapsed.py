@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from tinystyle.perceptual.luma import luma
 
-__all__ = ["NOT_FINITE", "bad_blocks", "collapse"]
+__all__ = ["NOT_FINITE", "SEVERE_SHARE", "bad_blocks", "collapse"]
 
 BLOCK = 16
 BLACK, WHITE = 5.0, 250.0
@@ -18,7 +18,8 @@ FILLED = 0.9
 FLAT_LUMA_DEVIATION = 2.0
 LOST = 3.0
 """Times a flat block's deviation that the photo's has at least, for it to be a loss."""
-COLLAPSED_SHARE = 0.01
+COLLAPSED_SHARE, SEVERE_SHARE = 0.01, 0.03
+"""Shares of bad blocks over which a network has collapsed, and over which it has so beyond doubt."""
 NOT_FINITE = "an output holds NaN or infinity"
 
 
@@ -69,21 +70,25 @@ def _variance(image_b3hw: Tensor) -> Tensor:
 
 
 def collapse(
-    outputs: Sequence[Tensor], photos: Sequence[Tensor], matched: Sequence[Tensor] | None = None
+    outputs: Sequence[Tensor],
+    photos: Sequence[Tensor],
+    matched: Sequence[Tensor] | None = None,
+    most: float = COLLAPSED_SHARE,
 ) -> str | None:
     """Why these outputs, each (1, 3, H, W), of held-out photos show a collapsed network; None if they do not.
 
-    Collapsed is: not finite, over 1% bad blocks over all photos, or the same output for two different photos.
+    Collapsed is: not finite, over `most` bad blocks over all photos, or the same output for two different photos.
 
     Args:
         matched: the photos with their colours matched to the style, by default the photos, see `bad_blocks`.
+        most: share of bad blocks that is let pass.
     """
     if not all(bool(torch.isfinite(output).all()) for output in outputs):
         return NOT_FINITE
     triples = zip(outputs, photos, matched or photos, strict=True)
     share = torch.cat([bad_blocks(*images) for images in triples]).mean().item()
-    if share > COLLAPSED_SHARE:
-        return f"{share:.2%} of the blocks of held-out photos came out black, white or flat (at most {COLLAPSED_SHARE:.0%} may)"
+    if share > most:
+        return f"{share:.2%} of the blocks of held-out photos came out black, white or flat (at most {most:.0%} may)"
     for i, output in enumerate(outputs):
         for j in range(i):
             same_shape = output.shape == outputs[j].shape and photos[i].shape == photos[j].shape
