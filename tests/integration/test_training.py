@@ -99,34 +99,6 @@ def test_init_from_starts_at_those_weights(dataset: Path, micro_run: Path, tmp_p
         prepare(wrong, tmp_path / "other", resume=True)
 
 
-@pytest.mark.parametrize(
-    ("shares", "ends", "saved_at"),
-    [
-        ([0, 0.02, 0, 0], "completed", 16),  # a doubt that passes
-        ([0, 0.02, 0.02, 0], "collapsed", 4),  # one that is confirmed
-        ([0, 0.04, 0, 0], "collapsed", 4),  # none
-        ([0, 0, 0, 0.02], "collapsed", 12),  # no next look
-    ],
-)
-def test_a_few_bad_blocks_have_to_be_seen_twice(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: list[float], ends: str, saved_at: int
-) -> None:
-    looks: list[float] = []
-
-    def collapse(*images: object, most: float = 0.01) -> str | None:
-        if len(images) == 3:
-            looks.append(shares[len(looks)])
-        return "bad blocks" if looks[-1] > (images[3] if len(images) == 4 else most) else None  # type: ignore[operator]
-
-    for name, value in (("collapse", collapse), ("COLLAPSE_GRACE_STEPS", 0), ("COLLAPSE_GRACE_SHARE", 0)):
-        monkeypatch.setattr(f"tinystyle.training.callbacks.{name}", value)
-    prepare(micro_config(dataset, steps=16), tmp_path, resume=True)
-    record = fit(tmp_path, show_progress=False)
-    assert record.state == ends
-    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] == saved_at
-
-
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from tinystyle import storage
 from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse, color_match, loss_row
-from tinystyle.evaluation.collapsed import SEVERE_SHARE
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.report import preview_strip
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
@@ -99,8 +98,6 @@ class StepReport(L.Callback):
 class Checkpoints(L.Callback):
     """Every N steps: evaluates held-out photos, stops a collapsed run, saves `last.ckpt`, and `best.ckpt` where it is the best.
 
-    One look that finds a few bad blocks stops nothing, and saves nothing; the next one, or the last, has to find them too.
-
     Args:
         location: folder or URI for the checkpoints.
         every: steps.
@@ -130,7 +127,6 @@ class Checkpoints(L.Callback):
         self.reports = reports
         self.best = math.inf
         self.results: dict[str, float] = {}
-        self._doubted = False
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, StyleTransferModule)
@@ -138,19 +134,12 @@ class Checkpoints(L.Callback):
         if step % self.every and step < pl_module.config.optimizer.steps and not self.steps.stopping:
             return
         # One process looks, all act on what it saw.
-        reason, severe, results = trainer.strategy.broadcast(
-            self._evaluate(pl_module) if trainer.is_global_zero else (None, False, {})
+        reason, results = trainer.strategy.broadcast(
+            self._evaluate(pl_module) if trainer.is_global_zero else (None, {})
         )
-        steps = pl_module.config.optimizer.steps
-        grace = max(COLLAPSE_GRACE_STEPS, COLLAPSE_GRACE_SHARE * steps)
+        grace = max(COLLAPSE_GRACE_STEPS, COLLAPSE_GRACE_SHARE * pl_module.config.optimizer.steps)
         if reason and (step > grace or reason == NOT_FINITE):
-            if severe or self._doubted or step >= steps:
-                raise CollapsedError(f"the network has collapsed by step {step}: {reason}")
-            # Good pictures pass through this at high rates: what is saved stays, and the next look decides.
-            self._doubted = True
-            trainer.should_stop = trainer.should_stop or self.steps.stopping
-            return
-        self._doubted = False
+            raise CollapsedError(f"the network has collapsed by step {step}: {reason}")
         is_best = bool(results) and results["held_out_score"] < self.best
         if is_best:
             self.best = results["held_out_score"]
@@ -168,19 +157,15 @@ class Checkpoints(L.Callback):
         return [self.criterion.photo_features(photo.to(device)) for photo in self.photos]
 
     @torch.no_grad()
-    def _evaluate(self, module: StyleTransferModule) -> tuple[str | None, bool, dict[str, float]]:
-        """Why the network seems to have collapsed, if so; whether that is beyond doubt; and its figures."""
+    def _evaluate(self, module: StyleTransferModule) -> tuple[str | None, dict[str, float]]:
         photos = [photo.to(module.device) for photo in self.photos]
         matched = [photo.to(module.device) for photo in self.matched]
         with _evaluating(module.network) as network:
-            outputs = [network(photo) for photo in photos]
-            reason = collapse(outputs, photos, matched)
-            severe = reason is not None and collapse(outputs, photos, matched, SEVERE_SHARE) is not None
+            reason = collapse([network(photo) for photo in photos], photos, matched)
             if self.steps.stopping:
-                return reason, severe, {}  # the process that asked waits only so long
+                return reason, {}  # the process that asked waits only so long
             row = loss_row("run", network, photos, self.criterion, self._features)
-        figures = {f"held_out_{name}": value for name, value in row.as_dict().items() if isinstance(value, float)}
-        return reason, severe, figures
+        return reason, {f"held_out_{name}": value for name, value in row.as_dict().items() if isinstance(value, float)}
 
     def _save(self, trainer: L.Trainer, is_best: bool) -> None:
         with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
