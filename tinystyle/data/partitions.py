@@ -3,8 +3,8 @@
 A plan cuts the names into groups, one for each shard, and gives every partition consecutive groups. The merged dataset
 is therefore bit-identical to the one that `ingest` makes of the same source if there are enough photos for a shard in
 each partition; otherwise it has the same photos. Partitions are stored below the destination, in
-`ingest-partitions/<key of the plan>/<index>`, each as a dataset of its own. The merge fetches only shards that hold a
-photo of an earlier partition.
+`ingest-partitions/<key of the plan>/<index>`, each as a dataset of its own. The merge fetches only shards with a photo
+that an earlier partition holds too.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class CoreMLFile(BaseModel):
     bits: int
     """Bits per convolution weight."""
     bytes: int
-    """Size of the file to download."""
+    """Size of the file to download, in bytes."""
     sha256: str
     """Hexadecimal SHA-256 of the file to download."""
     sizes: ImageSizes
