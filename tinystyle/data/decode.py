@@ -1,6 +1,6 @@
-"""One photograph's bytes to pixels of the dataset's size, or the reason why not. Knows nothing of sources or shards.
+"""Decodes one photo to pixels of the dataset's size, or says why it cannot. Does not depend on sources or shards.
 
-Runs in worker processes that start often, so it imports nothing heavy. The header is judged before pixels are decoded.
+Runs in worker processes that start often, so it imports nothing heavy. Checks the header before decoding any pixels.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from tinystyle.data.images import FORMATS, to_rgb, upright_transpose
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "PreparedPhoto", "Unusable", "decode_photo", "prepare_photo"]
 
 MAX_PIXELS = 178_956_970
-"""A photo whose header claims more is a decompression bomb; the same limit as Pillow's."""
+"""Maximum number of pixels; a header that claims more is treated as a decompression bomb. Pillow has the same limit."""
 MAX_BYTES = 2**29
-"""A larger file is no photograph; it is not read."""
+"""Maximum size of a photo's file in bytes; larger files are not read."""
 
-_MAX_SIDE = 65_500  # of a JPEG
+_MAX_SIDE = 65_500  # limit of the JPEG format
 _JPEG_QUALITY = 95
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
 _TRUNCATED = ("truncated", "premature end", "but only got", "reached eof", "not enough image data")
 
 
-class Unusable(ValueError):  # noqa: N818 - it is an answer, not an error of anyone's
+class Unusable(ValueError):  # noqa: N818 - expected outcome, not a bug (hence no Error suffix)
     """A photo that cannot be used; the message is the reason, short enough for a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedPhoto:
-    """A photo as shards hold it."""
+    """A photo in the form that shards store."""
 
     jpeg: bytes
-    """Quality 95, no chroma subsampling: close to the pixels, a third of their size as PNG."""
+    """JPEG of quality 95 without chroma subsampling: close to the original pixels, at a third of the size of a PNG."""
     sha256: str
-    """Hexadecimal, of b"{height}x{width}" and the RGB pixels before they became JPEG."""
+    """Hexadecimal SHA-256 of b"{height}x{width}" and the RGB pixels before JPEG compression."""
     width: int
     height: int
 
 
 def prepare_photo(data: bytes, size: int) -> PreparedPhoto:
-    """Decode a photo and make what a shard holds of it.
+    """Decode a photo and convert it to the form that shards store.
 
     Raises:
-        Unusable: as `decode_photo`.
+        Unusable: as in `decode_photo`.
     """
     pixels = decode_photo(data, size)
     height, width = pixels.shape[:2]
@@ -63,19 +63,19 @@ def prepare_photo(data: bytes, size: int) -> PreparedPhoto:
 
 
 def decode_photo(data: bytes, size: int) -> NDArray[np.uint8]:
-    """Decode an image file, upright by its EXIF orientation, to RGB of a given short side.
+    """Decode an image file to RGB, upright by its EXIF orientation, with a given short side.
 
-    Transparency is laid on white, an animation gives its first frame, deep images are scaled to 8 bits.
+    Transparency is laid on white, an animation gives its first frame, and deep images are scaled to 8 bits.
 
     Args:
-        data: the file.
-        size: short side of the result in pixels; the aspect is kept.
+        data: content of the file.
+        size: short side of the result in pixels; the aspect ratio is kept.
 
     Returns:
         (H, W, 3) uint8, 0..255, C-contiguous, min(H, W) == size.
 
     Raises:
-        Unusable: it is damaged, no image, under half of `size`, or too large; the message is the reason.
+        Unusable: it is damaged, not an image, under half of `size`, or too large; the message is the reason.
     """
     if not data:
         raise Unusable("empty file")
@@ -90,7 +90,7 @@ def decode_photo(data: bytes, size: int) -> NDArray[np.uint8]:
             rgb = _decode_jpeg(data, image, target)
         else:
             image.load()
-            if image.format == "PNG":  # decoding alone lets some bit rot pass
+            if image.format == "PNG":  # decoding alone does not detect all damage
                 Image.open(io.BytesIO(data), formats=("PNG",)).verify()
             turn = upright_transpose(image)
             target = _target_size(image.size, size)
@@ -102,7 +102,7 @@ def decode_photo(data: bytes, size: int) -> NDArray[np.uint8]:
 
 
 def _target_size(claimed: tuple[int, int], size: int) -> tuple[int, int]:
-    """(width, height) with the short side at `size`; refuses what the header alone condemns."""
+    """Return (width, height) with the short side at `size`; raise Unusable if the header alone rules the photo out."""
     width, height = claimed
     short = min(width, height)
     if width * height > MAX_PIXELS:
@@ -116,7 +116,7 @@ def _target_size(claimed: tuple[int, int], size: int) -> tuple[int, int]:
 
 
 def _decode_jpeg(data: bytes, image: Image.Image, target: tuple[int, int]) -> Image.Image:
-    """RGB at the smallest n/8 of the full size that is not below `target`; n = 7 decodes slower than 8, and is not used."""
+    """Decode to RGB at the smallest n/8 of the full size that is at least `target`. Skips n = 7, slower than n = 8."""
     if image.mode in ("RGB", "L"):
         width, height = target if 8 * target[0] <= 6 * image.width else (0, 0)
         try:
@@ -126,7 +126,7 @@ def _decode_jpeg(data: bytes, image: Image.Image, target: tuple[int, int]) -> Im
                 )
             )
         except ValueError as error:
-            # libjpeg's warnings arrive here as errors. Some tell of damage; a merely unusual file goes on to Pillow.
+            # libjpeg's warnings arrive here as errors. Some indicate damage; a merely unusual file is left to Pillow.
             if "Premature end" in str(error) or "Corrupt JPEG data" in str(error):
                 raise
     image.draft(None, target)
@@ -142,7 +142,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _as_unusable(data: bytes) -> Iterator[None]:
-    """Whatever a decoder raises, as the reason: decoders fail on hostile bytes with nearly every built-in exception."""
+    """Turn any error of a decoder into Unusable: on hostile bytes, decoders raise nearly every built-in exception."""
     try:
         yield
     except Unusable:
@@ -167,17 +167,20 @@ def _why_unidentified(data: bytes) -> str:
 
 
 def _is_short_riff(data: bytes) -> bool:
-    """Whether a WebP file is shorter than its header says (its decoder gives no reason)."""
+    """Return whether a WebP file is shorter than its header says (its decoder gives no reason)."""
     return data.startswith(b"RIFF") and int.from_bytes(data[4:8], "little") + 8 > len(data)
 
 
 def _claimed_size(data: bytes) -> str:
-    """What the header of a bomb says, which Pillow tells only with its guard lifted. No pixel is decoded."""
+    """Return the size in the header of a decompression bomb, without decoding pixels.
+
+    Pillow reads that size only while its guard is lifted.
+    """
     guard, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         width, height = Image.open(io.BytesIO(data), formats=FORMATS).size
         return f"{width}x{height}"
-    except Exception:  # the bomb was inside (an embedded image), not in the outer header
+    except Exception:  # the bomb is an embedded image, not the outer header
         return "inside the file"
     finally:
         Image.MAX_IMAGE_PIXELS = guard
