@@ -14,12 +14,12 @@ from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.nets.perceptual.losses import Losses, grid_loss, saturation_loss, total_variation_loss
 from tinystyle.training.style_weight import StyleWeight
 
-__all__ = ["LOSS_NAMES", "NotFiniteError", "StyleTransferModule"]
+__all__ = ["LOSS_NAMES", "GradientNotFiniteError", "StyleTransferModule"]
 
 LOSS_NAMES = ("content", "style", "total_variation", "saturation", "checkerboard", "total")
 
 
-class NotFiniteError(ArithmeticError):
+class GradientNotFiniteError(ArithmeticError):
     """The gradient contains NaN or infinity; the weights are unchanged by this step."""
 
 
@@ -104,12 +104,12 @@ class StyleTransferModule(L.LightningModule):
         """Clip the gradient by its norm, and stop before the weights change if it is not finite.
 
         Raises:
-            NotFiniteError: the gradient contains NaN or infinity; checked every `sync_every` steps.
+            GradientNotFiniteError: the gradient contains NaN or infinity; checked every `sync_every` steps.
         """
         # Done by hand because Lightning's own clipping rejects fused Adam.
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip_norm, foreach=True)
         if (self.global_step + 1) % self.sync_every == 0 and not torch.isfinite(norm):
-            raise NotFiniteError(f"the gradient at step {self.global_step + 1} holds NaN or infinity")
+            raise GradientNotFiniteError(f"the gradient at step {self.global_step + 1} holds NaN or infinity")
 
     @property
     def sync_every(self) -> int:

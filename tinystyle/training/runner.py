@@ -23,7 +23,7 @@ from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.styles import Style
 from tinystyle.training.callbacks import Checkpoints, CollapsedError, Previews, StepReport
-from tinystyle.training.module import NotFiniteError, StyleTransferModule
+from tinystyle.training.module import GradientNotFiniteError, StyleTransferModule
 from tinystyle.training.objective import build_criterion
 from tinystyle.training.progress import Progress
 from tinystyle.training.record import RunRecord
@@ -101,7 +101,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         state, message = "completed", ""
         try:
             _fit_from_last_checkpoint(trainer, module, photos, location)
-        except (CollapsedError, NotFiniteError) as error:
+        except (CollapsedError, GradientNotFiniteError) as error:
             state, message = "collapsed", str(error)
         if state == "completed" and trainer.global_step < config.optimizer.steps:
             state, message = "stopped", f"stopped at step {trainer.global_step} of {config.optimizer.steps}"

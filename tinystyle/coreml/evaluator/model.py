@@ -31,7 +31,7 @@ _NO_LIMIT = 1 << 20
 _RGB, _BGR = 20, 30
 
 
-class NotFiniteError(ValueError):
+class NotFiniteError(UserError):
     """An operation gave NaN or infinity."""
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tinystyle.errors import UserError
+
 __all__ = [
     "Compute",
     "Operation",
@@ -32,7 +34,7 @@ Rounding = Callable[[Tensor], Tensor]
 Compute = Callable[..., Tensor]
 
 
-class UnknownOperationError(ValueError):
+class UnknownOperationError(UserError):
     """The file contains an operation, or a use of one, that is not supported."""
 
 
