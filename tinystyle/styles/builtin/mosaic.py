@@ -26,7 +26,7 @@ _ROSETTES = (
     (0.02, 0.54, 0.065, ("turquoise", "white")),
 )
 _BANDS = ("navy", "blue", "blue", "turquoise", "white", "turquoise", "blue", "navy", "green", "gold", "green")
-_COLOURS = {
+_COLORS = {
     "navy": (20, 34, 96),
     "blue": (28, 84, 176),
     "turquoise": (38, 158, 172),
@@ -70,7 +70,7 @@ def _lay(rng: np.random.Generator) -> tuple[Floats, Floats]:
             angle = 2 * np.pi * (np.arange(count) + rng.uniform(-0.16, 0.16, count) + rng.uniform()) / count
             spoke = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
             centers.append((x, y) + (distance + rng.normal(0, 0.0016, count))[:, None] * spoke)
-            colors.append(np.tile(np.array(_COLOURS[name], float), (count, 1)))
+            colors.append(np.tile(np.array(_COLORS[name], float), (count, 1)))
     for course, level in enumerate(np.arange(-0.25, 1.25, _PITCH)):
         along = np.arange(-0.06, 1.06, _PITCH * 1.05)
         along = along + rng.uniform(-0.2, 0.2, len(along)) * _PITCH + (course % 2) * 0.5 * _PITCH
@@ -79,7 +79,7 @@ def _lay(rng: np.random.Generator) -> tuple[Floats, Floats]:
         line[:, 1] += 0.045 * np.sin(9.5 * along + 1) + rng.normal(0, 0.0016, len(along))
         free = np.all([np.hypot(*(line - (x, y)).T) > radius + 0.45 * _PITCH for x, y, radius, _ in _ROSETTES], axis=0)
         centers.append(line[free])
-        colors.append(np.tile(np.array(_COLOURS[_BANDS[course % len(_BANDS)]], float), (free.sum(), 1)))
+        colors.append(np.tile(np.array(_COLORS[_BANDS[course % len(_BANDS)]], float), (free.sum(), 1)))
     return np.concatenate(centers), np.concatenate(colors)
 
 
