@@ -1,4 +1,4 @@
-"""Fixtures: MLflow as a server with passwords and as a plain SQLite store, and a finished model to put there."""
+"""MLflow as a server with passwords, and a finished model to put into a store."""
 
 from __future__ import annotations
 
@@ -9,28 +9,31 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 import torch
 
-from tests.integration.servers import free_block
-from tests.unit.test_registry import entry
+from tests.support.bundles import entry
+from tests.support.servers import free_block
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 from tinystyle.release.bundle import Bundle
 from tinystyle.release.package_zip import zip_package
-from tinystyle.tracking.run import Tracker, registry
+from tinystyle.tracking import registry
+from tinystyle.tracking.run import Tracker
 
-__all__ = ["TAGS", "Store", "client", "contents", "finished", "finished_run", "server", "sqlite", "store", "tracker"]
+__all__ = ["TAGS", "Store", "client", "finished_model", "finished_run", "running_mlflow", "tracker"]
 
 PASSWORD = "a password of tests"
 START_SECONDS = 120
+TAGS = {"architecture": "small", "alpha": "0.1", "bytes": "15297", "bits": "8", "psnr": "47.123", "paint4": "1.53"}
+"""Of a registered version."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,9 @@ class Store:
         return self.environment["MLFLOW_TRACKING_URI"].startswith("http")
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+@contextmanager
+def running_mlflow(folder: Path) -> Iterator[Store]:
     """`mlflow server` with basic-auth, its database SQLite, its artefacts in a folder that clients know nothing of."""
-    folder = tmp_path_factory.mktemp("mlflow-server")
     port = free_block(1)
     uri = f"http://127.0.0.1:{port}"
     settings = folder / "auth.ini"
@@ -74,7 +76,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
-            wait_until_it_serves(uri, process, folder / "server.log")
+            _wait_until_it_serves(uri, process, folder / "server.log")
             credentials = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
             yield Store({"MLFLOW_TRACKING_URI": uri, **credentials}, folder)
         finally:
@@ -86,28 +88,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             process.wait(10)
 
 
-@pytest.fixture(scope="session")
-def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("mlflow-sqlite")
-    return Store({"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}, folder)
-
-
-@pytest.fixture(params=[pytest.param("server", marks=pytest.mark.platform), "sqlite"])
-def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
-    chosen: Store = request.getfixturevalue(request.param)
-    for name, value in chosen.environment.items():
-        monkeypatch.setenv(name, value)
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(chosen.folder)  # where a store without a server keeps its artefacts
-    return chosen
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished model, untrained: two Core ML files, one of them a package, as a folder and as its zip."""
-    folder = tmp_path_factory.mktemp("finished")
+def finished_model(folder: Path) -> Path:
+    """Make `folder` that of a finished model, untrained: two Core ML files, one of them a package, as a folder and as its zip."""
     torch.manual_seed(0)
     config = NetworkConfig(alpha=0.1)
     file, coreml = folder / "model" / "model.safetensors", folder / "coreml"
@@ -125,7 +107,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def wait_until_it_serves(uri: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_it_serves(uri: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -139,25 +121,21 @@ def wait_until_it_serves(uri: str, process: subprocess.Popen[bytes], log: Path) 
 
 
 def client() -> Any:
+    """A client of the store that the environment names."""
     from mlflow import MlflowClient
 
     return MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
 
 
 def tracker(style: str, run_id: str | None = None, parent_run: str | None = None) -> Tracker:
+    """Begins a run, or goes on with one."""
     return Tracker(style, "a run", run_id, {"alpha": 0.1}, {"lineage.key": "k"}, lambda _: None, parent_run)
 
 
 def finished_run(style: str, folder: Path) -> str:
+    """The ID of a new run that is finished and holds the model in `folder`."""
     tracked = tracker(style)
     tracked.finish("FINISHED")
     assert tracked.run_id is not None
     registry.log_model(tracked.run_id, folder)
     return tracked.run_id
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-TAGS = {"architecture": "small", "alpha": "0.1", "bytes": "15297", "bits": "8", "psnr": "47.123", "paint4": "1.53"}

@@ -8,9 +8,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.support.places import REPOSITORY
+
 __all__ = ["Checkout", "commands"]
 
-REPOSITORY = Path(__file__).parents[2]
 _FENCE = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 

@@ -23,6 +23,8 @@ from s3fs import S3FileSystem
 from infra import seaweedfs
 from infra.settings import STORE_PORTS
 
+__all__ = ["ObjectStore", "RangeServer", "free_block", "running_object_store"]
+
 _START_SECONDS = 90
 
 
@@ -37,13 +39,6 @@ class ObjectStore:
     def client(self) -> Any:
         """A boto3 client of it."""
         return boto3.client("s3", config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}))
-
-
-@pytest.fixture(scope="session")
-def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """An S3 object store with an empty bucket `coco`, in the environment of this process for the session."""
-    with running_object_store(tmp_path_factory.mktemp("store"), bucket="coco") as store:
-        yield store
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.badimages import save_photographs
+from tests.support.badimages import save_photographs
 from tinystyle.data.cache import size_limit
 from tinystyle.data.ingest import dataset_for_training, ingest
 from tinystyle.data.shards import ShardDataset, sync

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "check_on_mac.sh"
+from tests.support.places import REPOSITORY
+
+SCRIPT = REPOSITORY / "scripts" / "check_on_mac.sh"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # Files whose name holds "broken" fail; the compiled checker prints its arguments and fails on "slow" ones.

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import micro_config
-from tests.integration.servers import ObjectStore, object_store
-from tests.integration.test_processes import assert_all_gone, command, family, start, wait_for_step
+from tests.support.runs import assert_all_gone, family, micro_command, micro_config, start, wait_for_step
+from tests.support.servers import ObjectStore
 from tinystyle.data import storage
 from tinystyle.model_file import load_model
 from tinystyle.training.launch import prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
 
-__all__ = ["object_store"]  # a fixture
 pytestmark = pytest.mark.long
 STEPS = 60
 
@@ -28,7 +26,7 @@ def test_killed_it_goes_on_from_the_store_on_another_machine(
 ) -> None:
     place = f"s3://{object_store.bucket}/runs/mosaic"
     out = tmp_path / "out"
-    process = start(command(dataset, out, "--checkpoints", place, steps=STEPS))
+    process = start(micro_command(dataset, out, "--checkpoints", place, steps=STEPS))
     wait_for_step(process, out, 25)
     members = family(process)
     descendants = members["command"].children(recursive=True)

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 import tinystyle
+from tests.support.places import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 # What the guides change and run. New files count before they are added to git.
 SOURCES = ("tinystyle", "flows", "infra", "tests", "pyproject.toml")
 _HEADING = re.compile(r"^##+ (.*)$", re.MULTILINE)

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.badimages import encoded, photograph, save_photographs
-from tests.integration.servers import RangeServer, object_store
+from tests.support.badimages import encoded, photograph, save_photographs
+from tests.support.servers import RangeServer
 from tinystyle.data import storage
 from tinystyle.data.ingest import dataset_for_training, ingest
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.shards import ShardDataset, sync
-
-__all__ = ["object_store"]  # a fixture
 
 COUNT = 40
 

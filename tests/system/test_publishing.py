@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.servers import ObjectStore, object_store
-from tests.unit.conftest import Run, run
-from tests.unit.publishing.conftest import assembled, retrained
-from tests.unit.publishing.stories import WRITES, complete, kill_after, race
-from tinystyle.release.assemble import MODEL
+from tests.support.command_line import Run
+from tests.support.files import contents
+from tests.support.servers import ObjectStore
+from tests.support.stories import WRITES, complete, kill_after, race
+from tinystyle.release.bundle import MODEL_FILE
 from tinystyle.release.publishing import check_published, presign, publish_folder, read_index, rollback
 from tinystyle.release.publishing.places import open_place
-
-__all__ = ["assembled", "object_store", "retrained", "run"]  # fixtures
 
 
 @pytest.fixture
@@ -94,7 +92,7 @@ def test_the_downloaded_file_is_verified_against_the_published_network(
     download = tmp_path / file.name
     urllib.request.urlretrieve(presign(f"{root}/{file.url}", 60), download)
     code, output, _ = run(
-        "verify", download, "--against", f"{root}/mosaic/1/{MODEL}", "--photos", photo_folder, "--max-photos", 2
+        "verify", download, "--against", f"{root}/mosaic/1/{MODEL_FILE}", "--photos", photo_folder, "--max-photos", 2
     )
     assert code == 0
     assert "verified: " in output
@@ -118,3 +116,11 @@ def test_what_the_store_refuses_is_one_sentence(
         began = time.monotonic()
         assert f"127.0.0.1:{free_port}" in complaint()
         assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("writes", [0, 1, 5, WRITES - 1, WRITES])
+def test_killed_and_called_again_it_completes_in_a_folder(writes: int, assembled: Path, tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    kill_after(writes, assembled, str(root))
+    assert complete(assembled, str(root)).version == 1
+    assert len(contents(root)) == WRITES, "nothing is left over"

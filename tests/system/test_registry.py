@@ -9,21 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.mlflow_store import (
-    TAGS,
-    Store,
-    client,
-    contents,
-    finished,
-    finished_run,
-    server,
-    sqlite,
-    store,
-    tracker,
-)
-from tinystyle.tracking.run import PARENT_RUN, registry
-
-__all__ = ["finished", "server", "sqlite", "store"]  # fixtures
+from tests.support.files import contents
+from tests.support.mlflow_store import TAGS, Store, client, finished_run, tracker
+from tinystyle.tracking import registry
+from tinystyle.tracking.run import PARENT_RUN
 
 # MLflow's parts warn each other of what is deprecated.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]

@@ -11,20 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.mlflow_store import (
-    TAGS,
-    contents,
-    finished,
-    finished_run,
-    server,
-    sqlite,
-    store,
-)
-from tests.unit.conftest import Run, run
+from tests.support.command_line import Run
+from tests.support.files import contents
+from tests.support.mlflow_store import TAGS, finished_run
 from tinystyle.commands.terminal import screen
 from tinystyle.tracking import registry
-
-__all__ = ["finished", "run", "server", "sqlite", "store"]  # fixtures
 
 # MLflow's parts warn each other of what is deprecated.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]

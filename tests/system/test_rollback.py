@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import micro_config
-from tests.integration.test_processes import command
+from tests.support.runs import micro_command, micro_config
 from tinystyle.commands import app as cli
 from tinystyle.config import RunConfig
 from tinystyle.training import launch
@@ -61,7 +60,7 @@ def test_a_collapse_stops_or_rolls_back(
     full = rates(out)
 
     # The same run by the command, to roll back: it goes on from step 60, collapses, does so at half the rate, gives up.
-    arguments = command(dataset, out, *OPTIONS.split(), steps=130)
+    arguments = micro_command(dataset, out, *OPTIONS.split(), steps=130)
     monkeypatch.setattr(sys, "argv", arguments[arguments.index("train") - 1 :])
     monkeypatch.setattr(launch, "MAX_ROLLBACKS", 1)
     capfd.readouterr()

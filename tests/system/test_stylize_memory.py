@@ -7,14 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
-from tests.conftest import synthetic_photo
+from tests.support.photos import synthetic_photo
 from tinystyle.config import NetworkConfig
 from tinystyle.model_file import save_model
 from tinystyle.nets import build_network
-from tinystyle.stylize.memory import available_memory, peak_bytes
 
 MEASURE = """
 import resource, sys
@@ -59,22 +57,6 @@ def python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
-def test_peak_bytes_counts_what_is_alive_together() -> None:
-    weights = torch.ones(1000)
-
-    def calculate() -> torch.Tensor:
-        first = torch.zeros(100)  # 400 bytes
-        second = first + weights[:100]  # 800
-        del first
-        third = torch.cat([second, second])  # 400 + 800
-        del second
-        return third.view(2, 100).add_(1)  # 800: neither a view nor work in place takes any
-
-    assert peak_bytes(calculate) == 1200
-    with torch.inference_mode():
-        assert peak_bytes(calculate) == 1200
-
-
 @linux
 @pytest.mark.long
 @pytest.mark.parametrize(
@@ -87,11 +69,6 @@ def test_the_estimate_is_what_the_process_grows_by(tmp_path: Path, architecture:
     grown, estimate = map(float, measured.stdout.split())
     # The C library keeps some of what was freed in pieces of up to 32 MB, whatever the photo.
     assert 0.9 * estimate < grown < 1.05 * estimate + 200e6
-
-
-def test_available_memory() -> None:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert 0 < available_memory() <= total
 
 
 @linux

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import micro_config
-from tests.integration.test_processes import command, start, wait_for_step
+from tests.support.runs import micro_command, micro_config, start, wait_for_step
 from tinystyle.tracking.run import Tracker
 from tinystyle.training.launch import prepare
 from tinystyle.training.record import RunRecord
@@ -51,7 +50,7 @@ def tracked(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI")
         patch.chdir(here)
-        process = start(command(dataset, folder, "--track", "--preview-every", "20", steps=STEPS))
+        process = start(micro_command(dataset, folder, "--track", "--preview-every", "20", steps=STEPS))
         wait_for_step(process, folder, 12)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)

@@ -1,23 +1,25 @@
-"""Runs as the command starts them, through torchrun: killed, stopped, spread over processes."""
+"""Runs as the command starts them, through the agent: killed, stopped, spread over processes."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-from tests.conftest import micro_config
+from tests.support.places import REPOSITORY
+from tests.support.runs import assert_all_gone, family, micro_command, micro_config, start, steps_done, wait_for_step
 from tinystyle.model_file import load_model
-from tinystyle.training.launch import prepare
+from tinystyle.training.launch import TrainingProcessError, launch, prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
 
@@ -25,44 +27,13 @@ STEPS = 160
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
-def command(dataset: Path, out: Path, *options: str, steps: int = STEPS, precision: str = "32") -> list[str]:
-    """The command line of `micro_config`'s run."""
-    return [
-        sys.executable, "-m", "tinystyle.commands.app", "train", "--style", "builtin:mosaic", "--photos", str(dataset),
-        "--out", str(out), "--alpha", "0.1", "--size", "48", "--steps", str(steps), "--seed", "3",
-        "--perceptual", "efficientnet-lite0", "--style-size", "96", "--tv-weight", "1",
-        "--saturation-weight", "1", "--precision", precision, "--checkpoint-every", "10", "--threads", "1",
-        "--no-track", *options,
-    ]  # fmt: skip
-
-
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def steps_done(out: Path) -> int:
-    metrics = out / "metrics.jsonl"
-    return metrics.read_text().count("\n") if metrics.exists() else 0
-
-
-def wait_for_step(process: subprocess.Popen[str], out: Path, step: int) -> None:
-    deadline = time.monotonic() + 120
-    while steps_done(out) < step:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def family(process: subprocess.Popen[str]) -> dict[str, psutil.Process]:
-    """The command, torchrun, and its first worker."""
-    torchrun = psutil.Process(process.pid).children()[0]
-    return {"command": psutil.Process(process.pid), "torchrun": torchrun, "worker": torchrun.children()[0]}
-
-
-def assert_all_gone(descendants: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(descendants, timeout=10)
-    alive = [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-    assert not alive
+@pytest.fixture
+def unfinished(micro_run: Path, tmp_path: Path) -> Path:
+    """A run as if it had been killed after its last checkpoint."""
+    folder = shutil.copytree(micro_run, tmp_path / "run")
+    (folder / "model.safetensors").unlink()
+    RunRecord.read(folder).update(folder, state="running")
+    return folder
 
 
 @pytest.mark.parametrize("precision", ["32", pytest.param("bf16", marks=pytest.mark.long)])
@@ -74,7 +45,7 @@ def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path:
     out = tmp_path / "killed"
     where = random.Random(precision)
     for round_, victim in enumerate(("worker", "torchrun", "command")):
-        process = start(command(dataset, out, precision=precision))
+        process = start(micro_command(dataset, out, precision=precision))
         done = steps_done(out)
         # A random step, far from the end; the lines of a killed run's last steps are dropped when it resumes.
         wait_for_step(process, out, max(done + 1, 30 * round_ + where.randint(5, 30)))
@@ -86,7 +57,10 @@ def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path:
         assert process.returncode == (-signal.SIGKILL if victim == "command" else 1)
         assert steps_done(out) < STEPS
     finished = subprocess.run(
-        command(dataset, out, "--resume", "auto", precision=precision), capture_output=True, text=True, check=False
+        micro_command(dataset, out, "--resume", "auto", precision=precision),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert finished.returncode == 0, finished.stderr
     expected = load_model(reference / "model.safetensors").network.state_dict()
@@ -99,7 +73,7 @@ def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path:
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_asked_to_stop_it_saves_and_names_the_way_on(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "run"
-    process = start(command(dataset, out, "--checkpoint-every", "1000", steps=100000))
+    process = start(micro_command(dataset, out, "--checkpoint-every", "1000", steps=100000))
     wait_for_step(process, out, 5)
     descendants = psutil.Process(process.pid).children(recursive=True)
     asked = time.monotonic()
@@ -130,7 +104,7 @@ def test_two_processes_do_the_same_as_one(dataset: Path, tmp_path: Path, precisi
     prepare(slow, one, resume=True)
     fit(one, show_progress=False)
     options = ("--devices", "2", "--learning-rate", "1e-5")
-    arguments = command(dataset, two, *options, steps=20, precision=precision)
+    arguments = micro_command(dataset, two, *options, steps=20, precision=precision)
     finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     totals = [
@@ -148,10 +122,43 @@ def test_two_machines_meet_at_an_endpoint(dataset: Path, tmp_path: Path, free_po
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
     options = ("--nodes", "2", "--rdzv-endpoint", f"127.0.0.1:{free_port}")
     nodes = [
-        subprocess.Popen(command(dataset, out, *options, steps=6), stderr=subprocess.PIPE, text=True, env=environment)
+        subprocess.Popen(
+            micro_command(dataset, out, *options, steps=6), stderr=subprocess.PIPE, text=True, env=environment
+        )
         for _ in range(2)
     ]
     results = [(node.communicate(timeout=120)[1], node.returncode) for node in nodes]
     assert [code for _, code in results] == [0, 0], results
     assert steps_done(out) == 6
     assert load_model(out / "model.safetensors").config.alpha == 0.1
+
+
+def test_a_mistake_that_training_finds_is_in_the_record(unfinished: Path) -> None:
+    """From a thread, as a flow would call it."""
+    (unfinished / "last.ckpt").write_bytes(b"")
+    record = prepare(RunRecord.read(unfinished).config, unfinished, resume=True)
+    with ThreadPoolExecutor(1) as thread:
+        record = thread.submit(launch, record, unfinished).result()
+    assert record.state == "failed"
+    assert record.message.startswith(f"{unfinished}/last.ckpt is damaged")
+
+
+def test_a_bug_in_a_training_process_keeps_its_traceback(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted by a sitecustomize.py, which every Python process runs as it starts."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'tinystyle.training.worker' in sys.orig_argv:\n"
+        "    import tinystyle.training.objective as objective\n"
+        "    def build_criterion(*_):\n"
+        "        first, second = (1, 2, 3)\n"
+        "    objective.build_criterion = build_criterion\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(REPOSITORY)]))
+    folder = tmp_path / "run"
+    record = prepare(micro_config(dataset), folder, resume=True)
+    with pytest.raises(TrainingProcessError, match=r"in build_criterion\n(.*\n)*ValueError: too many values"):
+        launch(record, folder)
+    assert "too many values to unpack" in (folder / "error.log").read_text()
+    assert RunRecord.read(folder).state == "failed"

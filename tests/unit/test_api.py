@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,7 @@ import pytest
 from PIL import Image
 
 import tinystyle
-from tests.conftest import micro_config, synthetic_photo
-from tinystyle.config import flat
-from tinystyle.model_file import load_model
+from tests.support.photos import synthetic_photo
 from tinystyle.stylize import stylize_image
 
 
@@ -28,13 +24,6 @@ def test_what_is_public() -> None:
     assert set(tinystyle.__all__) <= set(dir(tinystyle))
     with pytest.raises(AttributeError, match="has no attribute 'lode'"):
         tinystyle.lode  # noqa: B018
-
-
-def test_importing_it_imports_neither_torch_nor_coremltools() -> None:
-    code = (
-        "import sys, tinystyle; print(tinystyle.__version__, {'torch', 'coremltools', 'lightning'} & set(sys.modules))"
-    )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == f"{tinystyle.__version__} set()\n"
 
 
 def test_an_image_comes_back_as_what_it_was_given(model: tinystyle.Model, tmp_path: Path) -> None:
@@ -93,29 +82,3 @@ def test_a_strength_out_of_range_is_refused(model: tinystyle.Model, strength: An
 def test_what_is_no_model_is_refused(source: Any) -> None:
     with pytest.raises(tinystyle.UserError):
         tinystyle.load(source)
-
-
-@pytest.mark.slow
-def test_from_photos_to_a_verified_file(dataset: Path, photo_folder: Path, tmp_path: Path) -> None:
-    parameters = {name: value for name, value in flat(micro_config(dataset, steps=6)).items() if value is not None}
-    model = tinystyle.train(out=tmp_path / "run", **parameters)
-    assert model.config.alpha == 0.1
-    assert model.lineage["style_name"] == "mosaic"
-    assert repr(model).startswith("<tinystyle.Model small alpha 0.1 from ")
-    assert tinystyle.train(out=tmp_path / "run", **parameters).lineage == model.lineage  # loaded, not trained again
-
-    model.save(tmp_path / "copy.safetensors")
-    assert load_model(tmp_path / "copy.safetensors").lineage == model.lineage
-    file = model.export(tmp_path / "mosaic.mlmodel", bits=16, size="64x48")
-    result = tinystyle.verify(file, against=model, photos=photo_folder, max_photos=2)
-    assert result.passed, result.sentence()
-    report = model.evaluate(style="builtin:mosaic", photos=str(dataset), perceptual="efficientnet-lite0", size=48)
-    assert [row.name for row in report.rows][:2] == ["identity", "color match"]
-    with pytest.raises(tinystyle.UserError, match="`alpha` wide"):
-        tinystyle.train(out=tmp_path / "other", **{**parameters, "alpha": "wide"})
-
-
-@pytest.mark.parametrize("module", ["evaluation.model_report", "coreml.verification.verify", "stylize.sample_photos", "api"])
-def test_evaluating_and_verifying_need_no_lightning(module: str) -> None:
-    code = f"import sys, tinystyle.{module}; print('lightning' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-W", "ignore", "-c", code], text=True) == "False\n"

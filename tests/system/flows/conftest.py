@@ -1,36 +1,13 @@
-"""What tests of flows share: a Prefect server of their own, an MLflow store, and parameters of a training of seconds."""
+"""A Prefect server and an MLflow store for the tests of flows, and parameters of a training of seconds."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-QUIET = (
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # MLflow's and Prefect's parts warn each other
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-)
-"""Prefect leaves connections to be collected."""
-
-
-@dataclass(frozen=True)
-class Platform:
-    """Where a test's flows run."""
-
-    folder: Path
-    parameters: dict[str, Any]
-    """Of train-style, but for the style."""
-
-    def environment(self) -> dict[str, str]:
-        """Of a process that is to run flows on the same server."""
-        import prefect.settings
-
-        root = str(Path(__file__).parents[3])
-        return {**os.environ, "PREFECT_API_URL": str(prefect.settings.PREFECT_API_URL.value()), "PYTHONPATH": root}
+from tests.support.flows import Platform
 
 
 @pytest.fixture(scope="package")

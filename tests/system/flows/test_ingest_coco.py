@@ -12,18 +12,15 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound, ParameterTypeError
-from prefect.utilities.callables import parameter_schema
 
-from flows.ingest_coco import PARTITION, ingest_coco, ingest_partition
-from tests.badimages import save_photographs
-from tests.integration.servers import ObjectStore, object_store
-from tests.unit.flows.conftest import QUIET, Platform
+from flows.ingest_coco import PARTITION, ingest_coco
+from tests.support.badimages import save_photographs
+from tests.support.flows import QUIET, Platform
+from tests.support.servers import ObjectStore
 from tinystyle.data import storage
 from tinystyle.data.ingest import ingest
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.partitions import plan_partitions
-
-__all__ = ["object_store"]  # a fixture
 
 pytestmark = [pytest.mark.platform, *QUIET]
 
@@ -120,14 +117,6 @@ def test_refused_before_anything_is_spent(photos: Path, tmp_path: Path) -> None:
         assert isinstance(state.data, ParameterTypeError) or "partitions" in state.message
     assert len(partition_runs()) == before
     assert not (tmp_path / "out").exists()
-
-
-def test_the_form_reads_well() -> None:
-    for flow in (ingest_coco, ingest_partition):
-        properties = parameter_schema(flow).properties
-        for name, about in properties.items():
-            assert about["description"].endswith("."), name
-        assert (properties["size"]["minimum"], properties["size"]["default"]) == (16, 256)
 
 
 def test_partitions_spread_over_runs_of_a_deployment(

@@ -15,12 +15,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
 from flows.publish import publish
-from tests.unit.flows.conftest import QUIET
-from tests.unit.publishing.conftest import assembled, retrained
+from tests.support.flows import QUIET
 from tinystyle.release.publishing import check_published, read_index, rollback
 from tinystyle.tracking import registry
 
-__all__ = ["assembled", "retrained"]  # fixtures
 pytestmark = [*QUIET, pytest.mark.usefixtures("platform"), pytest.mark.platform]
 STYLE = "tiles"  # other flows of the same store have their own
 

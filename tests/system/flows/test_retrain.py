@@ -11,7 +11,7 @@ import yaml
 from mlflow import MlflowClient
 
 from flows.retrain_styles import JUDGED, retrain_styles
-from tests.unit.flows.conftest import QUIET, Platform
+from tests.support.flows import QUIET, Platform
 from tinystyle.tracking import registry
 
 pytestmark = [pytest.mark.platform, *QUIET]

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from flows.sweep_styles import sweep_styles
-from tests.unit.flows.conftest import QUIET, Platform
+from tests.support.flows import QUIET, Platform
 from tinystyle.tracking import registry
 
 pytestmark = [pytest.mark.platform, *QUIET]

@@ -18,7 +18,7 @@ import pytest
 from flows.accelerator import own_accelerator
 from flows.results import RESULT
 from flows.train_style import train_style
-from tests.unit.flows.conftest import QUIET, Platform
+from tests.support.flows import QUIET, Platform
 from tinystyle.model_file import load_model
 from tinystyle.tracking import registry
 

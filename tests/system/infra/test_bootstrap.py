@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,8 @@ import pytest
 from infra import seaweedfs
 from infra.bootstrap import BUCKETS, bootstrap
 from infra.policies import policies
-from tests.integration.servers import ObjectStore, running_object_store
+from tests.support.places import REPOSITORY
+from tests.support.servers import ObjectStore, running_object_store
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def s3(store: ObjectStore) -> Any:
 def command(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "infra.bootstrap", *options],
-        cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=60, check=False,
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
 

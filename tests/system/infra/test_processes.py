@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from infra.processes import descendants, last_lines, recorded, running, start, stop
+from tests.support.places import REPOSITORY
 
 PARENT = """
 import subprocess, sys, time
@@ -50,8 +51,7 @@ def start_python(folder: Path, name: str, program: str, says: str = "") -> psuti
 def test_what_runs_is_known_to_later_commands(folder: Path) -> None:
     started = start_python(folder, "one", SLEEP)
     ask = f"from infra import processes; from pathlib import Path; print(processes.running(Path({str(folder)!r}), 'one').pid)"
-    repository = Path(__file__).parents[3]
-    seen = subprocess.run([sys.executable, "-c", ask], cwd=repository, capture_output=True, text=True, check=True)
+    seen = subprocess.run([sys.executable, "-c", ask], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert int(seen.stdout) == started.pid
     assert running(folder, "two") is None
     assert os.getsid(started.pid) == started.pid, "Ctrl-C in the terminal is not for it"

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import resource
 import shlex
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import typer
-from s3fs import S3FileSystem
 
-from tests.conftest import synthetic_photo
-from tests.unit.conftest import Run
+from tests.support.command_line import COMMANDS, Run
 from tinystyle.commands import app as cli
-
-COMMANDS = (
-    "ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks", "styles", "frontier",
-    "models", "promote", "publish", "rollback", "published", "demo",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +40,6 @@ def test_no_arguments_show_the_help(run: Run) -> None:
     _, output, error = run()
     for command in COMMANDS:
         assert f"\n  {command} " in output + error
-
-
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_explains_itself_without_torch_in_under_a_second(command: str) -> None:
-    arguments = [sys.executable, "-X", "importtime", "-m", "tinystyle.commands.app", *command.split(), "--help"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    shown = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1
-    imported = {line.rsplit("|", 1)[-1].strip() for line in shown.stderr.splitlines()}
-    assert "tinystyle.config" in imported
-    assert not imported & {"torch", "lightning", "mlflow", "coremltools", "pyarrow", "numpy"}
-    assert "Usage:" in shown.stdout
-    assert "--help" in shown.stdout
 
 
 def test_every_command_and_parameter_has_a_description() -> None:
@@ -208,18 +179,6 @@ def test_what_is_no_command_line_is_short(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture
-def no_object_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
-    """An environment that knows no S3, whatever the machine or other tests have set."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    S3FileSystem.clear_instance_cache()
-    yield monkeypatch
-    S3FileSystem.clear_instance_cache()
-
-
 @pytest.mark.usefixtures("no_object_store")
 @pytest.mark.parametrize(
     "option", ["--photos s3://bucket/photos", "--style s3://bucket/a.png", "--checkpoints s3://b/c"]
@@ -232,46 +191,3 @@ def test_no_credentials_are_named(option: str, run: Run, places: dict[str, str],
     assert error.count("\n") == 1
     assert option.split()[1] in error
     assert "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in error
-
-
-@pytest.mark.parametrize("uri", ["s3://bucket/photos", "http://127.0.0.1:{port}/photos.zip"])
-def test_a_server_that_does_not_answer_fails_within_seconds(
-    uri: str, run: Run, free_port: int, tmp_path: Path, no_object_store: pytest.MonkeyPatch
-) -> None:
-    no_object_store.setenv("AWS_ACCESS_KEY_ID", "any")
-    no_object_store.setenv("AWS_SECRET_ACCESS_KEY", "any")
-    no_object_store.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port}")
-    began = time.monotonic()
-    code, _, error = run("ingest", uri.format(port=free_port), str(tmp_path / "out"))
-    assert time.monotonic() - began < 15
-    assert code == 2
-    assert error.count("\n") == 1
-    assert f"127.0.0.1:{free_port}" in error
-
-
-def ignores_interrupts(process: psutil.Process) -> bool:
-    ignored = re.search(r"SigIgn:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
-    return ignored is not None and bool(int(ignored[1], 16) & 1 << (signal.SIGINT - 1))
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into /proc")
-def test_an_interrupted_ingest_says_how_to_go_on(tmp_path: Path) -> None:
-    photos, out = tmp_path / "photos", tmp_path / "out"
-    photos.mkdir()
-    synthetic_photo(0, 1500, 1000).save(photos / "0.png", compress_level=0)
-    for i in range(1, 600):  # links are enough: the same photo is decoded every time
-        (photos / f"{i}.png").hardlink_to(photos / "0.png")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tinystyle.commands.app", "ingest", str(photos), str(out)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    command = psutil.Process(process.pid)
-    # Until the decoding processes are at work.
-    while len(children := command.children(recursive=True)) < 2 or not all(map(ignores_interrupts, children)):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    output, error = process.communicate(timeout=30)
-    said = "Interrupted; what is done is kept, run the same command again to continue\n"
-    assert (process.returncode, output, error) == (130, "", said)
-    assert not psutil.wait_procs(children, timeout=10)[1]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import synthetic_photo
-from tests.unit.conftest import Run
+from tests.support.command_line import Run
+from tests.support.photos import synthetic_photo
 from tinystyle import styles
 from tinystyle.coreml import FORMATS
 from tinystyle.coreml.exporter.convert import export_model

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import synthetic_photo
-from tests.unit.conftest import Run
+from tests.support.command_line import Run
+from tests.support.photos import synthetic_photo
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.data.images import open_rgb

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.unit.conftest import Run
+from tests.support.command_line import Run
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.model_file import LoadedModel

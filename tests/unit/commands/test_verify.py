@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.conftest import Run
+from tests.support.command_line import Run
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.model_file import load_model
 from tinystyle.release.card import write_card

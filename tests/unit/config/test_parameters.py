@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,14 +11,13 @@ import yaml
 from flows.catalog import SET_BY_FLOWS, Training, load_catalogue
 from flows.sweep_styles import sweep_styles
 from flows.train_style import train_style
-from tests.conftest import micro_config
-from tests.unit.conftest import Run
+from tests.support.command_line import Run
+from tests.support.runs import micro_config
 from tinystyle.commands.config_file import read_config
 from tinystyle.config import PARAMETERS, RunConfig, flat, run_config
 from tinystyle.errors import UserError
 from tinystyle.training.record import RunRecord
 
-ROOT = Path(__file__).parents[2]
 OTHERS = {  # a value of each parameter that is not its default
     "style": "builtin:wave", "photos": "elsewhere", "architecture": "johnson", "alpha": 0.5, "perceptual": "efficientnet-lite0",
     "perceptual_weights": "w.pth", "style_scale": 1.5, "style_size": 300, "content_weight": 2.0, "style_weight": 7.0,
@@ -146,40 +141,6 @@ def test_the_catalog_takes_every_parameter_of_a_run(tmp_path: Path) -> None:
     (training,) = entry.trainings
     assert {name: flat(training.run)[name] for name in taken} == taken
     assert Training.of(training.values()) == training
-
-
-def test_a_new_field_is_everywhere_with_no_other_line(tmp_path: Path) -> None:
-    for package in ("tinystyle", "flows"):
-        shutil.copytree(
-            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
-        )
-    models = tmp_path / "tinystyle" / "config" / "run.py"
-    before = "    batch_size: int = "
-    new = '    mirror_share: float = _field(0.25, ge=0, le=1)\n    """Share of the crops that are mirrored."""\n'
-    assert models.read_text().count(before) == 1
-    models.write_text(models.read_text().replace(before, new + before))
-    (tmp_path / "run.yaml").write_text("{mirror_share: 0.75, style: s, photos: p}")
-    (tmp_path / "catalogue.yaml").write_text("styles: [{name: wave, image: builtin:wave, mirror_share: 0.5}]")
-    program = """
-import sys
-from flows.train_style import train_style
-from tinystyle.commands import app as cli
-from flows.catalog import load_catalogue
-from tinystyle.commands.config_file import read_config
-from tinystyle.config import run_config
-print(run_config(read_config("run.yaml")).data.mirror_share)
-print(load_catalogue("catalogue.yaml").styles[0].trainings[0].run.data.mirror_share)
-print(train_style.parameters.properties["mirror_share"])
-sys.argv = ["tinystyle", "train", "--help"]
-cli.main()
-"""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stdout.startswith("0.75\n0.5\n{'default': 0.25, 'description': 'Share of the crops that are mirrored.'")
-    assert "--mirror-share NUMBER" in done.stdout
-    assert "[0 <= x <= 1; default: 0.25]" in " ".join(done.stdout.split())
 
 
 def test_a_micro_run_is_the_same_by_its_parameters(dataset: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.unit.coreml.test_compress import operations_of, read_spec
+from tests.support.coreml import operations_of, read_spec
 from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.sizes import ImageSizes

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.places import SHARED
 from tinystyle.data.contact_sheet import GalleryRow, gallery, preview_strip, style_sheet
 
-PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "photos"
+PHOTOS = SHARED / "photos"
 RED, BLUE, GREEN = (200, 0, 0), (0, 0, 200), (0, 160, 0)
 SHAPES = [(300, 200), (200, 300), (240, 240), (640, 200), (150, 400)]
 

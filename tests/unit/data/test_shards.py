@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.badimages import save_photographs
+from tests.support.badimages import save_photographs
 from tinystyle.data import storage
 from tinystyle.data.decode import decode_photo
 from tinystyle.data.ingest import ingest

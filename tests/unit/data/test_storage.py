@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,22 +15,6 @@ from tinystyle.data import storage
 def memory() -> str:
     """A URI of its own in the memory of this process."""
     return f"memory://{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("no mount command here")
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 class Flaky(AbstractFileSystem):
@@ -89,18 +71,6 @@ def test_new_files_have_the_permissions_that_the_umask_leaves(tmp_path: Path, um
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == mode
-
-
-def test_a_full_disk_keeps_what_stands(small_disk: Path) -> None:
-    path = small_disk / "file"
-    storage.write_bytes(path, b"old")
-    with pytest.raises(OSError, match="No space left") as caught:
-        storage.write_bytes(path, bytes(10**6))
-    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
-    assert path.read_bytes() == b"old"
-    assert [*small_disk.iterdir()] == [path]
-    storage.write_bytes(path, b"new")
-    assert path.read_bytes() == b"new"
 
 
 def test_errors_name_the_file_that_was_asked_for(tmp_path: Path) -> None:

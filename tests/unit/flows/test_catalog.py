@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from flows.catalog import Training, load_catalogue, style_name
-from tests.conftest import micro_config
+from tests.support.places import REPOSITORY
+from tests.support.runs import micro_config
 from tinystyle.training.launch import prepare
 from tinystyle.training.resolve import run_keys
 
-EXAMPLE = Path(__file__).parents[2] / "infra" / "catalog.yaml"
+EXAMPLE = REPOSITORY / "infra" / "catalog.yaml"
 
 
 def written(folder: Path, content: Any) -> str:

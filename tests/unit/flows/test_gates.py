@@ -10,7 +10,7 @@ import pytest
 
 from flows.catalog import StyleEntry, Training
 from flows.gates import Evidence, judge, measure
-from tests.conftest import micro_config
+from tests.support.runs import micro_config
 from tinystyle.model_file import load_model
 from tinystyle.release.assemble import assemble
 from tinystyle.stylize.sample_photos import verification_photos

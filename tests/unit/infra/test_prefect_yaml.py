@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prefect.cli.deploy._models import PrefectYamlModel
 
 from infra import work_pool
+from tests.support.places import REPOSITORY
 
-ROOT = Path(__file__).parents[3]
-CONTENT = yaml.safe_load((ROOT / "infra" / "prefect.yaml").read_text())
+CONTENT = yaml.safe_load((REPOSITORY / "infra" / "prefect.yaml").read_text())
 DEPLOYMENTS = CONTENT["deployments"]
 FLOWS = ["ingest-coco", "ingest-partition", "train-style", "sweep-styles", "retrain-styles", "publish"]
 
@@ -27,8 +27,6 @@ def by_flow() -> dict[str, dict[str, Any]]:
 
 
 def test_prefect_accepts_the_file() -> None:
-    from prefect.cli.deploy._models import PrefectYamlModel
-
     assert len(PrefectYamlModel.model_validate(CONTENT).deployments) == len(FLOWS)
 
 

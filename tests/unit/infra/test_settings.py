@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,15 +41,6 @@ def test_a_private_file_is_private_before_it_has_its_name(tmp_path: Path, monkey
     write_private(tmp_path / "secret", "value")
     assert seen == [0o600]
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]
-
-
-def test_a_shell_reads_the_environment_as_it_was_written(tmp_path: Path) -> None:
-    environment = client_environment(StackSettings(), Secrets())
-    write_environment(tmp_path / "env", environment)
-    shown = subprocess.run(
-        ["sh", "-c", f"set -a; . {tmp_path}/env; env"], env={}, capture_output=True, text=True, check=True
-    ).stdout
-    assert environment.items() <= dict(line.split("=", 1) for line in shown.splitlines()).items()
 
 
 def test_settings_are_kept(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.publishing.conftest import FILES, PHOTOS, SIZE, assembled_folder, contents, untrained
+from tests.support.assembled import FILES, PHOTOS, SIZE, assembled_folder, untrained
+from tests.support.files import contents
 from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.verification.verify import verify
 from tinystyle.evaluation.model_report import ModelReport

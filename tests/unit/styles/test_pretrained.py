@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from tests.conftest import micro_config, synthetic_photo
-from tests.unit.conftest import Run
+from tests.support.command_line import Run
+from tests.support.photos import synthetic_photo
+from tests.support.runs import micro_config
 from tinystyle.data.photos import photo_tensor
 from tinystyle.model_file import load_model, save_model
 from tinystyle.styles import pretrained

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import synthetic_photo
+from tests.support.photos import synthetic_photo
 from tinystyle.data import storage
 from tinystyle.stylize.photos import find_photos
 

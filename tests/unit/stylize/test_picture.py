@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from tests.conftest import synthetic_photo
+from tests.support.photos import synthetic_photo
 from tinystyle.stylize.picture import Picture, read_picture, to_png
 
 TAGS, IFD = ExifTags.Base, ExifTags.IFD

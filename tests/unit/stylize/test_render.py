@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.conftest import synthetic_photo
+from tests.support.photos import synthetic_photo
 from tinystyle.config import NetworkConfig
 from tinystyle.model_file import LoadedModel, save_model
 from tinystyle.nets import build_network

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import synthetic_photo
-from tests.unit.conftest import Run
+from tests.support.command_line import Run
+from tests.support.photos import synthetic_photo
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.model_file import LoadedModel, save_model

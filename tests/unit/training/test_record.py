@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import micro_config
+from tests.support.runs import micro_config
 from tinystyle.training.record import RunRecord
 from tinystyle.training.run_folder import RUN_FILE
 

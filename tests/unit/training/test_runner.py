@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import micro_config
+from tests.support.places import ASSETS
+from tests.support.runs import micro_config
 from tinystyle.config import RunConfig
 from tinystyle.model_file import load_model
 from tinystyle.training import TRAINING_REVISION
-from tinystyle.training.launch import TrainingProcessError, launch, prepare
+from tinystyle.training.launch import prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
 
-GOLDEN = Path(__file__).parents[1] / "assets" / "golden_losses.json"
+GOLDEN = ASSETS / "golden_losses.json"
 
 
 def losses_of(folder: Path) -> list[dict[str, float]]:
@@ -56,27 +56,6 @@ def test_losses_are_the_golden_ones(micro_run: Path) -> None:
     for name in ("content", "style", "total_variation", "saturation", "checkerboard", "total", "style_weight"):
         # The maths in float32 differ between processors by their order of summation.
         assert [row[name] for row in now] == pytest.approx(golden[name], rel=2e-3), how
-
-
-def test_a_bug_in_a_training_process_keeps_its_traceback(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Planted by a sitecustomize.py, which every Python process runs as it starts."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n"
-        "if 'tinystyle.training.worker' in sys.orig_argv:\n"
-        "    import tinystyle.training.objective as objective\n"
-        "    def build_criterion(*_):\n"
-        "        first, second = (1, 2, 3)\n"
-        "    objective.build_criterion = build_criterion\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])]))
-    folder = tmp_path / "run"
-    record = prepare(micro_config(dataset), folder, resume=True)
-    with pytest.raises(TrainingProcessError, match=r"in build_criterion\n(.*\n)*ValueError: too many values"):
-        launch(record, folder)
-    assert "too many values to unpack" in (folder / "error.log").read_text()
-    assert RunRecord.read(folder).state == "failed"
 
 
 def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:

@@ -1,6 +1,4 @@
 import gc
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,21 +38,6 @@ def as_images(spec: Any, width: int, height: int) -> None:
     for feature in (*spec.description.input, *spec.description.output):
         image = feature.type.imageType
         image.width, image.height, image.colorSpace = width, height, image.RGB
-
-
-def test_it_knows_nothing_of_what_it_checks() -> None:
-    code = "import sys, tinystyle.coreml.evaluator.model; print(*(n for n in sys.modules if n.startswith('tinystyle')))"
-    modules = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(modules.stdout.split())
-    assert "tinystyle.coreml.evaluator.model" in loaded
-    assert not [name for name in loaded if name.startswith("tinystyle.nets")]
-    forbidden = {
-        "tinystyle.coreml.exporter.convert",
-        "tinystyle.coreml.exporter.quantize",
-        "tinystyle.model_file",
-        "tinystyle.training",
-    }
-    assert not loaded & forbidden
 
 
 @pytest.mark.parametrize("size", [(48, 32), (64, 80)])

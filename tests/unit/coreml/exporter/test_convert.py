@@ -1,8 +1,5 @@
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.coreml.test_compress import operations_of, read_spec
+from tests.support.coreml import operations_of, read_spec
 from tinystyle.coreml import FORMATS
 from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.quiet import quiet
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.model_file import LoadedModel, save_model
+from tinystyle.model_file import LoadedModel
 
 Export = Callable[..., Path]
 WIDTH, HEIGHT = 48, 32
@@ -188,53 +185,6 @@ def test_what_fails_leaves_the_old_package(model: LoadedModel, tmp_path: Path, m
         export(model, tmp_path, "mlpackage", 32, size=(20, 20))
     assert read_spec(path) == before
     assert [file.name for file in tmp_path.iterdir()] == ["32.mlpackage"]
-
-
-EXPORT = """
-import sys
-from pathlib import Path
-from tinystyle.release.card import stylised_preview, write_card
-from tinystyle.coreml.exporter.convert import export_model
-from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.model_file import load_model
-model = load_model(sys.argv[1])
-for name, bits, ios, size in (
-    ("a.mlmodel", 8, 16, "20x24"), ("b.mlpackage", 16, 16, "20x24"), ("c.mlpackage", 8, 16, "24x20,20x24"),
-    ("d.mlpackage", 4, 16, "20x24"), ("e.mlpackage", 4, 18, "20x20..32x32"),
-):
-    out = Path(sys.argv[3]) / name
-    sizes = ImageSizes.parse(size)
-    result = export_model(model, format=name[2:], bits=bits, size=sizes, ios=ios, out=out)
-    write_card(result, model, preview=stylised_preview(model, sys.argv[2]))
-"""
-
-
-@pytest.mark.long
-def test_bytes_are_the_same_in_every_process_and_nothing_is_printed(
-    model: LoadedModel, photo_folder: Path, tmp_path: Path
-) -> None:
-    save_model(model.network, tmp_path / "m.safetensors", model.config, model.lineage)
-    (tmp_path / "cwd").mkdir()
-    photo = photo_folder / "photo-00.png"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", EXPORT, tmp_path / "m.safetensors", photo, tmp_path / seed],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            cwd=tmp_path / "cwd",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for seed in ("1", "2")
-    ]
-    assert [(process.communicate()[0], process.returncode) for process in processes] == [("", 0), ("", 0)]
-    contents = []
-    for seed in ("1", "2"):
-        files = sorted(file for file in (tmp_path / seed).rglob("*") if file.is_file())
-        contents.append({str(file.relative_to(tmp_path / seed)): file.read_bytes() for file in files})
-    assert len(contents[0]) == 1 + 4 * 3 + 5 * 2
-    assert contents[0] == contents[1]
-    assert not list((tmp_path / "cwd").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import synthetic_photo
+from tests.support.photos import synthetic_photo
 from tinystyle.coreml import FORMATS
 from tinystyle.coreml.evaluator.model import StoredWeight, read_model
 from tinystyle.coreml.exporter.convert import export_model

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import synthetic_photo
+from tests.support.photos import synthetic_photo
 from tinystyle.data.photos import photo_tensor
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork

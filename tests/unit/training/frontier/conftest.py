@@ -1,36 +1,12 @@
-"""What the tests of the frontier share: one grid of micro-networks, trained in this process."""
-
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tinystyle.config import DataConfig, LossConfig, OptimizerConfig, RunConfig
+from tests.support.frontier import launch_here, micro_options
 from tinystyle.training.frontier import grid
-from tinystyle.training.frontier.experiment import Frontier, Options, run_frontier
-from tinystyle.training.frontier.rows import Row
-from tinystyle.training.record import RunRecord
-from tinystyle.training.runner import fit
-
-
-def micro_options(dataset: Path, out: Path, **changes: Any) -> Options:
-    """A grid of `small` in one style: 0.1 and 0.2, trained for three steps, and 0.02, which cannot be."""
-    recipe = RunConfig(
-        style="",
-        photos=str(dataset),
-        loss=LossConfig(perceptual="efficientnet-lite0"),
-        data=DataConfig(size=48, batch_size=2),
-        optimizer=OptimizerConfig(steps=3),
-    )
-    asked = {"styles": ["builtin:mosaic"], "architectures": ["small"], "alphas": [0.02, 0.1, 0.2], **changes}
-    return Options(out=out, recipe=recipe, **asked)
-
-
-def launch_here(_record: RunRecord, folder: Path) -> RunRecord:
-    """As `launch`, without processes of its own."""
-    return fit(folder, show_progress=False)
+from tinystyle.training.frontier.experiment import Frontier, run_frontier
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +15,3 @@ def made(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Frontier:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grid, "launch", launch_here)
         return run_frontier(micro_options(dataset, tmp_path_factory.mktemp("frontier")))
-
-
-def row(name: str = "small 0.1", **changes: Any) -> Row:
-    """A row of a completed run, without measuring."""
-    architecture, alpha = name.split()
-    values = {
-        "key": name, "judge": "judge", "style": "a" * 64, "style_name": "waves", "image": "paintings/waves.jpg",
-        "name": name, "state": "completed", "architecture": architecture, "alpha": float(alpha), "folder": f"runs/{name}",
-        "content": 0.5, "paint3": 0.25, "paint4": 0.5, "score": 2.0, "weights": 1000, "bytes": 2000, "macs": 10**9,
-        "latency_ms": 50.0,
-    }  # fmt: skip
-    return Row(**{**values, **changes})

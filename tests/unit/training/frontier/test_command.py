@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.unit.conftest import Run
-from tests.unit.frontier.test_experiment import ending
+from tests.support.command_line import Run
+from tests.support.frontier import ending
 from tinystyle.training.frontier import grid
 from tinystyle.training.frontier.experiment import Frontier
 
@@ -103,12 +101,3 @@ def test_a_stop_says_how_to_resume(
     code, output, error = run(*shlex.split(line))
     assert (code, output) == (75, "")
     assert error.splitlines()[-1] == f"mosaic-small-0.1: stopped at step 2 of 3; resume with: tinystyle {line}"
-
-
-def test_help_imports_neither_torch_nor_matplotlib() -> None:
-    arguments = [sys.executable, "-X", "importtime", "-m", "tinystyle.commands.app", "frontier", "--help"]
-    shown = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    imported = {line.rsplit("|", 1)[-1].strip() for line in shown.stderr.splitlines()}
-    assert "tinystyle.commands.frontier" in imported
-    assert not imported & {"torch", "matplotlib", "jinja2", "coremltools", "lightning"}
-    assert "--collect" in shown.stdout

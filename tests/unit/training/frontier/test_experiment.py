@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.unit.frontier.conftest import micro_options
+from tests.support.frontier import micro_options
 from tinystyle.model_file import load_model
 from tinystyle.training.frontier import experiment, grid
 from tinystyle.training.frontier.experiment import Frontier, run_frontier

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.frontier.conftest import row
+from tests.support.frontier import row
 from tinystyle.training.frontier.names import slug, told_apart
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.unit.frontier.conftest import row
+from tests.support.frontier import row
 from tinystyle.training.frontier.experiment import Frontier
 from tinystyle.training.frontier.gallery import write_jpeg
 from tinystyle.training.frontier.page import Facts, Pictures, write_page

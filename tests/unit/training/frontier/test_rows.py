@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.frontier.conftest import row
+from tests.support.frontier import row
 from tinystyle.training.frontier.rows import RowFile, fronts, write_csv
 
 
