@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
@@ -45,14 +44,10 @@ def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFi
 
 def run_link(run_id: str) -> str:
     """To the run in MLflow's UI, where there is one."""
-    from tinystyle.tracking.connection import connect, tracking_uri
+    from tinystyle.tracking.connection import run_url
 
-    if not tracking_uri().startswith("http"):
-        return f"MLflow run `{run_id}`."
-    with connect() as client:
-        experiment = client.get_run(run_id).info.experiment_id
-    address = re.sub("//[^/@]*@", "//", tracking_uri()).rstrip("/")  # an address may hold a password
-    return f"[The run in MLflow]({address}/#/experiments/{experiment}/runs/{run_id})."
+    url = run_url(run_id)
+    return f"[The run in MLflow]({url})." if url else f"MLflow run `{run_id}`."
 
 
 def result_of(version: ModelVersion, skipped: bool) -> dict[str, Any]:

@@ -175,11 +175,10 @@ def train(training: Training, checkpoints: str, parent_run: str | None, force: b
 
 def _track(training: Training, record: RunRecord, run: Path, parent_run: str | None) -> None:
     """Begin the MLflow run, or go on with that of the interrupted run; the training processes log to it."""
-    from tinystyle.tracking.run import Tracker, flatten
+    from tinystyle.tracking.run import Tracker, flatten, run_tags
 
     parameters = flatten(record.config.model_dump(mode="json"))
-    tags = {f"lineage.{fact}": value for fact, value in record.lineage.items()}
-    tags |= {"prefect.flow_run": str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
+    tags = run_tags(record.lineage) | {"prefect.flow_run": str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
     title = f"{training.label()} {record.lineage['key'][:6]}"
     tracker = Tracker(training.name, title, record.tracking_run, parameters, tags, lambda _: None, parent_run)
     if tracker.run_id is None:

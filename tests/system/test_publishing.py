@@ -15,7 +15,6 @@ from tests.support.command_line import Run
 from tests.support.files import contents
 from tests.support.servers import ObjectStore
 from tests.support.stories import WRITES, complete, kill_after, race
-from tinystyle.release.bundle import MODEL_FILE
 from tinystyle.release.publishing import check_published, presign, publish_folder, read_index, rollback
 from tinystyle.release.publishing.places import open_place
 
@@ -92,7 +91,14 @@ def test_the_downloaded_file_is_verified_against_the_published_network(
     download = tmp_path / file.name
     urllib.request.urlretrieve(presign(f"{root}/{file.url}", 60), download)
     code, output, _ = run(
-        "verify", download, "--against", f"{root}/mosaic/1/{MODEL_FILE}", "--photos", photo_folder, "--max-photos", 2
+        "verify",
+        download,
+        "--against",
+        f"{root}/mosaic/1/model.safetensors",
+        "--photos",
+        photo_folder,
+        "--max-photos",
+        2,
     )
     assert code == 0
     assert "verified: " in output

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
+import warnings
 from pathlib import Path
+from typing import Any
 
+import mlflow
+import numpy as np
 import pytest
 
+import tinystyle
 from tests.support.files import contents
 from tests.support.mlflow_store import TAGS, Store, client, finished_run, tracker
+from tests.support.photos import synthetic_photo
 from tinystyle.tracking import registry
 from tinystyle.tracking.run import PARENT_RUN
 
@@ -26,9 +37,66 @@ def test_a_finished_model_comes_back_whole(store: Store, finished: Path, tmp_pat
     (tmp_path / "empty").mkdir()
     for out in (tmp_path / "new", tmp_path / "empty"):
         registry.fetch(version, out)
-        assert contents(out) == contents(finished)
+        fetched = contents(out)
+        for_mlflow = {name for name in fetched if name not in contents(finished)}
+        assert for_mlflow >= {"model/MLmodel", "model/input_example.json", "model/requirements.txt"}
+        assert all(name.startswith("model/") for name in for_mlflow)
+        assert {name: data for name, data in fetched.items() if name not in for_mlflow} == contents(finished)
     uri = client().get_run(run_id).info.artifact_uri
     assert uri.startswith("mlflow-artifacts:" if store.is_server else str(store.folder)), "not the store's own address"
+
+
+def test_a_version_is_an_mlflow_model_that_stylizes(store: Store, finished: Path, free_port: int) -> None:
+    version = registry.register("served", finished_run("served", finished), TAGS)
+    registry.assign("served", registry.CHAMPION, version.version, "the first")
+    photo = np.array(synthetic_photo(1, 40, 32))
+    expected = tinystyle.load(finished / "model" / "model.safetensors").stylize(photo)
+    with warnings.catch_warnings():  # about versions of packages
+        warnings.simplefilter("ignore")
+        model = mlflow.pyfunc.load_model("models:/served@champion")
+        assert np.array_equal(model.predict(photo), expected)
+    if store.is_server:  # then `mlflow models serve` is the same as for any client
+        return
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        "models:/served@champion",
+        "--env-manager",
+        "local",
+    ]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # as in an activated environment
+    with (store.folder / "serve.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(free_port)],
+            cwd=store.folder, env={**os.environ, "PATH": path}, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        answer = ask(f"http://127.0.0.1:{free_port}/invocations", {"inputs": photo.tolist()}, process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert np.array_equal(np.array(answer["predictions"], np.uint8), expected)
+
+
+def ask(address: str, question: object, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """What a server says, as soon as it serves."""
+    request = urllib.request.Request(address, json.dumps(question).encode(), {"Content-Type": "application/json"})
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                answer: dict[str, Any] = json.load(response)
+                return answer
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from error
+        except OSError:
+            assert process.poll() is None, "it ended"
+            assert time.monotonic() < deadline, "it does not serve"
+            time.sleep(0.5)
 
 
 @pytest.mark.usefixtures("store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
@@ -78,18 +79,24 @@ def test_parameters_lineage_and_metrics_by_step(tracked: Tracked) -> None:
     assert run.data.params["optimizer.steps"] == str(STEPS)
     for fact, value in record.lineage.items():
         assert run.data.tags[f"lineage.{fact}"] == value
+    assert run.data.tags["mlflow.source.name"] == "tinystyle train"
+    assert run.data.tags["mlflow.user"]
+    (dataset,) = run.inputs.dataset_inputs
+    assert record.lineage["dataset"].startswith(dataset.dataset.digest)
+    assert json.loads(dataset.dataset.source) == {"uri": record.config.photos}
     for name in ("content", "style", "total", "learning_rate", "images_per_second"):
-        history = tracked.client().get_metric_history(run.info.run_id, name)
+        history = tracked.client().get_metric_history(run.info.run_id, f"train/{name}")
         assert [point.step for point in history] == list(range(10, STEPS + 1, 10)), name
-    held_out = {point.step for point in tracked.client().get_metric_history(run.info.run_id, "held_out_total")}
+    held_out = {point.step for point in tracked.client().get_metric_history(run.info.run_id, "held_out/total")}
     assert held_out == set(range(10, STEPS + 1, 10))
-    assert run.data.metrics["held_out_total"] == pytest.approx(record.results["held_out_total"])
+    assert run.data.metrics["held_out/total"] == pytest.approx(record.results["held_out_total"])
 
 
 def test_previews_and_the_model_in_a_local_folder(tracked: Tracked, tmp_path: Path) -> None:
     run = tracked.run()
-    previews = [file.path for file in tracked.client().list_artifacts(run.info.run_id, "previews")]
-    assert previews == [f"previews/step-{step:06d}.png" for step in (20, 40, 60)]
+    images = [file.path for file in tracked.client().list_artifacts(run.info.run_id, "images")]
+    steps = {re.search(r"preview.*?step.(\d+)", image)[1] for image in images}  # type: ignore[index]
+    assert steps == {"20", "40", "60"}
     downloaded = Path(tracked.client().download_artifacts(run.info.run_id, "model", str(tmp_path)))
     for name in ("model.safetensors", "run.json"):
         assert (downloaded / name).read_bytes() == (tracked.folder / name).read_bytes()
@@ -115,7 +122,7 @@ def test_a_deleted_run_is_not_the_end_of_tracking(tracked: Tracked, monkeypatch:
 
 
 def test_a_server_that_comes_back_gets_the_model(
-    tracked: Tracked, free_port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tracked: Tracked, free_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tracked.working_folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port}")
@@ -133,11 +140,11 @@ def test_a_server_that_comes_back_gets_the_model(
     run = tracked.client().get_run(run_id)
     assert (run.info.status, run.data.params, run.data.tags["lineage.key"]) == ("FINISHED", {"a": "1"}, "k")
     assert [file.path for file in tracked.client().list_artifacts(run_id, "model")] == ["model/model.safetensors"]
-    assert capsys.readouterr().err.count(FAULT) == 1
+    assert len([message for message in caplog.messages if FAULT in message]) == 1
 
 
 def test_a_server_that_is_not_there_costs_one_line_and_some_seconds(
-    dataset: Path, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    dataset: Path, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port}")
     record = prepare(micro_config(dataset, steps=12, track=True), tmp_path / "run", resume=True)
@@ -146,7 +153,7 @@ def test_a_server_that_is_not_there_costs_one_line_and_some_seconds(
     assert fit(tmp_path / "run", show_progress=False).state == "completed"
     assert time.monotonic() - began < 30
     assert RunRecord.read(tmp_path / "run").tracking_run == "of an earlier start", "for when the server is back"
-    lines = [line for line in capfd.readouterr().err.splitlines() if "MLflow" in line]
+    lines = [message for message in caplog.messages if "MLflow" in message]
     assert len(lines) == 1
     assert lines[0].startswith(FAULT)
     assert str(free_port) in lines[0]

@@ -60,7 +60,9 @@ def train(
     checkpoint and exits with code 75; the same command resumes, and arrives at the same weights.
     """
     run = run_config({**(read_config(config) if config else {}), **parameters})
+    from tinystyle.tracking.connection import public_uri, run_url
     from tinystyle.training.launch import launch, prepare
+    from tinystyle.training.run_folder import RunFolder
 
     with resumable(), photo_progress() as progress:
         record = prepare(run, out, resume=resume == "auto", progress=progress)
@@ -77,7 +79,13 @@ def train(
     if record.config.loss.style_weight == "auto":
         screen.print(f"The style weight came to {record.results['style_weight']:.3g}", soft_wrap=True)
     losses = ", ".join(f"{name} {record.results[f'held_out_{name}']:.3f}" for name in ("content", "paint3", "paint4"))
-    screen.print(f"{out / 'model.safetensors'}: {record.step} steps; on held-out photos {losses}", soft_wrap=True)
+    files = RunFolder(out)
+    screen.print(f"{files.model}: {record.step} steps; on held-out photos {losses}", soft_wrap=True)
+    screen.print(f"Previews: {files.previews}", soft_wrap=True)
+    if record.config.execution.track and record.tracking_run:
+        url = run_url(record.tracking_run) or f"mlflow ui --backend-store-uri {public_uri()}"
+        screen.print(f"MLflow run {record.tracking_run}: {url}", soft_wrap=True)
+    screen.print(f"Next: tinystyle stylize {shlex.quote(str(files.model))} PHOTO --out stylized", soft_wrap=True)
 
 
 def _resume_command() -> str:

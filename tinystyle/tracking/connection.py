@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import logging
 import os
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from tinystyle.errors import UnavailableError, UserError
 
-__all__ = ["connect", "public_uri", "quiet", "tracking_uri"]
+__all__ = ["connect", "public_uri", "quiet", "run_url", "tracking_uri", "user_name"]
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 PROBE_SECONDS = 5.0
@@ -34,6 +35,27 @@ def public_uri() -> str:
     uri = tracking_uri()
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else uri
+
+
+def user_name() -> str:
+    """Who runs this process: the account's name, or its number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())
+
+
+def run_url(run_id: str) -> str | None:
+    """Address of a run in MLflow's UI; None where there is no server, or it does not answer."""
+    if not tracking_uri().startswith("http"):
+        return None
+    try:
+        with connect() as client:
+            experiment = client.get_run(run_id).info.experiment_id
+    except UserError:
+        return None
+    # Without the type, MLflow's UI since 3.17 opens a view made for language models.
+    return f"{public_uri().rstrip('/')}/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from tinystyle.errors import UserError
 from tinystyle.release.bundle import SUMS, Bundle
 from tinystyle.release.package_zip import unzip_package, zip_package
 from tinystyle.tracking import connection as mlflow_connection
+from tinystyle.tracking.mlflow_model import write_mlmodel
 
 __all__ = ["download", "log_model"]
 
@@ -51,6 +52,8 @@ def log_model(run_id: str, folder: Path) -> None:
         for name in FOLDERS:
             _stage(bundle.folder / name, staged / name)
         Bundle(staged).check()
+        with mlflow_connection.quiet(timeout=120, retries=3):
+            write_mlmodel(Bundle(staged).model, run_id)
         table = _stage_evaluation(bundle, staged)
         with mlflow_connection.connect() as client:
             client.log_artifacts(run_id, str(staged))

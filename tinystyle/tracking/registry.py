@@ -5,9 +5,7 @@ The alias `candidate` names the version that passed the gates, `champion` the on
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 
 from tinystyle.errors import UserError
 from tinystyle.release.bundle import SUMS, check_name
-from tinystyle.tracking.connection import connect, public_uri
+from tinystyle.tracking.connection import connect, public_uri, user_name
 from tinystyle.tracking.model_files import download, log_model
 
 __all__ = [
@@ -222,8 +220,4 @@ def _all_pages(search: Any, **filters: Any) -> list[Any]:
 
 
 def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    return f"{user_name()}@{socket.gethostname()}"

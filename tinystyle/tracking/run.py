@@ -6,17 +6,21 @@ sweep is a `Tracker` too; its `run_id` goes to its children, or to their process
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
-from tinystyle.tracking.connection import quiet, tracking_uri
+from PIL import Image
+
+from tinystyle.errors import UserError
+from tinystyle.tracking.connection import quiet, tracking_uri, user_name
 from tinystyle.tracking.system_metrics import SystemMetrics
 
-__all__ = ["PARENT_RUN", "Tracker", "flatten"]
+__all__ = ["PARENT_RUN", "Tracker", "close_run", "flatten", "run_tags"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,6 +36,19 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return flat
+
+
+def run_tags(lineage: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a training run: its lineage, and commit, user and source under MLflow's own names."""
+    own = {
+        "mlflow.source.name": "tinystyle train",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": lineage.get("commit", "").removesuffix("-dirty"),
+        "mlflow.user": user_name(),
+    }
+    return {f"lineage.{fact}": value for fact, value in lineage.items()} | {
+        name: value for name, value in own.items() if value
+    }
 
 
 class Tracker:
@@ -73,6 +90,28 @@ class Tracker:
         """Log values of a step, and every ten seconds what the run takes of its machine."""
         self._last_step = step
         self._do(lambda client, run_id: _log(client, run_id, step, values | self._machine.due()))
+
+    def image(self, path: Path, key: str, step: int) -> None:
+        """Log a picture under `key`, of which MLflow's UI shows the steps side by side."""
+
+        def log(client: Any, run_id: str) -> None:
+            with Image.open(path) as picture:
+                client.log_image(run_id, picture.convert("RGB"), key=key, step=step)
+
+        self._do(log)
+
+    def dataset(self, name: str, digest: str, source: str, photos: int) -> None:
+        """Log the dataset that the run trains on as its input; again is no error."""
+
+        def log(client: Any, run_id: str) -> None:
+            from mlflow.entities import Dataset, DatasetInput, InputTag
+
+            dataset = Dataset(
+                name, digest[:36], "tinystyle", json.dumps({"uri": source}), profile=json.dumps({"photos": photos})
+            )
+            client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+        self._do(log)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Upload a file."""
@@ -136,6 +175,17 @@ class Tracker:
             self._started(run_id)
         self._client = client
         return client, self.run_id
+
+
+def close_run(run_id: str, status: str) -> None:
+    """Close a run whose own process cannot; a server that does not answer is left alone."""
+    from tinystyle.tracking.connection import connect
+
+    try:
+        with connect() as client:
+            client.set_terminated(run_id, status)
+    except UserError as error:
+        _LOG.warning("MLflow run %s is not closed: %s", run_id, error)
 
 
 def _log(client: Any, run_id: str, step: int, values: dict[str, float]) -> None:

@@ -186,7 +186,7 @@ class Checkpoints(L.Callback):
 class Previews(L.Callback):
     """Every N steps: a strip of held-out photos beside their stylisations, previews/step-NNNNNN.png."""
 
-    def __init__(self, folder: Path, every: int, photos: list[Tensor], report: Callable[[Path], None]) -> None:
+    def __init__(self, folder: Path, every: int, photos: list[Tensor], report: Callable[[Path, int], None]) -> None:
         self.folder = folder
         self.every = every
         self.photos = photos
@@ -204,7 +204,7 @@ class Previews(L.Callback):
         path = self.folder / f"step-{step:06d}.png"
         with storage.atomic_path(path) as temporary:
             preview_strip([to_image(photo) for photo in self.photos], outputs).save(temporary, format="PNG")
-        self.report(path)
+        self.report(path, step)
 
 
 @contextmanager

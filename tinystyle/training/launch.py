@@ -142,6 +142,7 @@ def _train(config: RunConfig, folder: Path) -> RunRecord:
             raise TrainingProcessError(error_log.read_text())
         elif record.state == "running":
             record.update(folder, state="failed", message=_why_it_ended(code, config.execution))
+            _close_tracking(record)
         if record.state != "collapsed" or asked_to_stop:
             return record
         if config.execution.on_collapse != "rollback":
@@ -155,6 +156,14 @@ def _train(config: RunConfig, folder: Path) -> RunRecord:
         _LOG.warning("%s; back to the last checkpoint at %g of the learning rate", record.message, rate)
         record.update(folder, state="running", rate_scale=rate)
         record.write_beside_checkpoints()
+
+
+def _close_tracking(record: RunRecord) -> None:
+    """Mark the MLflow run of processes that were killed as KILLED: they could not."""
+    if record.tracking_run:
+        from tinystyle.tracking.run import close_run
+
+        close_run(record.tracking_run, "KILLED")
 
 
 def _why_it_ended(code: int, execution: ExecutionConfig) -> str:

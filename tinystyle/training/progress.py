@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Spinner
 from rich.progress import Progress as RichProgress
 
 from tinystyle import styles
-from tinystyle.tracking.run import Tracker, flatten
+from tinystyle.data.manifest import Manifest
+from tinystyle.tracking.run import Tracker, flatten, run_tags
 from tinystyle.training.record import RunRecord
 from tinystyle.training.run_folder import RunFolder
 
@@ -58,9 +59,17 @@ class Progress:
         config, key = self.record.config, self.record.lineage["key"]
         style = styles.image_name(config.style)
         name = f"{style} {config.network.architecture} {config.network.alpha:g}"
-        tags = {f"lineage.{fact}": value for fact, value in self.record.lineage.items()}
-        parameters = flatten(config.model_dump(mode="json"))
-        return Tracker(style, f"{name} {key[:6]}", self.record.tracking_run, parameters, tags, self._tracking_started)
+        tracker = Tracker(
+            style,
+            f"{name} {key[:6]}",
+            self.record.tracking_run,
+            flatten(config.model_dump(mode="json")),
+            run_tags(self.record.lineage),
+            self._tracking_started,
+        )
+        manifest = Manifest.read(self.record.dataset)
+        tracker.dataset(config.photos.rstrip("/").rsplit("/", 1)[-1], manifest.sha256(), config.photos, manifest.count)
+        return tracker
 
     def _tracking_started(self, run_id: str) -> None:
         self.record.update(self.folder, tracking_run=run_id)
@@ -85,19 +94,21 @@ class Progress:
             self._last_line = monotonic()
             self.console.print(f"step {step}/{self.total}  {text}", highlight=False)
         if self.tracker and (step % TRACK_EVERY == 0 or step == self.total):
-            self.tracker.metrics(step, values)
+            self.tracker.metrics(step, {f"train/{name}": value for name, value in values.items()})
 
     def held_out(self, step: int, values: dict[str, float]) -> None:
         """Losses on held-out photos."""
         self.record.update(self.folder, step=step, results=values)
         self.record.write_beside_checkpoints()
         if self.tracker:
-            self.tracker.metrics(step, values)
+            self.tracker.metrics(
+                step, {name.replace("held_out_", "held_out/"): value for name, value in values.items()}
+            )
 
-    def preview(self, path: Path) -> None:
+    def preview(self, path: Path, step: int) -> None:
         """A new preview strip."""
         if self.tracker:
-            self.tracker.artifact(path, "previews")
+            self.tracker.image(path, "preview", step)
 
     def finish(self) -> None:
         """The run has ended as its record says."""
