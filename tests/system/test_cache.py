@@ -17,6 +17,7 @@ from tests.support.badimages import save_photographs
 from tinystyle.data.cache import size_limit
 from tinystyle.data.ingest import dataset_for_training, ingest
 from tinystyle.data.shards import ShardDataset, sync
+from tinystyle.errors import UserError
 
 SYNC = """
 import sys
@@ -180,7 +181,7 @@ def test_ingested_photos_count_too(
 @pytest.mark.parametrize("text", ["much", "-1", "0", "nan", "inf"])
 def test_a_limit_that_is_none(text: str, monkeypatch: pytest.MonkeyPatch, server: tuple[str, int]) -> None:
     monkeypatch.setenv("TINYSTYLE_CACHE_MAX_GB", text)
-    with pytest.raises(ValueError, match=r"TINYSTYLE_CACHE_MAX_GB is .*; give the gigabytes"):
+    with pytest.raises(UserError, match=r"TINYSTYLE_CACHE_MAX_GB"):
         sync(f"{server[0]}/a")
     monkeypatch.delenv("TINYSTYLE_CACHE_MAX_GB")
     assert size_limit() == 100_000_000_000

@@ -14,6 +14,7 @@ from tinystyle.data import storage
 from tinystyle.data.ingest import dataset_for_training, ingest
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.shards import ShardDataset, sync
+from tinystyle.errors import UserError
 
 COUNT = 40
 
@@ -101,7 +102,7 @@ def test_zip_in_the_store(photos: Path, jpegs: dict[str, bytes], tmp_path: Path)
 @pytest.mark.usefixtures("object_store")
 @pytest.mark.parametrize("uri", ["s3://coco/nothing/here", "s3://no-such-bucket/photos", "s3://coco/no.zip"])
 def test_nothing_in_the_store(uri: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no files|no such file or folder|cannot be read"):
+    with pytest.raises(UserError, match=r"holds no files|no such file or folder|cannot be read"):
         ingest(uri, str(tmp_path / "out"))
 
 
@@ -136,7 +137,7 @@ def test_a_server_that_goes_away_stops_the_ingest(tmp_path: Path) -> None:
     save_photographs(tmp_path / "photos", 120)
     out = tmp_path / "out"
     with RangeServer(zipped(tmp_path / "photos"), break_after=40).running() as uri:
-        with pytest.raises(OSError, match=r"stopped answering .* the same command continues later"):
+        with pytest.raises(OSError, match=r"stopped answering"):
             ingest(uri, str(out), size=64, photos_per_shard=200)
         assert list(out.iterdir()) == []
 
@@ -144,10 +145,10 @@ def test_a_server_that_goes_away_stops_the_ingest(tmp_path: Path) -> None:
 def test_servers_that_cannot_be_used(tmp_path: Path) -> None:
     save_photographs(tmp_path / "photos", 3)
     for server, message in (
-        (RangeServer(zipped(tmp_path / "photos"), ranges=False), "does not serve parts of a file; download the zip"),
+        (RangeServer(zipped(tmp_path / "photos"), ranges=False), "does not serve parts of a file"),
         (RangeServer(b"<html>not a zip</html>" * 100), "is not a readable zip file"),
     ):
-        with server.running() as uri, pytest.raises(ValueError, match=message):
+        with server.running() as uri, pytest.raises(UserError, match=message):
             ingest(uri, str(tmp_path / "out"))
-    with pytest.raises(ValueError, match=r"cannot be read: .*[Cc]onnect"):
+    with pytest.raises(UserError, match=r"cannot be read: .*[Cc]onnect"):
         ingest("http://127.0.0.1:9/photos.zip", str(tmp_path / "out"))  # nobody listens there

@@ -22,6 +22,7 @@ import tinystyle
 from tests.support.files import contents
 from tests.support.mlflow_store import TAGS, Store, client, finished_run, tracker
 from tests.support.photos import synthetic_photo
+from tinystyle.errors import UserError
 from tinystyle.tracking import registry
 from tinystyle.tracking.run import PARENT_RUN
 
@@ -146,12 +147,12 @@ def test_only_a_finished_run_with_a_model_is_registered(finished: Path) -> None:
         "0" * 32: "knows no run",
         "no id": "knows no run",
     }.items():
-        with pytest.raises(ValueError, match=sentence):
+        with pytest.raises(UserError, match=sentence):
             registry.register("refused", run_id, {})
     running.finish("FINISHED")
-    with pytest.raises(ValueError, match="holds no finished model"):
+    with pytest.raises(UserError, match="holds no finished model"):
         registry.register("refused", running.run_id, {})
-    with pytest.raises(ValueError, match="use up to 60"):
+    with pytest.raises(UserError, match="use up to 60"):
         registry.register("Not A Name", finished_run("refused", finished), {})
     assert registry.versions("refused") == []
 
@@ -169,7 +170,7 @@ def test_one_wrong_bit_in_the_store_and_nothing_is_fetched(
 ) -> None:
     version = registry.register("damaged", finished_run("damaged", finished), {})
     damage(store, version.run_id, name)
-    with pytest.raises(ValueError, match=rf"{name} of run \w+ is missing or damaged"):
+    with pytest.raises(UserError, match=rf"{name} .* damaged"):
         registry.fetch(version, tmp_path / "out")
     assert not any(tmp_path.iterdir())
 
@@ -178,7 +179,7 @@ def test_an_upload_that_was_cut_short_is_no_model(store: Store, finished: Path, 
     version = registry.register("cut-short", finished_run("cut-short", finished), {})
     (manifest,) = (path for path in store.folder.rglob("SHA256SUMS") if version.run_id in path.parts)
     manifest.unlink()
-    with pytest.raises(ValueError, match="holds no finished model"):
+    with pytest.raises(UserError, match="holds no finished model"):
         registry.fetch(version, tmp_path / "out")
 
 

@@ -33,7 +33,7 @@ def test_a_server_that_does_not_answer_fails_within_seconds(
 def test_a_finished_model_is_refused_only_by_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     model = bundle_in(tmp_path / "model", tmp_path)
-    with pytest.raises(UserError, match=r"server at http://127\.0\.0\.1:1 cannot be reached \(Connection refused"):
+    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:1 .*Connection refused"):
         log_model("0" * 32, model)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing.process
 import os
+import platform
 import socket
 import subprocess
 from collections.abc import Callable, Generator
@@ -16,7 +17,8 @@ from tests.support.decoding import DecodeHere
 
 def _refuse(what: str) -> Callable[..., Any]:
     def refused(*arguments: Any, **_: Any) -> Any:
-        raise AssertionError(f"a unit test {what}; it belongs to tests/system ({arguments})")
+        asked = [argument for argument in arguments if not isinstance(argument, subprocess.Popen)]
+        raise AssertionError(f"a unit test {what}, {asked}; it belongs to tests/system")
 
     return refused
 
@@ -33,6 +35,7 @@ def _local_only(method: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Generator[None, Any, Any]:
     """Of each test in this folder, together with the fixtures that it is the first to want."""
+    platform.processor()  # asks a process, once; packages want it when they are imported
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess.Popen, "__init__", _refuse("starts a process"))
         patch.setattr(multiprocessing.process.BaseProcess, "start", _refuse("starts a process"))

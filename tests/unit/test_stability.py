@@ -37,6 +37,7 @@ def test_a_run_key_is_what_it_was(index: int) -> None:
     assert lineage_of(config, "d" * 64, "s" * 64, "p" * 64, initial)["key"] == STORED["run_keys"][index]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STORED["exports"])
 def test_an_export_is_byte_for_byte_what_it_was(name: str, tmp_path: Path) -> None:
     config = NetworkConfig(architecture="small", alpha=0.1)

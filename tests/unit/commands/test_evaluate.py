@@ -62,6 +62,7 @@ def held_out_rows(folder: Path, model_file: Path) -> list[LossRow]:
     ]
 
 
+@pytest.mark.slow
 def test_json_has_the_losses_that_training_reports_and_the_costs(
     run: Run, model: Path, dataset: Path, micro_run: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_the_tables_name_every_figure_and_the_bytes_of_every_export(
     assert "mlpackage, iOS 18" in output
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_a_folder_of_photos_will_do(run: Run, micro_run: Path, photo_folder: Path) -> None:
     command = (micro_run / "last.ckpt", "--photos", photo_folder, *LOSS, "--no-export", "--json")
     code, output, _ = run("evaluate", *command, "--all-photos", "--max-photos", "3")
@@ -118,6 +120,7 @@ def test_a_checkpoint_and_a_folder_of_photos_will_do(run: Run, micro_run: Path, 
     assert rows_of(output)["identity"]["style"] == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_of_the_losses_make_the_total(run: Run, model: Path, dataset: Path) -> None:
     weights = ("--content-weight", "3", "--style-weight", "0.5")
     _, output, _ = run("evaluate", model, "--photos", dataset, *LOSS, *weights, "--no-export", "--json")
@@ -125,6 +128,7 @@ def test_weights_of_the_losses_make_the_total(run: Run, model: Path, dataset: Pa
         assert row["total"] == pytest.approx(3 * row["content"] + 0.5 * row["style"])
 
 
+@pytest.mark.slow
 def test_without_held_out_photos_all_photos_is_the_way_out(run: Run, model: Path, nothing_held_out: Path) -> None:
     command = (model, "--photos", nothing_held_out, *LOSS, "--no-export", "--json")
     code, output, error = run("evaluate", *command)

@@ -27,6 +27,7 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "run" / "model.safetensors"
 
 
+@pytest.mark.slow
 def test_a_file_its_card_and_the_last_preview(run: Run, saved: Path, tmp_path: Path) -> None:
     out = tmp_path / "out" / "mosaic.mlmodel"
     code, output, error = run("export", saved, "--format", "mlmodel", "--bits", "4", "--size", "32x48", "--out", out)
@@ -45,6 +46,7 @@ def test_a_file_its_card_and_the_last_preview(run: Run, saved: Path, tmp_path: P
     assert [path.name for path in out.parent.iterdir()] == ["mosaic.mlmodel"]  # the card was of the file before
 
 
+@pytest.mark.slow
 def test_int4_in_float32_of_a_range_with_a_preview(run: Run, saved: Path, tmp_path: Path) -> None:
     synthetic_photo(3, 60, 40).save(tmp_path / "photo.png")
     out = tmp_path / "m.mlpackage"

@@ -24,6 +24,7 @@ def mlmodel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_model(model, format="mlmodel", bits=8, size=(32, 20), out=out).path
 
 
+@pytest.mark.slow
 def test_it_writes_the_file_and_says_what_to_do_with_it(run: Run, mlmodel: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "SkyStyle.swift"
     code, output, error = run("swift", mlmodel, "--out", out)

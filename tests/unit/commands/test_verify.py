@@ -24,6 +24,7 @@ def file(micro_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_good_file(run: Run, file: Path, micro_run: Path, photo_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(file.parent, tmp_path, dirs_exist_ok=True)
     file = tmp_path / file.name

@@ -14,6 +14,7 @@ from tinystyle.data.ingest import ingest
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.partitions import ingest_partition, merge_partitions, plan_partitions
 from tinystyle.data.shards import ShardDataset
+from tinystyle.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_partitions_make_what_one_ingest_makes(
     plan = plan_partitions(str(photos), str(tmp_path / "out"), 3, size=64, photos_per_shard=8)
     assert [len(plan.names(index)) for index in (1, 2, 3)] == [16, 16, 16]
     for index in order:
-        with pytest.raises(ValueError, match=r"partition \d of 3 of .* is not finished \(16 photos to go\)"):
+        with pytest.raises(UserError, match=r"partition \d of 3 .*16 photos"):
             merge_partitions(plan)
         run_partition(photos, tmp_path / "out", index)
     manifest = merge_partitions(plan)
@@ -92,7 +93,7 @@ def test_another_number_of_partitions_keeps_what_is_done(
     out = tmp_path / "out"
     plan_partitions(str(photos), str(out), 3, size=64, photos_per_shard=8)
     run_partition(photos, out, 1)
-    with pytest.raises(ValueError, match="is being ingested in 3 partitions at size 64"):
+    with pytest.raises(UserError, match="3 partitions at size 64"):
         run_partition(photos, out, 1, of=2)
     plan = plan_partitions(str(photos), str(out), 2, size=64, photos_per_shard=8)
     assert sum(len(plan.names(index)) for index in (1, 2)) == 32
@@ -138,15 +139,15 @@ def test_more_partitions_than_shards(photos: Path, reference: dict[str, bytes], 
 
 
 def test_arguments_are_refused(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no partition 4 of 3; count from 1"):
+    with pytest.raises(UserError, match="no partition 4 of 3"):
         run_partition(photos, tmp_path / "out", 4)
-    with pytest.raises(ValueError, match="must be at least 1"):
+    with pytest.raises(UserError, match="must be at least 1"):
         plan_partitions(str(photos), str(tmp_path / "out"), 0)
-    with pytest.raises(ValueError, match="lies inside the source"):
+    with pytest.raises(UserError, match="lies inside the source"):
         plan_partitions(str(photos), str(photos / "out"), 2)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_text("no photo")
     plan = plan_partitions(str(tmp_path / "bad"), str(tmp_path / "none"), 2)
     ingest_partition(str(tmp_path / "bad"), str(tmp_path / "none"), 2, 2, workers=1)
-    with pytest.raises(ValueError, match="holds no usable photo: 1 not an image"):
+    with pytest.raises(UserError, match="no usable photo: 1 not an image"):
         merge_partitions(plan)

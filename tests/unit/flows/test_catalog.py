@@ -11,6 +11,7 @@ import yaml
 from flows.catalog import Training, load_catalogue, style_name
 from tests.support.places import REPOSITORY
 from tests.support.runs import micro_config
+from tinystyle.errors import UserError
 from tinystyle.training.launch import prepare
 from tinystyle.training.resolve import run_keys
 
@@ -92,18 +93,19 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, content: Any, sen
 
 
 def test_a_catalogue_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         load_catalogue(str(tmp_path / "none.yaml"))
 
 
 def test_a_style_is_named_by_its_image() -> None:
     assert style_name("s3://bucket/Starry_Night (1889).jpg") == "starry-night-1889"
     assert style_name("builtin:wave") == "wave"
-    with pytest.raises(ValueError, match="no name follows"):
+    with pytest.raises(UserError, match="no name follows"):
         style_name("images/***.jpg")
     assert Training.of({"style": "builtin:wave"}).name == "wave"
 
 
+@pytest.mark.slow
 def test_the_key_is_that_of_the_run_and_changes_with_what_decides_the_weights(dataset: Path, tmp_path: Path) -> None:
     config = micro_config(dataset).model_copy(update={"precision": "auto"})
     keys = run_keys(config)

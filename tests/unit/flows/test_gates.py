@@ -84,6 +84,7 @@ def fetched(micro_run: Path, dataset: Path, tmp_path_factory: pytest.TempPathFac
     return folder
 
 
+@pytest.mark.slow
 def test_a_version_is_measured_from_its_files(fetched: Path, training: Training) -> None:
     found = measure("version 1", fetched, training)
     assert found.content > 0
@@ -94,6 +95,7 @@ def test_a_version_is_measured_from_its_files(fetched: Path, training: Training)
     assert micro_config(fetched).network.alpha == training.run.network.alpha
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_the_verified_one(fetched: Path, training: Training, tmp_path: Path) -> None:
     folder = tmp_path / "version"
     shutil.copytree(fetched, folder)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from prefect.cli.deploy._models import PrefectYamlModel
 
 from infra import work_pool
 from tests.support.places import REPOSITORY
@@ -24,10 +23,6 @@ def flow_of(deployment: dict[str, Any]) -> Any:
 
 def by_flow() -> dict[str, dict[str, Any]]:
     return {flow_of(deployment).name: deployment for deployment in DEPLOYMENTS}
-
-
-def test_prefect_accepts_the_file() -> None:
-    assert len(PrefectYamlModel.model_validate(CONTENT).deployments) == len(FLOWS)
 
 
 def test_every_flow_has_its_deployment_by_the_name_that_the_readme_uses() -> None:

@@ -14,6 +14,7 @@ from tests.support.assembled import FILES, PHOTOS, SIZE, assembled_folder, untra
 from tests.support.files import contents
 from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.verification.verify import verify
+from tinystyle.errors import UserError
 from tinystyle.evaluation.model_report import ModelReport
 from tinystyle.evaluation.rows import QualityRow
 from tinystyle.model_file import load_model
@@ -54,11 +55,13 @@ def test_the_listing_is_true_of_every_file(assembled: Path, tmp_path: Path) -> N
         assert f"Verified: {found.weights:,} values" in card
 
 
+@pytest.mark.slow
 def test_the_same_network_gives_the_same_bytes(assembled: Path, tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()  # an empty folder will do
     assert contents(assembled_folder(tmp_path / "again", 1)) == contents(assembled)
 
 
+@pytest.mark.slow
 def test_what_is_known_of_the_run_goes_along(tmp_path: Path) -> None:
     run, folder = tmp_path / "run", tmp_path / "folder"
     run.mkdir()
@@ -88,35 +91,36 @@ def test_what_is_known_of_the_run_goes_along(tmp_path: Path) -> None:
     [
         (
             {"files": ["mlmodel-8", "mlmodel-5"]},
-            "no Core ML file 'mlmodel-5'; choose from mlmodel-32, .*mlpackage-int4",
+            "no Core ML file 'mlmodel-5'",
         ),
-        ({"files": ["mlmodel-8", "mlmodel-8"]}, "each once; choose from"),
+        ({"files": ["mlmodel-8", "mlmodel-8"]}, "each once"),
         ({"files": []}, "at least one Core ML file"),
         ({"size": "50x32"}, "50x32 is not possible"),
         ({"size": "48x32,32x48"}, "an .mlmodel takes images of one size"),
         ({"style": "Starry Night"}, "style 'Starry Night': use up to 60"),
-        ({"photos": []}, "no photo to verify with"),
+        ({"photos": []}, "no photo"),
     ],
 )
 def test_what_is_not_possible_is_said_before_any_work(changes: dict[str, Any], complaint: str, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"style": "mosaic", "files": FILES, "size": SIZE, "photos": PHOTOS, **changes}
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(UserError, match=complaint):
         assemble(untrained(1), tmp_path / "folder", **arguments)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
-    with pytest.raises(ValueError, match="is not empty; give a new folder"):
+    with pytest.raises(UserError, match="is not empty"):
         assemble(untrained(1), tmp_path, style="mosaic", files=FILES, size=SIZE, photos=PHOTOS)
     assert contents(tmp_path) == {"mine": b"precious"}
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_the_network_is_named_and_nothing_stays(tmp_path: Path) -> None:
     model = untrained(1)
     with torch.no_grad():  # one weight so large that eight bits leave nothing of the others
         model.network.down[0].conv.weight[:, 0, 0, 0] = 30
-    with pytest.raises(ValueError, match=r"mlmodel-8 of mosaic is NOT verified: a.png has .* dB"):
+    with pytest.raises(UserError, match=r"mlmodel-8 of mosaic is NOT verified"):
         assemble(
             model, tmp_path / "folder", style="mosaic", files=["mlmodel-32", "mlmodel-8"], size=SIZE, photos=PHOTOS
         )
@@ -134,7 +138,7 @@ def test_names_of_files() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (None, "cannot be read .*; give the folder of an assembled style"),
+        (None, "cannot be read"),
         ("[{}]", "is damaged"),
         ("[]", "names no Core ML file"),
     ],
@@ -143,7 +147,7 @@ def test_a_listing_that_cannot_be_used(text: str | None, complaint: str, tmp_pat
     if text is not None:
         (tmp_path / "coreml").mkdir()
         (tmp_path / "coreml" / "files.json").write_text(text)
-    with pytest.raises(ValueError, match=f"files.json {complaint}"):
+    with pytest.raises(UserError, match=f"files.json {complaint}"):
         Bundle(tmp_path).entries()
 
 
@@ -151,5 +155,5 @@ def test_a_listing_cannot_reach_out_of_its_folder(assembled: Path, tmp_path: Pat
     text = (assembled / "coreml" / "files.json").read_text()
     (tmp_path / "coreml").mkdir()
     (tmp_path / "coreml" / "files.json").write_text(text.replace("mosaic-8.mlmodel", "../../secret"))
-    with pytest.raises(ValueError, match="no plain file name"):
+    with pytest.raises(UserError, match="no plain file name"):
         Bundle(tmp_path).entries()

@@ -15,6 +15,7 @@ from tinystyle.coreml.exporter.metadata import MAX_METADATA_BYTES, describe
 from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data.images import open_rgb
+from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
 from tinystyle.release.card import newest_preview, record_verification, remove_card, stylised_preview, write_card
 
@@ -56,6 +57,7 @@ def metadata_of(model: LoadedModel) -> dict[str, str]:
     return {"shortDescription": metadata.shortDescription, **metadata.userDefined}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["mlmodel", "mlpackage"])
 def test_metadata_of_the_file(model: LoadedModel, exported: Callable[..., Path], format: str) -> None:
     path = exported(format, 8)
@@ -84,6 +86,7 @@ def test_metadata_of_any_lineage_fits(model: LoadedModel, lineage: dict[str, str
         assert text.startswith(f"{len(lineage)} entries, SHA-256 ")
 
 
+@pytest.mark.slow
 def test_card(model: LoadedModel, result: ExportResult) -> None:
     card = write_card(result, with_lineage(model, REAL), preview=Image.new("RGB", (8, 4)))
     text = card.read_text()
@@ -123,6 +126,7 @@ def test_verification_is_recorded_and_nothing_else_changes(
     assert card.read_text() == f"{head}\n## Verification\n\nFailed.\n"
 
 
+@pytest.mark.slow
 def test_a_card_of_another_file_gets_no_verification(model: LoadedModel, tmp_path: Path) -> None:
     out = tmp_path / "a.mlmodel"
     assert record_verification(out, "Good.") is None
@@ -159,5 +163,5 @@ def test_previews(model: LoadedModel, tmp_path: Path) -> None:
 def test_a_preview_that_cannot_be_made(model: LoadedModel, tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(UserError, match=name):
         stylised_preview(model, str(tmp_path / name))

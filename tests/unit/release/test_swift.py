@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tinystyle.coreml.evaluator.model import read_model
+from tinystyle.errors import UserError
 from tinystyle.release.swift import class_name, swift_source
 
 Exported = Callable[[str, int], Path]
@@ -50,6 +51,7 @@ def source(request: pytest.FixtureRequest, exported: Exported, tmp_path: Path) -
     return swift_source(read_model(path))
 
 
+@pytest.mark.slow
 def test_what_depends_on_the_model_is_in_the_file(exported: Exported) -> None:
     path = exported("mlmodel", 8)
     text = swift_source(read_model(path), "Sky")
@@ -62,6 +64,7 @@ def test_what_depends_on_the_model_is_in_the_file(exported: Exported) -> None:
     assert re.search(r"^@available\(iOS 15\.0, macOS 12\.0, \*\)\nfinal class Sky \{$", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_an_ml_program_raises_the_system_that_is_needed(exported: Exported) -> None:
     model = read_model(exported("mlpackage", 16))
     assert model.minimum_ios == 16
@@ -83,6 +86,7 @@ def test_no_placeholder_is_left_and_every_bracket_closes(source: str) -> None:
     assert not open_brackets
 
 
+@pytest.mark.slow
 def test_every_listed_size_is_a_choice(exported: Exported, tmp_path: Path) -> None:
     path = edited(exported("mlpackage", 16), tmp_path / "a.mlpackage", enumerate_sizes)
     text = swift_source(read_model(path))
@@ -92,6 +96,7 @@ def test_every_listed_size_is_a_choice(exported: Exported, tmp_path: Path) -> No
     assert re.findall(r"Size\(width: (\d+), height: (\d+)\)", sizes[1]) == [("48", "32"), ("32", "48")]
 
 
+@pytest.mark.slow
 def test_a_range_gives_its_bounds_and_steps_of_four_pixels(exported: Exported, tmp_path: Path) -> None:
     path = edited(exported("mlpackage", 16), tmp_path / "a.mlpackage", allow_range)
     text = swift_source(read_model(path))
@@ -99,12 +104,14 @@ def test_a_range_gives_its_bounds_and_steps_of_four_pixels(exported: Exported, t
     assert "Int((length * scale / 4).rounded()) * 4" in text
 
 
+@pytest.mark.slow
 def test_the_same_file_gives_the_same_text_wherever_it_lies(exported: Exported, tmp_path: Path) -> None:
     original = exported("mlmodel", 8)
     copy = shutil.copy(original, tmp_path / original.name)
     assert swift_source(read_model(original)) == swift_source(read_model(copy))
 
 
+@pytest.mark.slow
 def test_names_of_any_kind_become_string_literals(exported: Exported, tmp_path: Path) -> None:
     from coremltools.models.utils import rename_feature
     from coremltools.proto import Model_pb2
@@ -134,14 +141,15 @@ def test_the_class_is_named_like_the_file(name: str) -> None:
      "Any.swift", "Été.swift", "Sky\n.swift"],
 )  # fmt: skip
 def test_a_name_that_is_no_class_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"give (a name such as StyleTransfer\.swift|one of your own)"):
+    with pytest.raises(UserError, match=r"give (a name such as StyleTransfer\.swift|one of your own)"):
         class_name(Path(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "name"), [("Sky.mlmodel", "Sky"), ("Starry-sky.mlmodel", "Starry_sky")])
 def test_the_class_that_xcode_generates_is_not_declared_twice(
     file: str, name: str, exported: Exported, tmp_path: Path
 ) -> None:
     model = read_model(shutil.copy(exported("mlmodel", 8), tmp_path / file))
-    with pytest.raises(ValueError, match=rf"Xcode makes a class {name} of it.*{name}Style\.swift"):
+    with pytest.raises(UserError, match=rf"class {name} .*{name}Style\.swift"):
         swift_source(model, name)

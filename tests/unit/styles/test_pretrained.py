@@ -41,6 +41,7 @@ def test_a_style_by_name_is_the_network_within_float16(shipped: Path, micro_run:
     assert pretrained.record_of("blots") == RECORD
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shipped")
 def test_stylize_and_export_take_it(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.support.photos import synthetic_photo
 from tinystyle.data import storage
+from tinystyle.errors import UserError
 from tinystyle.stylize.photos import find_photos
 
 
@@ -38,7 +39,7 @@ def test_folders_and_patterns(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert stems("deep/*.png", "~/b.png", f"file://{tmp_path}/a.jpg") == ["c", "b", "a"]
-    with pytest.raises(ValueError, match=r"sub\.j\*: no image there"):
+    with pytest.raises(UserError, match=r"sub\.j\*: no image there"):
         stems("sub.j*")
 
 
@@ -57,7 +58,7 @@ def test_remote_folders_and_patterns(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == ["memory://find-photos: left out, as no images: notes.txt"]
     assert stems("memory://find-photos/*.png", "memory://find-photos/deep/c.png") == ["a", "c"]
     for argument in ("memory://find-photos/none.png", "memory://find-photos/*.gif"):
-        with pytest.raises(ValueError, match=r"no such photo|no image there"):
+        with pytest.raises(UserError, match=r"no such photo|no image there"):
             stems(argument)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.support.photos import synthetic_photo
 from tinystyle.config import NetworkConfig
+from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, save_model
 from tinystyle.nets import build_network
 from tinystyle.stylize import open_model, stylize_image
@@ -51,6 +52,7 @@ def test_small_images(size: tuple[int, int], keep_colors: bool) -> None:
     assert stylize_image(MODEL, synthetic_photo(1, *size), keep_colors=keep_colors).size == size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["mlmodel", "mlpackage"])
 def test_core_ml_file(tmp_path: Path, format: str) -> None:
     from tinystyle.coreml.exporter.convert import export_model
@@ -68,6 +70,7 @@ def test_core_ml_file(tmp_path: Path, format: str) -> None:
     assert np.array_equal(array(stylize_image(model, tall, strength=0)), array(tall))
 
 
+@pytest.mark.slow
 def test_core_ml_file_of_ranged_sizes(tmp_path: Path) -> None:
     from tinystyle.coreml.exporter.convert import export_model
     from tinystyle.coreml.sizes import ImageSizes
@@ -87,10 +90,10 @@ def test_open_model(tmp_path: Path) -> None:
     save_model(MODEL.network, tmp_path / "a.safetensors", CONFIG, {})
     assert isinstance(open_model(tmp_path / "a.safetensors"), LoadedModel)
     for name in ("none.mlmodel", "none.mlpackage", "none.safetensors"):
-        with pytest.raises(ValueError, match=f"{name}: no such file; give a"):
+        with pytest.raises(UserError, match=f"{name}: no such file; give a"):
             open_model(tmp_path / name)
-    with pytest.raises(ValueError, match="copy it here first"):
+    with pytest.raises(UserError, match="copy it here first"):
         open_model("memory://models/a.mlpackage")
     (tmp_path / "bad.mlmodel").write_text("no model")
-    with pytest.raises(ValueError, match=r"bad\.mlmodel: not a Core ML file"):
+    with pytest.raises(UserError, match=r"bad\.mlmodel: not a Core ML file"):
         open_model(tmp_path / "bad.mlmodel")

@@ -89,6 +89,7 @@ def test_the_hint_comes_once_and_names_a_factor(tmp_path: Path, caplog: pytest.L
     assert len(caplog.messages) == 1
 
 
+@pytest.mark.slow
 def test_a_core_ml_file_says_its_crop_too(tmp_path: Path) -> None:
     file = tmp_path / "a.mlmodel"
     export_model(MODEL, format="mlmodel", bits=32, size=(96, 64), out=file)

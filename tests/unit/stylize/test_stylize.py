@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinystyle.config import NetworkConfig
+from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
 from tinystyle.stylize import stylize_photos
@@ -57,7 +58,7 @@ def test_a_bad_photo_does_not_stop_the_others(tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("not a photo")
     photos = [photo(tmp_path / "a.png", 16, 16), bad, photo(tmp_path / "c.png", 17, 16)]
-    with pytest.raises(ValueError, match=r"^1 of 3 photos could not be stylised: .*bad\.jpg"):
+    with pytest.raises(UserError, match=r"^1 of 3 photos could not be stylised: .*bad\.jpg"):
         stylize_photos(MODEL, photos, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
@@ -72,7 +73,7 @@ def test_a_folder_of_good_and_bad_is_done_in_order(
     (folder / ".hidden.png").write_text("")
     written: list[Path] = []
     counts: list[tuple[int, int, int]] = []
-    with pytest.raises(ValueError, match=r"^1 of 24 photos could not be stylised: .*photo-05\.png is truncated"):
+    with pytest.raises(UserError, match=r"^1 of 24 photos could not be stylised: .*photo-05\.png is truncated"):
         stylize_photos(MODEL, [folder], out, written=written.append, progress=lambda *n: counts.append(n))
     assert [path.name for path in written] == [f"photo-{i:02d}.png" for i in range(24) if i != 5]
     assert sorted(out.iterdir()) == written
@@ -101,7 +102,7 @@ def test_max_side(tmp_path: Path) -> None:
     "options", [{"strength": -0.1}, {"strength": 1.01}, {"strength": float("nan")}, {"max_side": 0}]
 )
 def test_options_out_of_range(tmp_path: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"^(strength|max_side) \S+: give "):
+    with pytest.raises(UserError, match=r"^(strength|max_side) \S+: give "):
         stylize_photos(MODEL, [photo(tmp_path / "a.png", 16, 16)], tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
@@ -116,7 +117,7 @@ def test_options_out_of_range(tmp_path: Path, options: dict[str, Any]) -> None:
         (["a.png", "b.png"], "-", "standard output takes one photo, not 2"),
         (["a.png", "sub/A.png"], "out", r"would both become A\.png"),
         (["a.png", "a.png"], "out", r"would both become a\.png"),
-        (["a.png"], "sub/A.png", "is a file; give a folder"),
+        (["a.png"], "sub/A.png", "is a file"),
         (["b.png", "a.png"], ".", "would be overwritten"),
     ],
 )
@@ -130,7 +131,7 @@ def test_everything_is_checked_before_any_work(tmp_path: Path, photos: Sequence[
     }
     (tmp_path / "b.png").symlink_to(tmp_path / "b.jpg")
     before = {path: path.read_bytes() for path in files}
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         stylize_photos(MODEL, [tmp_path / name for name in photos], out if out == "-" else tmp_path / out)
     assert not (tmp_path / "out").exists()
     assert before == {path: path.read_bytes() for path in files}

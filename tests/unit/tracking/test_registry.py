@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.bundles import bundle_in
 from tests.support.command_line import Run
+from tinystyle.errors import UserError
 from tinystyle.tracking.registry import log_model
 
 
@@ -43,7 +44,7 @@ def test_what_is_no_finished_model_is_refused_before_the_server_is_asked(
     model: Path, spoil: Callable[[Path], None], sentence: str
 ) -> None:
     spoil(model)
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         log_model("0" * 32, model)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from tests.support.places import ASSETS
 from tests.support.runs import micro_config
 from tinystyle.config import RunConfig
+from tinystyle.errors import UserError
 from tinystyle.model_file import load_model
 from tinystyle.training import TRAINING_REVISION
 from tinystyle.training.launch import prepare
@@ -58,6 +59,7 @@ def test_losses_are_the_golden_ones(micro_run: Path) -> None:
         assert [row[name] for row in now] == pytest.approx(golden[name], rel=2e-3), how
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
     config = micro_config(dataset, steps=120, checkpoint_every=120)
     hasty = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"warmup_steps": 10})})
@@ -75,7 +77,7 @@ def test_what_decides_the_result_decides_the_key(micro_run: Path, change: str) -
         "data": {"data": config.data.model_copy(update={"size": 40})},
     }[change]
     other = config.model_copy(update=changed)
-    with pytest.raises(ValueError, match="holds another run"):
+    with pytest.raises(UserError, match="holds another run"):
         prepare(other, micro_run, resume=True)
 
 
@@ -85,6 +87,7 @@ def test_a_completed_run_is_not_trained_again(micro_run: Path) -> None:
     assert prepare(again, micro_run, resume=True).state == "completed"
 
 
+@pytest.mark.slow
 def test_init_from_starts_at_those_weights(dataset: Path, micro_run: Path, tmp_path: Path) -> None:
     config = micro_config(dataset, steps=1).model_copy(update={"init_from": str(micro_run / "model.safetensors")})
     train(config, tmp_path / "run")
@@ -96,10 +99,11 @@ def test_init_from_starts_at_those_weights(dataset: Path, micro_run: Path, tmp_p
     )
     assert abs(first - end) < abs(first - fresh)
     wrong = config.model_copy(update={"network": config.network.model_copy(update={"alpha": 0.2})})
-    with pytest.raises(ValueError, match="must agree for `init_from`"):
+    with pytest.raises(UserError, match="must agree for `init_from`"):
         prepare(wrong, tmp_path / "other", resume=True)
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,9 +13,12 @@ from torch import Tensor
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.evaluator.model import CoreMLModel, NotFiniteError, UnknownOperationError, read_model
 from tinystyle.coreml.exporter.convert import export_model
+from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
+
+pytestmark = pytest.mark.slow  # every export takes a second
 
 CLOSE = 0.255  # grey levels
 
@@ -195,9 +198,7 @@ def test_float16_catches_a_network_fed_unscaled_pixels(
         outcomes[name] = read_model(path)
     with torch.inference_mode():
         assert (outcomes["good"].run(edge, float16=float16) - model.network(edge)).abs().mean() < 0.5
-    with pytest.raises(
-        NotFiniteError, match=r"raw\.\w+: (instance_norm|batchnorm) '\w+' gives NaN or infinity in float16"
-    ):
+    with pytest.raises(NotFiniteError, match=r"raw\.\w+: (instance_norm|batchnorm) '\w+'"):
         outcomes["raw"].run(edge, float16=float16)
 
 
@@ -217,7 +218,7 @@ def test_an_unknown_operation_is_refused_by_name(tmp_path: Path, exported: Calla
     spec.neuralNetwork.layers[2].softmax.SetInParent()
     path = tmp_path / "odd.mlmodel"
     path.write_bytes(spec.SerializeToString())
-    with pytest.raises(UnknownOperationError, match=r"odd\.mlmodel: layer '\w+' is a softmax, which is not known here"):
+    with pytest.raises(UnknownOperationError, match=r"odd\.mlmodel: layer '\w+' is a softmax"):
         read_model(path)
 
 
@@ -227,7 +228,7 @@ def test_what_is_no_image_network_is_one_sentence(tmp_path: Path, exported: Call
         (tmp_path / f"{name}.mlmodel").write_bytes(data)
     (tmp_path / "hollow.mlpackage").mkdir()
     for name in ("empty.mlmodel", "text.mlmodel", "half.mlmodel", "hollow.mlpackage", "absent.mlmodel"):
-        with pytest.raises(ValueError, match=rf"{name}: [^\n]+$"):
+        with pytest.raises(UserError, match=rf"{name}: [^\n]+$"):
             read_model(tmp_path / name)
 
 
@@ -237,14 +238,14 @@ def test_a_package_without_its_weights(tmp_path: Path, exported: Callable[[str, 
     shutil.copytree(exported("mlpackage", 16), tmp_path / "a.mlpackage")
     file = tmp_path / "a.mlpackage" / "Data" / "com.apple.CoreML" / "weights" / "weight.bin"
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         read_model(tmp_path / "a.mlpackage")
     file.unlink()
-    with pytest.raises(ValueError, match=r"weight\.bin is missing"):
+    with pytest.raises(UserError, match=r"weight\.bin is missing"):
         read_model(tmp_path / "a.mlpackage")
 
 
 def test_another_size_is_refused(exported: Callable[[str, int], Path]) -> None:
     read: CoreMLModel = read_model(exported("mlmodel", 8))
-    with pytest.raises(ValueError, match="takes one RGB image of 48x32, not 32x48"):
+    with pytest.raises(UserError, match="48x32, not 32x48"):
         read.run(noise(32, 48))

@@ -14,7 +14,10 @@ from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.quiet import quiet
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
+
+pytestmark = pytest.mark.slow  # every export takes a second
 
 Export = Callable[..., Path]
 WIDTH, HEIGHT = 48, 32
@@ -194,7 +197,7 @@ def test_what_fails_leaves_the_old_package(model: LoadedModel, tmp_path: Path, m
 def test_formats_that_do_not_exist_are_refused_with_those_that_do(
     model: LoadedModel, tmp_path: Path, format: str, bits: int, ios: int
 ) -> None:
-    with pytest.raises(ValueError, match=r"choose from: mlmodel with 32, 16, 8, 6, 4 bits; mlpackage with") as caught:
+    with pytest.raises(UserError, match=r"choose from: mlmodel") as caught:
         export(model, tmp_path, format, bits, ios=ios)
     assert all(name in str(caught.value) for name in FORMATS)
     assert "mlpackage with 4 bits for iOS 18" in str(caught.value)
@@ -211,7 +214,7 @@ def test_formats_that_do_not_exist_are_refused_with_those_that_do(
 def test_precisions_that_are_not_possible(
     model: LoadedModel, tmp_path: Path, format: str, bits: int, compute: str, sentence: str
 ) -> None:
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         export(model, tmp_path, format, bits, compute=compute)
 
 
@@ -224,7 +227,7 @@ def test_weights_beyond_float16_are_refused_where_they_would_become_infinite(
         with torch.no_grad():
             norm.weight[0] = 7e4
         for format, bits in (("mlpackage", 8), ("mlmodel", 16)):
-            with pytest.raises(ValueError, match=r"out\.norm\.weight holds 7e\+04, beyond float16's 65504"):
+            with pytest.raises(UserError, match=r"out\.norm\.weight .*7e\+04"):
                 export(model, tmp_path, format, bits)
         assert export(model, tmp_path, "mlpackage", 8, compute="float32").is_dir()
     finally:
@@ -243,7 +246,7 @@ def test_names_that_are_not_possible(model: LoadedModel, tmp_path: Path) -> None
         ("b.mlpackage", "mlpackage", "is no Core ML package"),
         ("c.mlpackage", "mlpackage", "is no Core ML package"),
     ):
-        with pytest.raises(ValueError, match=sentence):
+        with pytest.raises(UserError, match=sentence):
             export_model(model, format=format, bits=8, size=(20, 20), out=tmp_path / name)
     assert (tmp_path / "b.mlpackage" / "precious").exists()
     shutil.rmtree(tmp_path / "a.mlmodel")

@@ -44,6 +44,7 @@ def operations_of(path: Path) -> list[Any]:
     return list(block.operations)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["mlmodel", "mlpackage"])
 @pytest.mark.parametrize("bits", [32, 16])
 def test_floating_point_weights_are_those_of_the_network(
@@ -55,12 +56,14 @@ def test_floating_point_weights_are_those_of_the_network(
         assert np.array_equal(stored.values, weight.astype(dtype))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["48x32", "32x48,48x32", "32x32..64x64"])
 def test_nothing_is_folded_into_weights_at_any_kind_of_size(model: LoadedModel, exported: Export, size: str) -> None:
     for stored, weight in zip(stored_in(exported("mlpackage", 32, size), "weight"), weights_of(model), strict=True):
         assert np.array_equal(stored.values, weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "bits", "ios"), [("mlmodel", 4, 16), ("mlpackage", 32, 16), ("mlpackage", 4, 16), ("mlpackage", 4, 18)]
 )
@@ -74,6 +77,7 @@ def test_instance_norm_is_not_compressed(
             assert np.array_equal(stored.values, getattr(norm, attribute).detach().numpy().astype(dtype))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, 6, 4])
 def test_linear_weights_of_the_neural_network(model: LoadedModel, exported: Export, bits: int) -> None:
     for stored, weight in zip(stored_in(exported("mlmodel", bits), "weight"), weights_of(model), strict=True):
@@ -88,6 +92,7 @@ def test_linear_weights_of_the_neural_network(model: LoadedModel, exported: Expo
         assert (indices.max(axis=1) == 2**bits - 1).all()
 
 
+@pytest.mark.slow
 def test_linear_weights_are_as_coremltools_packs_them(exported: Export) -> None:
     from coremltools.models import _QUANTIZATION_MODE_LINEAR_QUANTIZATION as LINEAR
     from coremltools.models.neural_network.quantization_utils import _quantize_wp_field
@@ -104,6 +109,7 @@ def test_linear_weights_are_as_coremltools_packs_them(exported: Export) -> None:
             np.testing.assert_allclose(linear.bias, expected.bias, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bits", "ios", "operation"),
     [
@@ -139,6 +145,7 @@ def test_compressed_weights_of_the_program(
             assert np.array_equal(stored.offset.ravel(), offset)
 
 
+@pytest.mark.slow
 def test_float16_weights_in_a_float32_program_are_cast_as_the_file_is_read(
     model: LoadedModel, exported: Export
 ) -> None:

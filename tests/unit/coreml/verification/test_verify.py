@@ -14,8 +14,11 @@ from tinystyle.coreml import FORMATS
 from tinystyle.coreml.evaluator.model import StoredWeight, read_model
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.verification.verify import MIN_PSNR, Verification, verify
+from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.nets.blocks import StyleNetwork
+
+pytestmark = pytest.mark.slow  # every export takes a second
 
 PLACES = 40
 PAIRS = [(format, bits) for format, choices in FORMATS.items() for bits in choices]
@@ -191,5 +194,5 @@ def test_a_folded_constant_is_seen_and_stated(
 
 
 def test_without_photos_nothing_is_proven(model: LoadedModel, exported: Callable[[str, int], Path]) -> None:
-    with pytest.raises(ValueError, match="no photo to verify with"):
+    with pytest.raises(UserError, match="no photo"):
         verify(exported("mlmodel", 8), model, [])

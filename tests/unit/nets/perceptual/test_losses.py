@@ -6,6 +6,7 @@ from torch import Tensor
 
 from tests.support.photos import synthetic_photo
 from tinystyle.data.photos import photo_tensor
+from tinystyle.errors import UserError
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
 from tinystyle.nets.perceptual.losses import (
@@ -154,5 +155,5 @@ def test_saturation_begins_at_two() -> None:
 
 
 def test_a_style_equal_to_the_photos_is_refused(network: PerceptualNetwork) -> None:
-    with pytest.raises(ValueError, match="choose another style"):
+    with pytest.raises(UserError, match="choose another style"):
         StyleTarget.measure(network, photo(1), [photo(1)])

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.errors import UserError
 from tinystyle.release.publishing import Index, PublishedFile, PublishedVersion
 from tinystyle.release.publishing.index import schema_json
 
@@ -103,5 +104,5 @@ def test_the_json_is_as_its_schema_says() -> None:
 def test_an_index_of_another_kind_is_refused(before: str, after: str) -> None:
     text = told("1 2").as_json().decode()
     assert before in text
-    with pytest.raises(ValueError, match=r"^here/index.json is damaged, or written by a newer tinystyle; upgrade, or"):
+    with pytest.raises(UserError, match=r"^here/index.json is damaged"):
         Index.parse(text.replace(before, after).encode(), "here/index.json")

@@ -13,6 +13,7 @@ import pytest
 from tests.support.command_line import Run
 from tests.support.files import contents
 from tests.support.stories import race
+from tinystyle.errors import UserError
 from tinystyle.release.publishing import check_published, presign, publish_folder, read_index, rollback
 
 
@@ -29,6 +30,7 @@ def two_versions(assembled: Path, retrained: Path, root: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_everything_an_app_needs_is_there(assembled: Path, root: Path) -> None:
     published = publish_folder(assembled, style="mosaic", version=1, root=str(root), run_id="r", metrics={"total": 1.5})
     folder = root / "mosaic" / "1"
@@ -58,6 +60,7 @@ def test_losses_come_from_the_evaluation(assembled: Path, root: Path, tmp_path: 
     assert publish_folder(folder, style="mosaic", version=2, root=str(root)).metrics["paint3"] == 0.4
 
 
+@pytest.mark.slow
 def test_published_again_changes_nothing(assembled: Path, two_versions: Path) -> None:
     before = contents(two_versions)
     again = publish_folder(assembled, style="mosaic", version=1, root=str(two_versions))
@@ -67,7 +70,7 @@ def test_published_again_changes_nothing(assembled: Path, two_versions: Path) ->
 
 def test_a_version_never_changes(retrained: Path, two_versions: Path) -> None:
     before = contents(two_versions)
-    with pytest.raises(ValueError, match="1/SHA256SUMS holds other bytes, and version 1 of mosaic never changes"):
+    with pytest.raises(UserError, match="1/SHA256SUMS holds other bytes"):
         publish_folder(retrained, style="mosaic", version=1, root=str(two_versions))
     assert contents(two_versions) == before
 
@@ -76,13 +79,13 @@ def test_back_and_forth(two_versions: Path) -> None:
     root = str(two_versions)
     files = {name: data for name, data in contents(two_versions).items() if name.startswith("mosaic/")}
     assert rollback("mosaic", root).version == 1
-    with pytest.raises(ValueError, match=r"mosaic has no version before 1 at .*; there is nothing to go back to"):
+    with pytest.raises(UserError, match=r"mosaic has no version before 1"):
         rollback("mosaic", root)
-    with pytest.raises(ValueError, match="version 1 of mosaic is the current one"):
+    with pytest.raises(UserError, match="version 1 of mosaic is the current one"):
         rollback("mosaic", root, 1)
-    with pytest.raises(ValueError, match=r"version 3 of mosaic is not published at .*; there is 2, 1"):
+    with pytest.raises(UserError, match=r"version 3 of mosaic is not published .*2, 1"):
         rollback("mosaic", root, 3)
-    with pytest.raises(ValueError, match=r"aurora is not published at .*; there is mosaic"):
+    with pytest.raises(UserError, match=r"aurora is not published .*mosaic"):
         rollback("aurora", root)
     assert rollback("mosaic", root, 2, reason="was good after all").version == 2
     style = read_index(root).style("mosaic")
@@ -121,7 +124,7 @@ def test_a_folder_that_is_damaged_or_incomplete(
         (folder / name).write_bytes(data)
     else:
         (folder / name).unlink()
-    with pytest.raises(ValueError, match=complaint or rf"{name} cannot be read \(No such file or directory\); fetch"):
+    with pytest.raises(UserError, match=complaint or rf"{name} cannot be read"):
         publish_folder(folder, style="mosaic", version=1, root=str(root))
     assert not root.exists()
 
@@ -141,10 +144,10 @@ def test_what_has_rotted_is_found(two_versions: Path) -> None:
     good = file.read_bytes()
     file.write_bytes(good[:-1] + b"?")
     check_published("mosaic", root)  # the current one
-    with pytest.raises(ValueError, match=r"mosaic/1/mosaic-8.mlmodel does not hold what was published"):
+    with pytest.raises(UserError, match=r"mosaic/1/mosaic-8.mlmodel does not hold"):
         check_published("mosaic", root, 1)
     file.unlink()
-    with pytest.raises(ValueError, match=r"mosaic/1/mosaic-8.mlmodel is missing; publish version 1 again"):
+    with pytest.raises(UserError, match=r"mosaic/1/mosaic-8.mlmodel is missing"):
         check_published("mosaic", root, 1)
 
 
@@ -158,14 +161,14 @@ def test_a_lost_file_comes_back_by_publishing_again(assembled: Path, two_version
 def test_a_damaged_index_is_never_replaced(assembled: Path, root: Path) -> None:
     root.mkdir()
     (root / "index.json").write_text("half an ind")
-    with pytest.raises(ValueError, match=r"index.json is damaged, or written by a newer tinystyle"):
+    with pytest.raises(UserError, match=r"index.json is damaged"):
         publish_folder(assembled, style="mosaic", version=1, root=str(root))
     assert contents(root) == {"index.json": b"half an ind"}
 
 
 @pytest.mark.parametrize("uri", ["memory://models", "https://example.org/models", "s3://"])
 def test_roots_that_cannot_be(uri: str, assembled: Path) -> None:
-    with pytest.raises(ValueError, match=f"{uri}: .*; give "):
+    with pytest.raises(UserError, match=f"{uri}: .*; give "):
         publish_folder(assembled, style="mosaic", version=1, root=uri)
 
 
@@ -174,9 +177,9 @@ def test_links(two_versions: Path) -> None:
     with urllib.request.urlopen(presign(str(swift), 60)) as answer:
         assert answer.read() == swift.read_bytes()
     for seconds in (0, 604801):
-        with pytest.raises(ValueError, match=f"from 1 second to a week .*, not {seconds} s"):
+        with pytest.raises(UserError, match=f"not {seconds} s"):
             presign(str(swift), seconds)
-    with pytest.raises(ValueError, match="s3://models: names no file"):
+    with pytest.raises(UserError, match="s3://models: names no file"):
         presign("s3://models", 60)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tinystyle import styles
+from tinystyle.errors import UserError
 from tinystyle.training.frontier.collect import collect
 from tinystyle.training.record import RunRecord
 
@@ -44,18 +45,18 @@ def test_a_style_image_that_has_moved_is_asked_for_and_known_by_its_pixels(runs:
     record.config = record.config.model_copy(update={"style": str(tmp_path / "gone.png")})
     record.lineage["style"] = styles.Style.load(str(image)).sha256
     record.write(runs / "done")
-    with pytest.raises(ValueError, match=r"done was trained on .*gone.png, which cannot be read; give the image with"):
+    with pytest.raises(UserError, match=r"done .*gone.png"):
         collect([runs / "done"], [])
     (found,) = collect([runs / "done"], [str(image)])
     assert found.image == str(image)
     record.config = record.config.model_copy(update={"style": "builtin:mosaic"})
     record.write(runs / "done")
-    with pytest.raises(ValueError, match=r"builtin:mosaic, which has changed since; give the image with `style`"):
+    with pytest.raises(UserError, match=r"builtin:mosaic, which has changed"):
         collect([runs / "done"], [])
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no run that has ended"):
+    with pytest.raises(UserError, match="holds no run that has ended"):
         collect([tmp_path], [])
-    with pytest.raises(ValueError, match="no such folder"):
+    with pytest.raises(UserError, match="no such folder"):
         collect([tmp_path / "none"], [])

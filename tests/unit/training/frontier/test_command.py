@@ -62,6 +62,7 @@ def test_a_mistake_is_one_sentence_before_any_training(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_another_run_in_the_way_is_named_before_any_training(
     run: Run, places: dict[str, str], made: Frontier, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_another_run_in_the_way_is_named_before_any_training(
     assert error.rstrip().endswith("runs/mosaic-small-0.1")
 
 
+@pytest.mark.slow
 def test_a_collected_run_is_judged_anew_by_other_photos_and_printed(
     run: Run, places: dict[str, str], made: Frontier, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ def ending(state: State, message: str) -> Callable[..., RunRecord]:
     return launch
 
 
+@pytest.mark.slow
 def test_every_network_is_measured_and_what_cannot_be_built_says_so(made: Frontier) -> None:
     rows = {row.name: row for row in made.rows}
     assert list(rows) == ["identity", "color match", "small 0.1", "small 0.2", "small 0.02"]
@@ -52,6 +53,7 @@ def test_every_network_is_measured_and_what_cannot_be_built_says_so(made: Fronti
     assert made.failed == []
 
 
+@pytest.mark.slow
 def test_all_files_are_there(made: Frontier) -> None:
     out = made.page.parent
     with made.csv.open(newline="") as file:
@@ -72,6 +74,7 @@ def test_all_files_are_there(made: Frontier) -> None:
             image.load()
 
 
+@pytest.mark.slow
 def test_a_second_sitting_trains_and_measures_nothing_again(
     made: Frontier, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +88,7 @@ def test_a_second_sitting_trains_and_measures_nothing_again(
     assert [row.model_copy(update=strip) for row in again.rows] == [row.model_copy(update=strip) for row in made.rows]
 
 
+@pytest.mark.slow
 def test_a_collapsed_run_is_a_row_and_is_not_tried_again(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +106,7 @@ def test_a_collapsed_run_is_a_row_and_is_not_tried_again(
     assert message in (tmp_path / "frontier.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_run_does_not_stop_the_rest_and_is_tried_again(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

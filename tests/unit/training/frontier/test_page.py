@@ -65,6 +65,7 @@ def shown(folder: Path, rows: list[Row], photos: int = 2) -> str:
     return (folder / "x.html").read_text()
 
 
+@pytest.mark.slow
 def test_it_is_one_file_that_asks_nothing_of_others(made: Frontier) -> None:
     text = made.page.read_text()
     page = Page(text)
@@ -77,6 +78,7 @@ def test_it_is_one_file_that_asks_nothing_of_others(made: Frontier) -> None:
     assert set(re.findall(r"url\((.{5})", text)) == {"data:"}
 
 
+@pytest.mark.slow
 def test_every_network_and_photo_is_on_it(made: Frontier) -> None:
     page = Page(made.page.read_text())
     for one in made.rows:
@@ -92,6 +94,7 @@ def test_every_network_and_photo_is_on_it(made: Frontier) -> None:
     assert "The style mosaic" in alts, "a built-in style is shown"
 
 
+@pytest.mark.slow
 def test_what_is_operated_has_a_name_and_ids_are_unique(made: Frontier) -> None:
     page = Page(made.page.read_text())
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
@@ -104,6 +107,7 @@ def test_what_is_operated_has_a_name_and_ids_are_unique(made: Frontier) -> None:
         assert anchor["href"].removeprefix("#") in ids
 
 
+@pytest.mark.slow
 def test_several_styles_and_names_from_outside(tmp_path: Path) -> None:
     rows = [
         row("small 0.1", style_name="<b>waves & co</b>", image="/secret/<i>.jpg"),
@@ -120,6 +124,7 @@ def test_several_styles_and_names_from_outside(tmp_path: Path) -> None:
     assert "second3" in page.text
 
 
+@pytest.mark.slow
 def test_the_front_is_marked_and_said(tmp_path: Path) -> None:
     text = shown(tmp_path, [row("small 0.1"), row("small 0.2", score=3.0, weights=2000, bytes=4000), row("small 0.3")])
     marked = re.findall(r'<tr class="completed front">\s*<th[^>]*>(?:<i[^>]*></i>)?([^<]*)', text)
@@ -127,6 +132,7 @@ def test_the_front_is_marked_and_said(tmp_path: Path) -> None:
     assert "The Pareto front by bytes: small 0.1, small 0.3." in Page(text).text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["small 0.1"], ["small 0.1", "small 0.2", "johnson 0.1"]])
 def test_nothing_but_collapsed_runs_is_a_page_too(names: list[str], tmp_path: Path) -> None:
     gone = {"score": None, "content": None, "paint3": None, "paint4": None, "bytes": None, "latency_ms": None}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.frontier import row
+from tinystyle.errors import UserError
 from tinystyle.training.frontier.rows import RowFile, fronts, write_csv
 
 
@@ -28,7 +29,7 @@ def test_rows_are_found_again_by_key_and_judge_and_without_the_latency(tmp_path:
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     (tmp_path / "frontier.jsonl").write_text('{"key": "x"}\n')
-    with pytest.raises(ValueError, match=r"frontier.jsonl is damaged in line 1; remove the line, or the file"):
+    with pytest.raises(UserError, match=r"frontier.jsonl is damaged in line 1"):
         RowFile(tmp_path / "frontier.jsonl")
 
 
