@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: demo test test-fast coverage test-long test-platform-smoke e2e check install format clean stack stack-down worker deploy
+.PHONY: demo test test-fast coverage test-long test-platform-smoke e2e check docs install format clean stack stack-down worker deploy
 
 demo: $(INSTALLED)  ## train, export and look at a style in under five minutes
 	$(BIN)/tinystyle demo --out demo
@@ -41,10 +41,14 @@ e2e: test-platform-smoke  ## all of the platform, from a clean state
 	$(BIN)/python -m pytest -m e2e
 	@echo "e2e: everything passed"
 
-check: $(INSTALLED)  ## lint, formatting and strict types
+check: $(INSTALLED)  ## lint, formatting, strict types, and what may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(INSTALLED)  ## the documentation as a website, in build/site
+	$(BIN)/python -m mkdocs build --strict
 
 install: $(INSTALLED)  ## .venv with every pinned version
 
@@ -76,4 +80,4 @@ deploy: $(INSTALLED)  ## apply the deployments of infra/prefect.yaml to the runn
 	set -a; . .stack/env; set +a; $(BIN)/prefect --no-prompt deploy --all --prefect-file infra/prefect.yaml
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build demo .import_linter_cache .mypy_cache .ruff_cache .pytest_cache

@@ -65,6 +65,15 @@ def test_over_one_percent_black_holes_fails() -> None:
     assert reason.startswith("2.00% of the blocks")
 
 
+def test_a_sky_without_a_stroke_here_and_there_is_no_collapse() -> None:
+    """As Great Wave is painted: 1.2 to 2.7% of the blocks are plain paper, in good pictures."""
+    photos = [photo(seed) for seed in range(4)]
+    assert collapse([with_hole(p, 4, 128.0) for p in photos], photos) is None
+    reason = collapse([with_hole(p, 5, 128.0) for p in photos], photos)
+    assert reason is not None
+    assert reason.startswith("5.00% of the blocks of held-out photos came out flat")
+
+
 def test_a_plain_sky_that_loses_a_little_is_no_collapse() -> None:
     noise = torch.randn(1, 1, 160, 160, generator=torch.Generator().manual_seed(0))
     for deviation, lost in ((2.4, False), (12.0, True)):
@@ -82,7 +91,7 @@ def test_what_a_color_match_flattens_is_no_collapse_but_a_hole_is() -> None:
     pale = color_match(photo(99) * 0.02 + 200)
     photos = [photo(seed) for seed in range(4)]
     matched = [pale(p) for p in photos]
-    assert "came out black, white or flat" in str(collapse(matched, photos))
+    assert "came out flat" in str(collapse(matched, photos))
     assert collapse(matched, photos, matched) is None
     vivid = [color_match(photo(99))(p) for p in photos]
     assert collapse([with_hole(p, 2, 0.0) for p in photos], photos, vivid) is not None
@@ -133,10 +142,10 @@ def saved(name: str) -> tuple[Tensor, Tensor]:
     return photo_tensor(output), photo_tensor(np.asarray(photo.resize(output.shape[1::-1], Image.Resampling.BICUBIC)))
 
 
-def test_black_holes_of_a_real_network_fail() -> None:
-    """`small` trained without the saturation penalty: two holes in the dark of the flower's leaves."""
+def test_holes_of_a_real_network_are_bad_blocks() -> None:
+    """`small` trained without the saturation penalty: two flat holes in the dark of the flower's leaves."""
     output, photo = saved("holes-flower")
-    assert "came out black, white or flat" in str(collapse([output], [photo]))
+    assert bad_blocks(output, photo).item() > 0.01
 
 
 def test_stylisations_of_a_real_network_pass() -> None:
