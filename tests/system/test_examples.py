@@ -40,6 +40,7 @@ def test_the_notebook_runs_from_a_painting_to_a_verified_file(tmp_path: Path) ->
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # parts of FastAPI warn each other
+@pytest.mark.filterwarnings("ignore:Using `httpx` with")
 def test_the_web_service_stylizes_and_refuses() -> None:
     from fastapi.testclient import TestClient
 

@@ -11,11 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.support.files import contents
+from tests.support.ingests import save_mixed_photos
 from tinystyle.data import storage
 from tinystyle.data.ingest import ingest
 
 
-def test_full_disk(photos: Path, reference: dict[str, bytes], tmp_path: Path) -> None:
+def test_an_ingest_onto_a_full_disk_goes_on_when_there_is_room(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    photos = tmp_path_factory.mktemp("ingest") / "photos"
+    save_mixed_photos(photos)
+    ingest(str(photos), str(photos.parent / "reference"), size=64, workers=1, photos_per_shard=8)
+    reference = contents(photos.parent / "reference")
     mount = ["mount", "-t", "tmpfs", "-o", "size=220k", "none", str(tmp_path)]
     if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("no small file system can be mounted here")

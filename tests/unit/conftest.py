@@ -7,7 +7,8 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -32,9 +33,8 @@ def _local_only(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Generator[None, Any, Any]:
-    """Of each test in this folder, together with the fixtures that it is the first to want."""
+@contextmanager
+def _alone() -> Iterator[None]:
     platform.processor()  # asks a process, once; packages want it when they are imported
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess.Popen, "__init__", _refuse("starts a process"))
@@ -46,4 +46,18 @@ def pytest_runtest_protocol() -> Generator[None, Any, Any]:
         # What the library starts processes for is done without, or is not to be known.
         patch.setattr("tinystyle.data.ingest.DecodePool", DecodeHere)
         patch.setattr("tinystyle.training.lineage._commit", lambda: "")
+        yield
+
+
+# Not a fixture: those of a wider scope, which a test here may be the first to want, are set up before it. Of the hooks,
+# these are called for the tests of this folder alone.
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, Any, Any]:
+    with _alone():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    with _alone():
         return (yield)

@@ -17,7 +17,7 @@ from tinystyle.errors import UserError
 __all__ = ["ConcurrentIngestError", "exclusive", "lock_file"]
 
 
-class ConcurrentIngestError(ValueError):
+class ConcurrentIngestError(UserError):
     """Another process writes to the same dataset."""
 
     def __init__(self, destination: str) -> None:

@@ -208,7 +208,7 @@ def _open_remote_zip(uri: str) -> Source:
     return Source(_public(uri), entries, problems, remote=True)
 
 
-class _NotAZipError(ValueError):
+class _NotAZipError(UserError):
     pass
 
 

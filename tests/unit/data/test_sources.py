@@ -149,5 +149,5 @@ def test_empty_sources(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"holds no files|no such file"):
             open_source(uri)
     storage.write_bytes("memory://broken/photos.zip", b"PK\x03\x04 but no zip")
-    with pytest.raises(ValueError, match="is not a readable zip file"):
+    with pytest.raises(UserError, match="is not a readable zip file"):
         open_source("memory://broken/photos.zip")
