@@ -1,9 +1,10 @@
-"""What fewer bits cost: every Core ML format and number of bits against the float network, on held-out photos.
+"""Measures what fewer bits cost: every Core ML format and number of bits against the float network, on held-out photos.
 
     python benchmarks/bits.py MODEL... --photos DATASET [--size 320x240] [--picture FILE]
 
-Every file is verified like a user's, weights and all, without a gate on PSNR. MODEL is a model.safetensors or a .ckpt;
-DATASET is a folder that `tinystyle ingest` wrote. The picture shows, for each model, the float network beside 4 bits.
+Every file is verified like a user's, including its weights, but without a PSNR limit. MODEL is a model.safetensors or a
+.ckpt; DATASET is a folder that `tinystyle ingest` wrote. For each model, the picture shows the float network beside 4
+bits.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.stylize.sample_photos import verification_photos
 
 SHOWN = 2
-"""Photos of each model in the picture."""
+"""Number of photos per model in the picture."""
 
 
 def main() -> None:
@@ -68,7 +69,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def beside_float(model: LoadedModel, path: Path, photos: list[Image.Image]) -> Image.Image:
-    """The first photos stylised: by the network | by the file."""
+    """Stylize the first photos, and show the results of the network beside those of the file."""
     file = read_model(path)
     pairs: list[tuple[Image.Image, Image.Image]] = []
     for photo in photos[:: max(1, len(photos) // SHOWN)][:SHOWN]:

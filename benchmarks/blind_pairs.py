@@ -1,9 +1,9 @@
-"""Draws pairs of pictures for a blind comparison: a shipped network's and a published one's, left and right at random.
+"""Draws pairs of pictures for a blind comparison: one of a shipped network and one published, in random order.
 
     python benchmarks/blind_pairs.py --data FOLDER --out FOLDER
 
-FOLDER holds published/ (pictures of others, each on its own photograph). OUT/pairs.jpg shows the numbered pairs, OUT/key.json
-says which is whose; show the first and keep the second. Every call draws the sides anew.
+FOLDER contains published/ (published pictures, each with its photo). OUT/pairs.jpg shows the numbered pairs, and
+OUT/key.json says which picture is whose; show the first and keep the second. Every call draws a new random order.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def sheet(pairs: list[list[Image.Image]]) -> Image.Image:
-    """The pairs below each other, numbered from 1, all of one height."""
+    """Arrange the pairs below each other, numbered from 1, all at the same height."""
     lines = [
         [picture.resize((round(picture.width * HEIGHT / picture.height), HEIGHT)) for picture in pair] for pair in pairs
     ]

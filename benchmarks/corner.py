@@ -1,8 +1,8 @@
-"""Draws the top left corner of pictures, enlarged four times, side by side: what a frame or a grid looks like.
+"""Draws the top left corners of pictures, enlarged four times, side by side, to show border and grid artifacts.
 
     python benchmarks/corner.py PICTURE... --out CORNERS.png
 
-The pictures may come from any version of the project, by `tinystyle stylize`.
+The pictures may come from any version of the project, written by `tinystyle stylize`.
 """
 
 from __future__ import annotations

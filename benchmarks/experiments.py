@@ -2,9 +2,9 @@
 
     python benchmarks/experiments.py GRID --data FOLDER [--out FOLDER] [--only TEXT] [--limit N]
 
-FOLDER holds photos/, styles/*.jpg and weights/*.safetensors (VGG16). The photos are ingested at a short side of 384, once, to
-OUT/photos; runs train on that, and all its held-out photos are judged, with VGG16 in float32. Every finished run is a line of
-benchmarks/GRID.jsonl, its pictures are in OUT.
+FOLDER contains photos/, styles/*.jpg and weights/*.safetensors (VGG16). The photos are ingested once to OUT/photos, at
+a short side of 384 pixels. Runs train on them, and are judged on all held-out photos, with VGG16 in float32. Every
+finished run adds a line to benchmarks/GRID.jsonl; its pictures are in OUT.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ HERE = Path(__file__).parent
 PAINTINGS = ("starry_night", "great_wave", "shipwreck", "poppy_field", "composition_vii")
 NETWORKS = {"small": 0.3, "johnson": 1.0}
 SIDE = 384
-"""Short side of the photos that are judged, in pixels."""
+"""Short side, in pixels, of the photos used for judging."""
 SHOWN = 6
 
 Run = dict[str, Any]
-"""painting, architecture, and what differs from the defaults: `loss`, `data`, `optimizer`."""
+"""Painting, architecture, and settings that differ from the defaults: `loss`, `data`, `optimizer`."""
 
 GRAM_ALONE = {"style_layer_weights": (1, 1, 1, 1), "sliced_share": 0.0, "checkerboard_weight": 0.0}
 BEFORE = {"style_weight": 2.0, "style_size": 512, **GRAM_ALONE}
@@ -55,7 +55,7 @@ OLD_RATE = {"learning_rate": 2e-3}
 
 
 def pictures() -> Iterator[tuple[str, Run]]:
-    """The defaults on five paintings and two networks, beside the old defaults and beside a mere change of two numbers."""
+    """Yield the defaults on five paintings and two networks, the old defaults, and a change of only two numbers."""
     choices = (("defaults", {}, {}), ("simple change", SIMPLE, OLD_RATE), ("before", BEFORE, OLD_RATE))
     for architecture in NETWORKS:
         for settings, loss, rate in choices:
@@ -80,7 +80,7 @@ CHANGES: dict[str, Run] = {
 
 
 def choices() -> Iterator[tuple[str, Run]]:
-    """What each default is worth: one changed at a time, `small` on two paintings, half the steps."""
+    """Yield ablations of the defaults: one changed at a time, with `small` on two paintings and half the steps."""
     for painting in ("starry_night", "shipwreck"):
         for name, change in CHANGES.items():
             run = {"painting": painting, "architecture": "small", "change": name, "loss": change.get("loss", {})}
@@ -96,11 +96,11 @@ STAGES: dict[int, tuple[str, dict[str, Run]]] = {
     ),
     256: ("shipped/small_{}_192", {"starry_night": {"content_target": 1.05}}),
 }
-"""By the side of the crops: the run that goes on, and what it changes in the loss, for each painting that it pays for."""
+"""By the side of the crops: the run to continue from, and the changes in the loss for each painting that benefits."""
 
 
 def shipped() -> Iterator[tuple[str, Run]]:
-    """The networks that ship: those of `pictures` with default settings, trained on with larger and larger crops."""
+    """Yield the networks that ship: the default runs of `pictures`, trained further with larger and larger crops."""
     for side, (before, paintings) in STAGES.items():
         for painting, loss in paintings.items():
             run = {"painting": painting, "architecture": "small", "init_from": before.format(painting), "loss": loss}
@@ -112,7 +112,7 @@ GRIDS = {"pictures": pictures, "choices": choices, "shipped": shipped}
 
 
 def config_of(run: Run, data: Path, dataset: Path, out: Path) -> RunConfig:
-    """The RunConfig of a grid's entry; `init_from` is the folder of another entry's run below `out`."""
+    """Return the RunConfig of a grid's entry; its `init_from` is the folder of another entry's run inside `out`."""
     return RunConfig.model_validate(
         {
             "init_from": str(out / run["init_from"] / "model.safetensors") if "init_from" in run else None,
@@ -140,8 +140,8 @@ def main() -> None:
     parser.add_argument("grid", choices=sorted(GRIDS))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("experiments"))
-    parser.add_argument("--only", default="", help="only runs whose name holds this")
-    parser.add_argument("--limit", type=int, default=10**6, help="at most so many runs")
+    parser.add_argument("--only", default="", help="train only runs whose name contains this text")
+    parser.add_argument("--limit", type=int, default=10**6, help="maximum number of runs to train")
     arguments = parser.parse_args()
     results = HERE / f"{arguments.grid}.jsonl"
     done = {json.loads(line)["run"] for line in results.read_text().splitlines()} if results.exists() else set()
@@ -158,9 +158,9 @@ def main() -> None:
 
 
 def train(run: Run, config: RunConfig, folder: Path, data: Path, dataset: Path) -> Run:
-    """Train and judge one run; how it ended, its seconds, and its row."""
+    """Train and judge one run; return its final state, its time in seconds, and its row."""
     began = monotonic()
-    # A collapsed run is a result here: its last checkpoint is judged like a model.
+    # A collapsed run is a valid result here; its last checkpoint is judged like a model.
     record = launch(prepare(config, folder, resume=True), folder)
     seconds = monotonic() - began
     if record.state in ("stopped", "failed"):
@@ -181,7 +181,7 @@ def train(run: Run, config: RunConfig, folder: Path, data: Path, dataset: Path) 
 
 @torch.inference_mode()
 def judge(network: Stylise, run: Run, data: Path, dataset: Path) -> tuple[QualityRow, list[Image.Image]]:
-    """The network's row, and what it makes of the first SHOWN held-out photos."""
+    """Return the network's row, and its stylized versions of the first SHOWN held-out photos."""
     criterion, second = criteria(style_file(run, data), data, dataset)
     (row,) = quality_rows({"network": network}, photos(dataset), criterion, second)
     return row, [to_image(network(photo)) for photo in photos(dataset)[:SHOWN]]
@@ -195,7 +195,11 @@ def photos(dataset: Path) -> list[Tensor]:
 
 @cache
 def criteria(style: str, data: Path, dataset: Path) -> tuple[Criterion, PaintMeasure]:
-    """By VGG16, with the style at 256 px and Gram distances alone, whatever the run's; and by a network no run has seen."""
+    """Return the criterion and the second measure, the same for all runs.
+
+    The criterion uses VGG16, the style at 256 px and Gram distances only; the second measure uses a network that no run
+    has seen.
+    """
     cpu = torch.device("cpu")
     network = load_perceptual_network("vgg16", weights_file(data)).prepare(cpu, torch.float32)
     painting = photo_tensor(styles.load_style(style, 256))
@@ -209,7 +213,7 @@ COLUMNS = ("content", "paint3", "paint4", "score", "second3", "second4", "worst_
 
 
 def print_table(results: Path) -> None:
-    """All finished runs as a Markdown table."""
+    """Print all finished runs as a Markdown table."""
     screen = Console(width=220, highlight=False)
     screen.print("| run | ended | seconds | style weight | " + " | ".join(COLUMNS) + " |")
     screen.print("|---|---|---:|---:|" + "---:|" * len(COLUMNS))

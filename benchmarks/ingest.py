@@ -1,10 +1,11 @@
-"""Photographs/s of `tinystyle ingest` over a plain Pillow loop, interleaved in one run, on the same files.
+"""Compares the speed of `tinystyle ingest` with a plain Pillow loop, interleaved in one run, on the same files.
 
     python benchmarks/ingest.py --photos FOLDER [--count 256] [--rounds 3]
 
-The photographs in FOLDER are written anew as JPEG files (quality 90, chroma halved, as cameras do) of several sizes.
-The loop: one process, Pillow: open, turn by EXIF, RGB, bicubic to a short side of 256, JPEG of quality 95, a file for each.
-Ours: all of ingest (quarantine, hashes, duplicates, shards, manifest), with one worker and with one for each core.
+The photos in FOLDER are rewritten as JPEG files of several sizes (quality 90, with chroma subsampling, as cameras do).
+The Pillow loop runs in one process: open, rotate by EXIF, convert to RGB, scale bicubically to a short side of 256,
+write one JPEG file of quality 95 per photo. Ours is the complete ingest (quarantine, hashes, duplicates, shards,
+manifest), with one worker and with one worker per core.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from tinystyle.data.processes import cpu_count
 
 SIZE = 256
 SIZES = (None, (640, 480), (2400, 1600))
-"""None: as they are."""
+"""Sizes of the photos, (width, height) in pixels; None means unchanged."""
 
 
 def write_photos(photos: list[Path], size: tuple[int, int] | None, folder: Path) -> None:
-    """JPEG files of the photographs, scaled and cut to `size` (width, height)."""
+    """Write the photos as JPEG files, scaled and cropped to `size` (width, height)."""
     folder.mkdir()
     for number, path in enumerate(photos):
         image = Image.open(path).convert("RGB")
@@ -36,7 +37,7 @@ def write_photos(photos: list[Path], size: tuple[int, int] | None, folder: Path)
 
 
 def pillow_loop(source: Path, destination: Path) -> None:
-    """What one writes first."""
+    """Ingest with a straightforward Pillow loop, as one would write it first."""
     destination.mkdir()
     for path in sorted(source.iterdir()):
         image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
@@ -51,7 +52,7 @@ def ours(source: Path, destination: Path, workers: int) -> None:
 
 
 def measure(source: Path, scratch: Path, rounds: int) -> dict[str, list[float]]:
-    """Seconds of the loop and of ingest, each into a new folder below `scratch`."""
+    """Measure the seconds of the loop and of ingest, each into a new folder inside `scratch`."""
 
     def fresh() -> Path:
         return Path(tempfile.mkdtemp(dir=scratch)) / "out"

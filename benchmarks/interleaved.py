@@ -1,4 +1,4 @@
-"""Times several things in turn, so that what else the machine does meets them all alike."""
+"""Times several functions in turn, so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["interleaved", "ratio"]
 
 
 def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every call: each contestant once a round."""
+    """Return the seconds of every call, with one call of each contestant per round."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, call in contestants.items():
@@ -21,6 +21,6 @@ def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int) ->
 
 
 def ratio(base: Sequence[float], own: Sequence[float]) -> str:
-    """How many times as fast as `base`: the median over the rounds, and the range."""
+    """Describe how many times as fast as `base` it is: the median over the rounds, and the range."""
     ratios = sorted(slow / fast for slow, fast in zip(base, own, strict=True))
     return f"ratio {median(ratios):.2f} (per round {ratios[0]:.2f} to {ratios[-1]:.2f})"

@@ -1,10 +1,11 @@
-"""Does a measure rank pictures as the eye does? Prints the ranks by eye, by paint, and by Gram distance, with their correlation.
+"""Compares rankings of pictures by eye, by paint and by Gram distance, and prints their rank correlations.
 
     python benchmarks/paint_ranking.py --data FOLDER [--runs FOLDER]
 
-FOLDER holds published/ and weights/ (VGG16). The ranks by eye are in benchmarks/paint_by_eye.json: groups of pictures of one
-photograph, the one that looks most painted first. A picture is a published file, `identity`, `color match`, or `run:NAME`, the
-network of a finished run in RUNS on the group's photograph, or `pretrained:NAME`; what is absent is left out.
+FOLDER contains published/ and weights/ (VGG16). The rankings by eye are in benchmarks/paint_by_eye.json: groups of
+pictures of one photo, with the one that looks most painted first. A picture is a published file, `identity`, `color
+match`, `run:NAME` (the network of a finished run in RUNS, applied to the group's photo), or `pretrained:NAME`. Missing
+pictures are skipped.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def print_group(group: dict[str, Any], data: Path, runs: Path) -> None:
-    """One table: a row for each picture that is there, in the order of the eye."""
+    """Print one table, with a row for each available picture, in the order by eye."""
     rows = []
     for name, style in group["best_first"]:
         row = row_of(name, str(data / style), group, data, runs)
@@ -67,7 +68,7 @@ def print_group(group: dict[str, Any], data: Path, runs: Path) -> None:
 
 
 def row_of(name: str, style: str, group: dict[str, Any], data: Path, runs: Path) -> tuple[float, ...] | None:
-    """content, paint3, paint4, second3, second4 and Gram distance (the style loss, that of the photo being 1)."""
+    """Return content, paint3, paint4, second3, second4 and Gram distance (the style loss; 1 for the photo)."""
     published = data / "published" / name
     size = Image.open(published).size if published.is_file() else tuple(group["size"])
     photo = read(data / group["photo"], size)
@@ -110,13 +111,13 @@ def picture_of(name: str, photo: Tensor, style: str, published: Path, runs: Path
 
 
 def ranks(values: Sequence[float]) -> list[int]:
-    """1 for the smallest."""
+    """Return the rank of each value, 1 for the smallest."""
     order = sorted(range(len(values)), key=values.__getitem__)
     return [order.index(index) + 1 for index in range(len(values))]
 
 
 def spearman(first: Sequence[int], second: Sequence[int]) -> float:
-    """Spearman's rank correlation of two rankings without ties."""
+    """Return Spearman's rank correlation of two rankings without ties."""
     count = len(first)
     return 1 - 6 * sum((a - b) ** 2 for a, b in zip(first, second, strict=True)) / (count * (count**2 - 1))
 

@@ -1,4 +1,4 @@
-"""Draws the gallery of a finished run on the photographs that ship in packages. The painting is named, not shown.
+"""Draws the gallery of a finished run on photos that ship in Python packages. The painting is named, not shown.
 
 python benchmarks/show_run.py RUN_FOLDER GALLERY.jpg
 """

@@ -1,10 +1,11 @@
-"""Images/s of our training step over the textbook's, interleaved in one run, on the same tensors.
+"""Compares the speed of our training step with the textbook's, in images/s, interleaved, on the same tensors.
 
     python benchmarks/train_step.py --weights VGG16_FILE [--rounds 6]
 
-Textbook: float32, contiguous, VGG16 without weight gradients, no_grad for the photo, style Grams computed before, all four layers
-for both images, set_to_none. Ours: the module that `tinystyle train` runs, in bf16 where the hardware has it. Both: same network
-weights, threads, batch and photos. The gradients of the two are compared at the start, for the first batch, by their cosine.
+Textbook: float32, contiguous, VGG16 without weight gradients, no_grad for the photo, precomputed Gram matrices of the
+style, all four layers for both images, set_to_none. Ours: the module that `tinystyle train` runs, in bf16 if the
+hardware supports it. Both use the same network weights, threads, batch and photos. At the start, the gradients of both
+for the first batch are compared by their cosine.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ Step = Callable[[Tensor], None]
 
 
 def gram(features: Tensor) -> Tensor:
-    """The textbook's Gram matrix, left to autograd."""
+    """Return the textbook's Gram matrix, with autograd's gradient."""
     batch, channels, height, width = features.shape
     flat = features.view(batch, channels, height * width)
     return flat.bmm(flat.transpose(1, 2)) / (channels * height * width)
 
 
 def textbook_step(network: nn.Module, config: RunConfig, weights: str, target: StyleTarget) -> Step:
-    """The step as the literature's code has it, with our loss weights and denominators so that both minimise the same."""
+    """Return the step as in published code, with our loss weights and denominators, so that the losses agree."""
     vgg = load_perceptual_network("vgg16", weights).eval().requires_grad_(False)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.optimizer.learning_rate)
 
@@ -63,7 +64,7 @@ def textbook_step(network: nn.Module, config: RunConfig, weights: str, target: S
 
 
 def our_step(network: nn.Module, config: RunConfig, weights: str, target: StyleTarget, bf16: bool) -> Step:
-    """The step that training runs, without Lightning's frame (which benchmarks/ of a whole run would add to both)."""
+    """Return the step that training runs, without Lightning's overhead, which a complete run would add to both."""
     vgg = load_perceptual_network("vgg16", weights).prepare(
         torch.device("cpu"), torch.bfloat16 if bf16 else torch.float32
     )
@@ -80,7 +81,7 @@ def our_step(network: nn.Module, config: RunConfig, weights: str, target: StyleT
 
 
 def gradient(network: nn.Module, step: Step, photo: Tensor) -> Tensor:
-    """The gradient that one step leaves, as a vector, up to its length."""
+    """Return the gradient that one step leaves as a vector; its length is not comparable."""
     step(photo)
     return torch.cat([p.grad.flatten() for p in network.parameters()])
 
@@ -93,7 +94,7 @@ def main() -> None:
     arguments = parser.parse_args()
     bf16 = torch.cpu._is_avx512_bf16_supported()
     torch.manual_seed(0)
-    # Smooth random fields: convolutions do not care, and no photographs are needed.
+    # Smooth random fields instead of photos, since the content does not affect the speed.
     photos = F.interpolate(torch.rand(4, 3, 16, 16), size=arguments.size, mode="bicubic").clamp(0, 1).mul(255).round()
     style = F.interpolate(torch.rand(1, 3, 64, 64), size=512, mode="bicubic").clamp(0, 1).mul(255)
     target = StyleTarget.measure(load_perceptual_network("vgg16", arguments.weights), style, list(photos.split(1)))

@@ -1,1 +1,1 @@
-"""Prefect flows over the library, one a file."""
+"""Prefect flows that use the library, one per file."""

@@ -1,4 +1,4 @@
-"""One training at a time on a GPU, whichever worker starts it, and in however many containers."""
+"""Allows one training run at a time on a GPU, across all workers and containers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ __all__ = ["own_accelerator"]
 
 @contextmanager
 def own_accelerator(log: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> Iterator[None]:
-    """Hold, while the block runs, the GPU that training takes: the first that this process sees.
+    """Hold the GPU that training uses, the first one that this process sees, while the block runs.
 
-    Prefect's server keeps a concurrency limit of 1 under the GPU's own identifier, made here on first use; a run waits
-    until the one before it ends. A worker that is to use another GPU is started with CUDA_VISIBLE_DEVICES. Without a GPU
-    there is nothing to hold: how many runs a machine's cores bear is the work queue's limit.
+    Prefect's server keeps a concurrency limit of 1 named after the GPU's UUID, created here on first use; a run waits
+    until the one before it ends. To use another GPU, start a worker with CUDA_VISIBLE_DEVICES. Without a GPU nothing is
+    held: the work queue limits how many runs a machine's cores can serve.
+
+    Args:
+        log: logger of the flow run.
     """
     name = _gpu()
     if name is None:
@@ -29,7 +32,7 @@ def own_accelerator(log: logging.Logger | logging.LoggerAdapter[logging.Logger])
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
         client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
     log.info("waiting for %s to be free", name)
-    # A server that is away for minutes is no reason to stop a training of hours.
+    # A server outage of minutes is no reason to stop hours of training.
     with concurrency(name, strict=True, raise_on_lease_renewal_failure=False):
         yield
 

@@ -1,6 +1,6 @@
-"""The style catalogue: which networks are to exist, and what a new version of one must reach. YAML in, checked models out.
+"""The style catalog, read from YAML: which networks should exist, and what a new version must achieve.
 
-Imports no torch; knows nothing of Prefect or of the model registry.
+Imports no torch; independent of Prefect and of the model registry.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ __all__ = ["Catalogue", "StyleEntry", "Training", "load_catalogue", "style_name"
 
 PHOTOS = "s3://coco/datasets/coco"
 SET_BY_FLOWS = ("checkpoints", "track")
-"""Parameters of a run that flows decide: each run's checkpoints have a folder of their own, and all are logged."""
+"""Run parameters that flows set: every run has its own checkpoint folder, and all runs are tracked."""
 _OF_ENTRIES = PARAMETERS.keys() - {"style", "alpha", *SET_BY_FLOWS}
-"""Parameters of a run that an entry of a catalog may have; `image` and `alphas` are two others."""
+"""Run parameters that a catalog entry may have; its `image` and `alphas` set style and alpha."""
 
 
 def style_name(uri: str) -> str:
-    """The name that a style has where none is given: that of its image, in a-z, 0-9 and dashes.
+    """Return the default name of a style: its image's name, reduced to a-z, 0-9 and dashes.
 
     Raises:
-        ValueError: nothing of it is left.
+        UserError: no characters are left.
     """
     stem = styles.image_name(uri).lower()
     name = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:60].strip("-")
@@ -48,15 +48,15 @@ class _Model(BaseModel):
 
 
 class Training(_Model):
-    """One network to train, to export and to register."""
+    """One network to train, export and register."""
 
     name: str = Field(pattern=r"^[a-z0-9-]{1,60}$")
     """Name of the registered model."""
     run: RunConfig
     files: list[str] = ["mlmodel-8"]
-    """Core ML files, see `tinystyle.release.bundle.FILES`."""
+    """Core ML files to export; see `tinystyle.release.bundle.FILES`."""
     export_size: str = "640x480"
-    """Image size of the Core ML files, as `ImageSizes.parse` takes it."""
+    """Image size of the Core ML files, in a form that `ImageSizes.parse` accepts."""
 
     @field_validator("files")
     @classmethod
@@ -72,10 +72,10 @@ class Training(_Model):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Training:
-        """Make one from values by name: the parameters of a run, and the other fields; `name` follows from `style` if absent.
+        """Create one from run parameters and other fields, by name. By default `name` is derived from `style`.
 
         Raises:
-            UserError: a name is unknown or a value is not possible.
+            UserError: a name is unknown or a value is invalid.
         """
         own = {name: values[name] for name in ("name", "files", "export_size") if name in values}
         run = run_config({"photos": PHOTOS, **{name: value for name, value in values.items() if name not in own}})
@@ -85,51 +85,51 @@ class Training(_Model):
             raise UserError(complaint(error)) from error
 
     def values(self) -> dict[str, Any]:
-        """The values by name that `of` makes the same one from."""
+        """Return the values by name from which `of` creates the same object."""
         parameters = {name: value for name, value in flat(self.run).items() if name not in SET_BY_FLOWS}
         return {**parameters, "name": self.name, "files": self.files, "export_size": self.export_size}
 
     def label(self) -> str:
-        """For tables: name, architecture and alpha."""
+        """Return name, architecture and alpha, for tables."""
         return f"{self.name} {self.run.network.architecture} {self.run.network.alpha:g}"
 
 
 class StyleEntry(_Model):
-    """One style of the catalog: how its networks are trained, and what they must reach."""
+    """One style of the catalog: how to train its networks, and what they must achieve."""
 
     name: str = Field(pattern=r"^[a-z0-9-]{1,55}$")
     image: str
-    """Path or URI, relative to the catalog's file; or `builtin:NAME`."""
+    """Path or URI, relative to the catalog file; or `builtin:NAME`."""
     alphas: list[float] = Field(default=[NetworkConfig().alpha], min_length=1)
-    """One network for each, a product of its own: with several, the registered models are called NAME-PERCENT."""
+    """Width multipliers, one network each. If there are several, the registered models are called NAME-PERCENT."""
     formats: list[str] = ["mlmodel-8"]
-    """Core ML files, see `tinystyle.release.bundle.FILES`."""
+    """Core ML files to export; see `tinystyle.release.bundle.FILES`."""
     export_size: str = "640x480"
-    """Image size of the Core ML files, as `ImageSizes.parse` takes it."""
+    """Image size of the Core ML files, in a form that `ImageSizes.parse` accepts."""
     budget_bytes: int | None = Field(default=None, ge=1)
-    """Largest size of these files in bytes; None is no limit."""
+    """Maximum size of each Core ML file in bytes; None means no limit."""
     margin: float = Field(default=0.05, ge=0, le=1)
-    """By what part of the champion's a new version's content, paint3 and paint4 on held-out photos may each be higher."""
+    """Fraction by which content, paint3 and paint4 on held-out photos may each be higher than the champion's."""
     auto_promote: bool = False
-    """Whether a version that passes the gates becomes the champion without anyone being asked."""
+    """Whether a version that passes the gates becomes the champion without human approval."""
     enabled: bool = True
-    """False leaves the style as it is."""
+    """False excludes the style from retraining and leaves its versions unchanged."""
     parameters: dict[str, Any] = {}
-    """Of the runs, by the names of `tinystyle.config.PARAMETERS`."""
+    """Run parameters, by the names of `tinystyle.config.PARAMETERS`."""
 
     @model_validator(mode="before")
     @classmethod
     def _sorted(cls, values: Any) -> Any:
-        """Parameters of a run stand beside the other values in a file."""
+        """Move the run parameters, which are beside the other values in a catalog file, into `parameters`."""
         own = {name: value for name, value in values.items() if name not in _OF_ENTRIES}
         return {**own, "parameters": {name: value for name, value in values.items() if name in _OF_ENTRIES}}
 
     @property
     def trainings(self) -> list[Training]:
-        """One for each alpha.
+        """One training for each alpha.
 
         Raises:
-            UserError: a value is not possible.
+            UserError: a value is invalid.
         """
         several = len(self.alphas) > 1
         return [
@@ -148,7 +148,7 @@ class StyleEntry(_Model):
 
 
 class Catalogue(_Model):
-    """Styles, each name once."""
+    """A catalog of styles with unique names."""
 
     styles: list[StyleEntry]
 
@@ -162,13 +162,13 @@ class Catalogue(_Model):
 
 
 def load_catalogue(uri: str) -> Catalogue:
-    """Read a catalogue: a mapping with `styles`, a list of entries, and `defaults`, values that each entry starts from.
+    """Read a catalog: a mapping with `styles`, a list of entries, and optionally `defaults`, shared by all entries.
 
     Args:
         uri: path or URI of a YAML file.
 
     Raises:
-        ValueError: it cannot be read, or what is wrong with which entry, in one sentence.
+        UserError: the file cannot be read or an entry is invalid; the message says which, in one sentence.
     """
     try:
         import yaml  # type: ignore[import-untyped]
@@ -203,7 +203,7 @@ def _entry(uri: str, index: int, values: Any, defaults: dict[str, Any]) -> Style
         label = str(values.get("name", label))
         entry = StyleEntry.model_validate({**defaults, **values})
         entry = entry.model_copy(update={"image": _beside(uri, entry.image)})
-        entry.trainings  # noqa: B018  whatever is not possible shows here
+        entry.trainings  # noqa: B018  reports invalid values here
     except ValidationError as error:
         raise UserError(f"the catalogue {uri}, {label}: {complaint(error)}") from error
     except UserError as error:

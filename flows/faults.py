@@ -1,4 +1,4 @@
-"""Errors in flows: which are tried again, and the one sentence that a user's mistake ends a flow run with."""
+"""Errors in flows: which ones are retried, and how a user's mistake ends a flow run with one sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryEr
 
 
 def may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Prefect's retry condition: a fault of network or store, not a mistake of the user."""
+    """Return whether Prefect should retry: True for network or store errors, False for a user's mistake."""
     return isinstance(state.data, OSError) and not isinstance(state.data, _FINAL)
 
 
@@ -28,11 +28,13 @@ NETWORK: dict[str, Any] = {
     "retry_condition_fn": may_pass,
     "cache_policy": NO_CACHE,
 }
-"""Options of every task that speaks to a server or a store."""
+"""Options of every task that accesses a server or a store."""
 
 
 def failed(error: Exception) -> State[Any]:
-    """The state of a flow run that a user's mistake ended: the sentence alone, where Prefect's own would wrap it.
+    """Return the failed state of a flow run that a user's mistake ended, with the sentence as its complete message.
+
+    Prefect's own failed state would wrap the sentence.
 
     Raises:
         Exception: `error`, if it is a bug, so that the run crashes with its traceback.
@@ -47,7 +49,7 @@ def failed(error: Exception) -> State[Any]:
 
 
 class _StateSaysIt(logging.Filter):
-    """Leaves out the traceback, through Prefect's own code, of a run that ended in a state of ours."""
+    """Suppresses the traceback through Prefect's own code for a run that ended in one of our states."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

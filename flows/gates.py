@@ -1,7 +1,7 @@
-"""The gates that a new version of a network must pass. Decides; measures what the decision needs; changes nothing.
+"""The gates that a new version of a network must pass. Takes the measurements for the decision, and changes nothing.
 
-Challenger and champion are measured now, on the same photos, with the same code and loss network: figures that were
-written down when each was trained may come from other photos and other code.
+Challenger and champion are measured at the same time, on the same photos, with the same code and loss network, because
+figures recorded at training time may come from other photos and other code.
 """
 
 from __future__ import annotations
@@ -20,47 +20,48 @@ if TYPE_CHECKING:
 __all__ = ["Decision", "Evidence", "evaluate", "judge", "measure"]
 
 QUALITIES = ("content", "paint3", "paint4")
-"""In none of these may a new version be worse than the champion by more than the margin."""
+"""Measures in which a new version may not be worse than the champion by more than the margin."""
 PHOTOS = 64
-"""At most so many held-out photos are evaluated: a comparison needs no more, and a large dataset has thousands."""
+"""Maximum number of held-out photos to evaluate; a comparison needs no more, and a large dataset has thousands."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a version is worth today."""
+    """Current measurements of a version."""
 
     label: str
-    """Of the version, for the reasons."""
+    """Name of the version, used in the reasons."""
     content: float
     paint3: float
     paint4: float
-    """Means over held-out photos."""
+    """content, paint3 and paint4 are means over held-out photos."""
     collapsed: str | None
-    """Why the network has collapsed; None if it has not."""
+    """Why the network counts as collapsed; None if it does not."""
     unverified: str | None
-    """Why a Core ML file is not the verified network; None if all are."""
+    """Why a Core ML file is not verified to be the network; None if all files are."""
     bytes: int
-    """Of the largest Core ML file."""
+    """Size of the largest Core ML file, in bytes."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of a challenger."""
+    """The outcome for a challenger."""
 
     accepted: bool
     reasons: list[str]
-    """One for every gate, first those that it did not pass."""
+    """One reason for every gate, failed gates first."""
 
     def sentence(self) -> str:
-        """All of it in one line."""
+        """Return the decision and all reasons in one line."""
         return f"{'accepted' if self.accepted else 'refused'}: {'; '.join(self.reasons)}"
 
 
 def judge(challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> Decision:
-    """Whether `challenger` may become a candidate.
+    """Decide whether `challenger` may become a candidate.
 
-    Verified, within the byte budget, not collapsed, and in each of content, paint3 and paint4 at most (1 + margin) times the
-    champion's: a lower sum could hide a picture that has lost the photo, or the painting.
+    Its files must be verified and within the byte budget, the network must not have collapsed, and content, paint3 and
+    paint4 must each be at most (1 + margin) times the champion's. A limit on their sum could hide a picture that has
+    lost the photo or the painting.
     """
     passed = [
         (challenger.unverified is None, challenger.unverified or "every Core ML file is verified"),
@@ -90,15 +91,15 @@ def _quality(name: str, challenger: Evidence, champion: Evidence | None, entry: 
 
 
 def evaluate(model: Path, training: Training, photos: str | None = None) -> ModelReport:
-    """What a network is worth on held-out photos, in the style and by the loss of `training`.
+    """Evaluate a network on held-out photos, with the style and the loss of `training`.
 
     Args:
-        model: its file.
-        training: decides photos, style and losses; not the network.
-        photos: a copy of the dataset `training.run.photos`, where there is one at hand.
+        model: file of the network.
+        training: determines photos, style and losses, but not the network.
+        photos: a local copy of the dataset `training.run.photos`, if available.
 
     Raises:
-        ValueError: something is missing or wrong.
+        UserError: something is missing or invalid.
         OSError: the photos cannot be read.
     """
     from tinystyle.evaluation.model_report import evaluate_model
@@ -116,15 +117,15 @@ def evaluate(model: Path, training: Training, photos: str | None = None) -> Mode
 
 
 def measure(label: str, folder: Path, training: Training) -> Evidence:
-    """Measure a version on the held-out photos of `training.run.photos`, in the style and by the loss of `training`.
+    """Measure a version on the held-out photos of `training.run.photos`, with the style and the loss of `training`.
 
     Args:
-        label: of the version.
-        folder: its files, as `registry.fetch` leaves them: model/ and coreml/.
-        training: decides photos, style and losses; not the network, which is that of `folder`.
+        label: name of the version.
+        folder: its files as `registry.fetch` writes them: model/ and coreml/.
+        training: determines photos, style and losses; the network is the one in `folder`.
 
     Raises:
-        ValueError: something is missing or wrong.
+        UserError: something is missing or invalid.
         OSError: the photos cannot be read.
     """
     bundle = Bundle(folder)
@@ -141,7 +142,7 @@ def measure(label: str, folder: Path, training: Training) -> Evidence:
 
 
 def _collapse(model: Path, training: Training) -> str | None:
-    """Why the network has collapsed, on the held-out photos that training looks at."""
+    """Return why the network counts as collapsed on the held-out photos that training checks; None if it does not."""
     import torch
 
     from tinystyle import styles
@@ -165,7 +166,7 @@ def _collapse(model: Path, training: Training) -> str | None:
 
 
 def _unverified(bundle: Bundle) -> str | None:
-    """Why a file's verification, which names it by checksum, does not hold."""
+    """Return why the verification of a file, which names it by checksum, is not valid; None if all are."""
     from tinystyle.coreml.verification.verify import MIN_PSNR
     from tinystyle.data import storage
 

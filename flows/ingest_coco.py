@@ -1,9 +1,9 @@
-"""The flow `ingest-coco`: raw photographs to a shard dataset, in partitions that are flow runs of their own.
+"""The flow `ingest-coco`: converts raw photos to a shard dataset, in partitions that are separate flow runs.
 
-Without a server: `python -m flows.ingest_coco SOURCE DATASET`, all partitions in this process.
+To run all partitions in this process, without a server: `python -m flows.ingest_coco SOURCE DATASET`.
 """
 
-# Annotations are objects here, not strings: Prefect loads this file by its path, where it cannot resolve strings.
+# Annotations are objects here, not strings, because Prefect loads this file by path and cannot resolve strings then.
 import argparse
 import asyncio
 import sys
@@ -32,7 +32,7 @@ __all__ = ["ingest_coco", "ingest_partition"]
 PARTITION = "ingest-partition/default"
 _EVERY = 1000
 
-# What the form says of a parameter is in the flows' docstrings; Prefect takes only the limits from here.
+# Prefect's form takes descriptions from the docstrings of the flows, and only the limits from here.
 Place = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, Field(ge=16, le=2048)]
 Partitions = Annotated[int, Field(ge=1, le=256)]
@@ -42,16 +42,17 @@ Partitions = Annotated[int, Field(ge=1, le=256)]
 async def ingest_coco(
     source: Place, dataset: Place, partitions: Partitions = 4, size: Size = 256, spread: bool = True
 ) -> dict[str, Any]:
-    """Make a shard dataset of raw photographs, or continue or extend the one that stands.
+    """Make a shard dataset of raw photos, or resume or extend an existing one.
 
-    The same run again does what is missing, and nothing where nothing is.
+    Running it again does only what is missing, and nothing if the dataset is complete.
 
     Args:
-        source: Raw photographs: s3:// prefix, zip in S3, https address of a zip, or a folder that every worker sees.
-        dataset: Where the shards and manifest.json go, such as s3://coco/datasets/coco.
-        partitions: Flow runs that share the work; as many of them run at a time as the work pool has room for.
-        size: Short side of the photos in pixels, 16 to 2048; training crops can be at most that.
-        spread: Each partition as a flow run on the work pool; otherwise all of them one by one in this run.
+        source: Raw photos: an s3:// prefix, a .zip in S3, the https address of a .zip, or a folder that all workers can
+            access.
+        dataset: Location for the shards and manifest.json, such as s3://coco/datasets/coco.
+        partitions: Number of flow runs that share the work; the work pool limits how many run at a time.
+        size: Short side of the stored photos in pixels, 16 to 2048; training crops can be at most this large.
+        spread: Run each partition as a flow run on the work pool; otherwise run them one by one in this flow run.
     """
     try:
         if spread:
@@ -84,14 +85,14 @@ async def ingest_coco(
 def ingest_partition(
     source: Place, dataset: Place, index: Partitions, of: Partitions, size: Size = 256
 ) -> dict[str, int]:
-    """Ingest one partition of ingest-coco, or the rest of one that was interrupted; the dataset is complete after the merge.
+    """Ingest or resume one partition of ingest-coco, which merges all partitions into the dataset at the end.
 
     Args:
-        source: Raw photographs, as ingest-coco was given.
-        dataset: Where the dataset will lie, as ingest-coco was given.
-        index: Which partition, counted from 1.
-        of: Number of partitions in all.
-        size: Short side of the photos in pixels.
+        source: Raw photos, as given to ingest-coco.
+        dataset: Location of the dataset, as given to ingest-coco.
+        index: Number of the partition, counted from 1.
+        of: Total number of partitions.
+        size: Short side of the stored photos in pixels.
     """
     try:
         report = ingest_one(source, dataset, index, of, size)
@@ -103,7 +104,11 @@ def ingest_partition(
 
 
 async def check_deployed(source: str, dataset: str) -> None:
-    """Raise ValueError where partitions cannot run on other machines."""
+    """Check that partitions can run on other machines.
+
+    Raises:
+        UserError: `source` or `dataset` is a relative path, or the deployment of the partitions is missing.
+    """
     for name, place in (("source", source), ("dataset", dataset)):
         if not storage.is_remote(place) and not place.startswith(("/", "~", "file:///")):
             raise UserError(f"{name} {place} is relative to nothing that workers share; give a URI or an absolute path")
@@ -116,7 +121,7 @@ async def check_deployed(source: str, dataset: str) -> None:
 
 @task(name="plan", **NETWORK)
 def plan_ingest(source: str, dataset: str, partitions: int, size: int) -> Plan:
-    """Everything that can be known to be wrong, then who does what."""
+    """Validate everything that can be validated in advance, and assign the photos to partitions."""
     plan = plan_partitions(source, dataset, partitions, size=size)
     photos = sum(len(plan.names(index)) for index in plan.to_do)
     get_run_logger().info("%d files to ingest, in %d partitions", photos, len(plan.to_do))
@@ -124,7 +129,7 @@ def plan_ingest(source: str, dataset: str, partitions: int, size: int) -> Plan:
 
 
 async def _partition(source: str, dataset: str, index: int, of: int, size: int, spread: bool) -> str | None:
-    """Run one partition to its end; what went wrong, in one sentence, or None."""
+    """Run one partition to its end, and return what went wrong in one sentence, or None."""
     parameters = {"source": source, "dataset": dataset, "index": index, "of": of, "size": size}
     if spread:
         pending: Awaitable[Any] = run_deployment(PARTITION, parameters=parameters)  # type: ignore[assignment]
@@ -136,10 +141,10 @@ async def _partition(source: str, dataset: str, index: int, of: int, size: int, 
     return f"partition {index}: {state.message or state.name if state else 'no state'}"
 
 
-# A source that stops answering ends a partition; minutes later it may be there again.
+# A partition fails if its source stops answering; minutes later the source may be available again.
 @task(name="ingest", **NETWORK | {"retry_delay_seconds": [10, 60, 300]})
 def ingest_one(source: str, dataset: str, index: int, of: int, size: int) -> PartitionReport:
-    """Read, decode and write one partition's photos; a retry goes on where it stopped."""
+    """Read, decode and write the photos of one partition; a retry resumes it."""
     log = get_run_logger()
 
     def progress(done: int, total: int, quarantined: int) -> None:
@@ -151,13 +156,13 @@ def ingest_one(source: str, dataset: str, index: int, of: int, size: int) -> Par
 
 @task(name="merge", **NETWORK)
 def merge(plan: Plan) -> Manifest:
-    """The partitions' shards to one dataset, duplicates across partitions left out."""
+    """Merge the partitions into one dataset, without duplicates across partitions."""
     return merge_partitions(plan)
 
 
 @task(name="show", **NETWORK)
 def show(dataset: str, manifest: Manifest) -> None:
-    """The counts, and why files were left out, as an artifact of the flow run."""
+    """Show the counts, and why files were left out, as an artifact of the flow run."""
     rows = [
         ("photos", manifest.count),
         ("of these held out of training", len(manifest.held_out)),
@@ -176,7 +181,7 @@ def show(dataset: str, manifest: Manifest) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Ingest photographs in this process, as the flow ingest-coco.")
+    parser = argparse.ArgumentParser(description="Run the flow ingest-coco in this process.")
     parser.add_argument("source")
     parser.add_argument("dataset")
     parser.add_argument("--partitions", type=int, default=4)

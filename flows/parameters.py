@@ -1,4 +1,4 @@
-"""The parameters of a flow that are made from those of a run, with a form in Prefect that says what each is."""
+"""Flow parameters that are generated from the parameters of a run, with descriptions for Prefect's form."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _BOUNDS = {Gt: ("gt", "exclusiveMinimum"), Ge: ("ge", "minimum"), Lt: ("lt", "ex
 def run_parameters(
     leave_out: Collection[str] = (), **defaults: Any
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """Give the function of a flow a parameter for each of a run; it gets them as the dictionary `parameters`.
+    """Give the function of a flow one parameter per run parameter; it receives them as the dictionary `parameters`.
 
     Args:
-        leave_out: names that the flow has in another form.
-        defaults: where they are others than a run's.
+        leave_out: names of run parameters that the flow has in another form.
+        defaults: defaults that differ from those of a run.
     """
     chosen = [each for each in PARAMETERS.values() if each.name not in (*SET_BY_FLOWS, *leave_out)]
-    # The form has the required ones first, then those of the flow, then the others, the advanced ones at the end.
+    # Order in the form: required parameters, other run parameters, those of the flow, and advanced ones last.
     chosen.sort(key=lambda each: (each.advanced, not each.required))
 
     def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
@@ -70,7 +70,7 @@ def _parameter(parameter: Parameter, defaults: dict[str, Any]) -> inspect.Parame
 
 
 def _plain(annotation: Any) -> Any:
-    """The type without what checks it: that is done for all ways to start a run alike, in one sentence."""
+    """Return the type without its validators; `run_config` validates all runs alike, with one-sentence errors."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if hasattr(annotation, "__metadata__"):
         return _plain(inner[0])
@@ -86,7 +86,7 @@ def _plain(annotation: Any) -> Any:
 
 
 def _placed(item: inspect.Parameter, place: int, descriptions: dict[str, str]) -> inspect.Parameter:
-    """The parameter with a default that tells Prefect's form its heading, description, bounds and place."""
+    """Return the parameter with a default that tells Prefect's form its heading, description, bounds and position."""
     parameter = PARAMETERS.get(item.name)
     extra: dict[str, Any] = {"position": place, "title": item.name.replace("_", " ").capitalize()}
     description = descriptions.get(item.name)
@@ -98,7 +98,7 @@ def _placed(item: inspect.Parameter, place: int, descriptions: dict[str, str]) -
             extra["enum"] = list(parameter.choices)
         for bound in parameter.field.metadata:
             name, keyword = _BOUNDS.get(type(bound), ("", ""))
-            if keyword and getattr(bound, name) < 2**53:  # beyond that JSON has no integers
+            if keyword and getattr(bound, name) < 2**53:  # larger integers are not exact in JSON
                 extra[keyword] = getattr(bound, name)
     default = ... if item.default is inspect.Parameter.empty else item.default
     field = Field(default, description=description, json_schema_extra=extra)

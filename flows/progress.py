@@ -1,4 +1,4 @@
-"""Shows a training that runs in child processes: a progress artifact and lines of log, from its metrics.jsonl."""
+"""Shows the progress of a training run in child processes, read from metrics.jsonl, as an artifact and in the log."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ __all__ = ["shown"]
 LOOK_SECONDS = 5.0
 LINE_SECONDS = 30.0
 TAIL = 4096
-"""Bytes at the end of metrics.jsonl that hold its last line."""
+"""Number of bytes at the end of metrics.jsonl that are sure to contain its last line."""
 
 
 @contextmanager
 def shown(run: Path, steps: int, log: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> Iterator[None]:
-    """While the block runs, show how far the training in the folder `run` is; a server that is away stops nothing."""
+    """Show the progress of the training run in the folder `run` while the block runs; server errors are ignored.
+
+    Args:
+        run: folder of the run.
+        steps: number of steps of the run.
+        log: logger of the flow run.
+    """
     artifact: Any = create_progress_artifact(0.0, description="steps trained")
     ended = threading.Event()
 
@@ -55,7 +61,7 @@ def shown(run: Path, steps: int, log: logging.Logger | logging.LoggerAdapter[log
 
 
 def _newest(metrics: Path) -> tuple[int, str]:
-    """The last step, and what is to be said of it; -1 before the first."""
+    """Return the last step and a description of its losses; -1 before the first step."""
     try:
         with metrics.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL))
@@ -64,6 +70,6 @@ def _newest(metrics: Path) -> tuple[int, str]:
         return -1, ""
     if len(lines) < 2:
         return -1, ""
-    values = json.loads(lines[-2])  # the last that is whole
+    values = json.loads(lines[-2])  # the last complete line
     losses = ", ".join(f"{name} {values[name]:.3f}" for name in ("content", "style", "total"))
     return values["step"], f"{losses}, {values['images_per_second']:.1f} images/s"

@@ -1,4 +1,4 @@
-"""The flow `publish`: a registered version's files to where apps take them, checked there, with links for a person."""
+"""The flow `publish`: uploads the files of a registered version for apps, verifies them, and links to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["publish"]
 
 @task(name="publish-files", **NETWORK)
 def publish_files(style: str, version: str, root: str) -> PublishedVersion:
-    """Fetch from the model registry, upload, put into the index; a retry goes on where it stopped."""
+    """Fetch the files from the model registry, upload them and add them to the index; a retry resumes the upload."""
     from tinystyle.tracking import registry
 
     found = registry.find(style, version)
@@ -30,7 +30,7 @@ def publish_files(style: str, version: str, root: str) -> PublishedVersion:
 
 @task(name="check-files", **NETWORK)
 def check_files(style: str, version: int, root: str) -> PublishedVersion:
-    """Download all of the version and compare it with its checksums."""
+    """Download all files of the version and compare them with their checksums."""
     published = check_published(style, root, version)
     get_run_logger().info("every file of version %d of %s is as it was verified", version, style)
     return published
@@ -38,7 +38,7 @@ def check_files(style: str, version: int, root: str) -> PublishedVersion:
 
 @task(name="link-page", **NETWORK)
 def link_page(published: PublishedVersion, root: str, hours: int) -> str:
-    """The artifact of the run: a table of files, with links that last some hours."""
+    """Create the artifact of the flow run: a table of the files, with temporary links."""
     page = markdown(published, root, hours)
     create_markdown_artifact(
         key=f"published-{published.style}",
@@ -50,18 +50,19 @@ def link_page(published: PublishedVersion, root: str, hours: int) -> str:
 
 @flow(name="publish", flow_run_name="{style} {version}")
 def publish(style: str, version: str = "champion", root: str = DEFAULT_ROOT, presign_hours: int = 24) -> Any:
-    """Publish a style's Core ML files for apps, and make them the current ones.
+    """Publish the Core ML files of a style for apps, and make them the current version.
 
-    What is published never changes: run again it does nothing, and undoes no rollback.
+    Published files never change: publishing a version again does nothing, and does not undo a rollback.
 
     Args:
         style: Name of the style in the model registry.
-        version: Number, or alias such as champion.
-        root: s3://BUCKET[/PREFIX] to publish to.
-        presign_hours: For so long anybody can open the links of this run's artifact; 1 to 168.
+        version: Version number, or an alias such as champion.
+        root: Location to publish to, s3://BUCKET[/PREFIX].
+        presign_hours: Number of hours, 1 to 168, for which anyone can open the links in this run's artifact.
 
     Returns:
-        style, version (a number), current (what the index points to), files (how many).
+        A dictionary with style, version (a number), current (the version that the index points to) and files (their
+            number).
     """
     try:
         if not 1 <= presign_hours <= 168:
@@ -77,7 +78,7 @@ def publish(style: str, version: str = "champion", root: str = DEFAULT_ROOT, pre
 
 
 def markdown(published: PublishedVersion, root: str, hours: int) -> str:
-    """Files of a version as a table with presigned links."""
+    """Return the files of a version as a Markdown table with presigned links."""
 
     def link(url: str) -> str:
         return f"[{url.rpartition('/')[2]}]({presign(storage.join(root, url), hours * 3600)})"

@@ -1,4 +1,4 @@
-"""What a train-style run leaves: its state, a page for people, and the result for flows on other machines."""
+"""The results of a train-style run: its final state, a page for people, and the result for flows on other machines."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["RESULT", "result_of", "run_link", "show_result", "skipped_state", "unfinished_state"]
 
 RESULT = "train-style-result"
-"""Key of the artifact that holds what the flow returns."""
+"""Key of the artifact that holds the return value of the flow."""
 
 
 @task(name="show-result", cache_policy=NO_CACHE)
 def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFile]) -> None:
-    """The artifacts of the flow run: a page for people, and the result for other flows."""
+    """Create the artifacts of the flow run: a page for people, and the result for other flows."""
     page = f"# {version.style}, version {version.version}\n\n"
     page += f"{report.name}: {report.weights:,} weights. {run_link(version.run_id)}\n\n"
     page += f"On {report.count} held-out photos:\n\n"
@@ -43,7 +43,7 @@ def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFi
 
 
 def run_link(run_id: str) -> str:
-    """To the run in MLflow's UI, where there is one."""
+    """Return a link to the run in MLflow's UI, or just its ID if there is no UI."""
     from tinystyle.tracking.connection import run_url
 
     url = run_url(run_id)
@@ -51,13 +51,13 @@ def run_link(run_id: str) -> str:
 
 
 def result_of(version: ModelVersion, skipped: bool) -> dict[str, Any]:
-    """What train-style returns."""
+    """Return the return value of train-style for a version."""
     names = {"style": version.style, "version": version.version, "run_id": version.run_id}
     return {**names, "key": version.tags.get("key", ""), "skipped": skipped}
 
 
 def skipped_state(version: ModelVersion) -> State[Any]:
-    """Of a run that found its version registered."""
+    """Return the final state of a flow run whose version was already registered."""
     message = f"{version.style} version {version.version} is this very run, trained before; force trains it again"
     get_run_logger().info(message)
     create_table_artifact([result_of(version, skipped=True)], key=RESULT, description=message)
@@ -65,7 +65,7 @@ def skipped_state(version: ModelVersion) -> State[Any]:
 
 
 def unfinished_state(record: RunRecord) -> State[Any]:
-    """The state of a run whose training did not end well; one that was stopped goes on when it is run again."""
+    """Return the final state of a flow run whose training did not complete; a stopped run can be resumed."""
     message = f"training {record.message}" if record.state == "stopped" else record.message
     if record.state != "stopped":
         get_run_logger().error(message)

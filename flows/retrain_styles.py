@@ -1,4 +1,4 @@
-"""The flow `retrain-styles`: trains what the catalogue asks for and nobody has trained, and judges it."""
+"""The flow `retrain-styles`: trains the networks of the catalog that have not been trained yet, and judges them."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 __all__ = ["retrain_styles"]
 
 JUDGED = "decision.gates"
-"""Tag of a version: what the gates made of it."""
+"""Tag of a version that records the decision of the gates."""
 
 
 @dataclass
 class Work:
-    """One network of the catalogue, and what has become of it."""
+    """One network of the catalog, and its progress."""
 
     entry: StyleEntry
     training: Training
     version: ModelVersion | None = None
-    """What this training has made; None before, or if it failed."""
+    """Version that this training produced; None before it, or if it failed."""
     trained: bool = False
-    """By this flow run."""
+    """Whether this flow run trained it."""
     fault: str = ""
     decision: str = ""
 
     @property
     def undecided(self) -> bool:
-        """Registered, by whomever, and not yet judged."""
+        """Whether the version is registered, by any flow run, but not judged yet."""
         return self.version is not None and JUDGED not in self.version.tags
 
 
@@ -55,17 +55,18 @@ def retrain_styles(
     checkpoints: str = "s3://checkpoints",
     spread: bool = True,
 ) -> dict[str, Any]:
-    """Train the networks of a style catalogue that are new or changed, and judge each beside the champion.
+    """Train the networks of a style catalog that are new or changed, and compare each with the champion.
 
-    What passes the gates (verified, within its budget, not collapsed, content, paint3 and paint4 within the margin of the
-    champion's, both measured now) gets the alias candidate. The champion is changed by `tinystyle promote`, or here where
-    the catalogue says auto_promote: true. Nothing new or changed, nothing done.
+    A network that passes the gates (files verified and within the size budget, not collapsed, content, paint3 and
+    paint4 within the margin of the champion's, both measured now) gets the alias candidate. `tinystyle promote` makes
+    it the champion, or this flow does if the catalog says auto_promote: true. Does nothing if no style is new or
+    changed.
 
     Args:
         catalogue: YAML file with the styles: a path in the checkout, or a URI.
-        dry_run: Only say what would be trained.
-        checkpoints: Folder or URI, below which the runs keep their checkpoints.
-        spread: Train as flow runs of their own on the work pool; otherwise one after the other in this one.
+        dry_run: Only report which networks would be trained.
+        checkpoints: Folder or URI under which the runs keep their checkpoints.
+        spread: Train in flow runs of their own on the work pool; otherwise one after the other in this flow run.
     """
     try:
         works = [compare(entry, training) for entry, training in read(catalogue)]
@@ -81,14 +82,14 @@ def retrain_styles(
 
 @task(name="read-catalogue", **NETWORK)
 def read(catalogue: str) -> list[tuple[StyleEntry, Training]]:
-    """Every network that the catalogue asks for."""
+    """List all networks that the catalog asks for."""
     entries = [entry for entry in load_catalogue(catalogue).styles if entry.enabled]
     return [(entry, training) for entry in entries for training in entry.trainings]
 
 
 @task(name="compare", task_run_name="compare {training.name}", **NETWORK)
 def compare(entry: StyleEntry, training: Training) -> Work:
-    """Whether this very training has been done, by its run key; a style that cannot be read is no affair of the others."""
+    """Check by run key whether this exact training has been done; one unreadable style does not affect the others."""
     try:
         version = registered(training)
     except (UserError, ValidationError) as error:
@@ -100,7 +101,7 @@ def compare(entry: StyleEntry, training: Training) -> Work:
 
 
 def train_due(due: list[Work], checkpoints: str, spread: bool) -> None:
-    """Train; what came of it stands in each work."""
+    """Train the networks and store the outcome in each work."""
     asked = [{**work.training.values(), "checkpoints": checkpoints} for work in due]
     for work, outcome in zip(due, run_trainings(asked, spread=spread) if asked else [], strict=True):
         work.version, work.trained = outcome.version, outcome.version is not None and not outcome.skipped
@@ -109,7 +110,7 @@ def train_due(due: list[Work], checkpoints: str, spread: bool) -> None:
 
 @task(name="judge", task_run_name="judge {work.training.name}", **NETWORK)
 def decide(work: Work) -> None:
-    """Measure the version and the champion, and give or refuse the aliases; the reason is recorded in the registry."""
+    """Measure the version and the champion, and grant or refuse the aliases; the registry records the reason."""
     from flows.gates import judge
     from tinystyle.tracking import registry
 
@@ -127,13 +128,13 @@ def decide(work: Work) -> None:
             registry.assign(version.style, registry.CANDIDATE, version.version, work.decision)
         if decision.accepted and work.entry.auto_promote:
             registry.assign(version.style, registry.CHAMPION, version.version, f"auto_promote; {work.decision}")
-    registry.annotate(version.style, version.version, {JUDGED: work.decision})  # last: until then it is judged again
+    registry.annotate(version.style, version.version, {JUDGED: work.decision})  # last, so an interruption repeats it
     work.version = registry.find(version.style, version.version)
     get_run_logger().info("%s version %d %s", version.style, version.version, work.decision)
 
 
 def judge_if_undecided(work: Work) -> None:
-    """Judge; what cannot be judged, as where the champion's files are damaged, is no affair of the others."""
+    """Judge the version if needed; errors, such as damaged files of the champion, do not affect other styles."""
     if work.undecided:
         try:
             decide(work)
@@ -151,7 +152,7 @@ def _evidence(version: ModelVersion, training: Training) -> Any:
 
 
 def _state(catalogue: str, works: list[Work], due: int, dry_run: bool) -> Any:
-    """The artifact, and the state that the flow run ends in."""
+    """Create the artifact, and return the final state of the flow run."""
     trained = sum(work.trained for work in works)
     faults = [f"{work.training.name}: {work.fault}" for work in works if work.fault]
     if dry_run:
@@ -187,7 +188,7 @@ def _row(work: Work, dry_run: bool) -> dict[str, Any]:
 
 
 def markdown(catalogue: str, message: str, rows: list[dict[str, Any]]) -> str:
-    """What was done and why."""
+    """Return the report in Markdown: what was done, and why."""
     lines = [f"# {catalogue}", "", message, "", "| style | state | version | aliases | why |", "|---|---|---:|---|---|"]
     for row in rows:
         version = "" if row["version"] is None else row["version"]

@@ -1,4 +1,4 @@
-"""The flow `sweep-styles`: every combination of styles, alphas and architectures, trained and compared."""
+"""The flow `sweep-styles`: trains and compares every combination of styles, alphas and architectures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["sweep_styles"]
 
 EXPERIMENT = "sweeps"
 JUDGED_PHOTOS = 16
-"""Held-out photos by which the frontier's page judges."""
+"""Number of held-out photos on which the frontier page judges the networks."""
 FIGURES = ("weights", "bytes", "psnr", "content", "paint3", "paint4")
 """Tags of a version that are columns of the table."""
 
@@ -53,8 +53,8 @@ def sweep_styles(
 ) -> dict[str, Any]:
     """Train every combination of styles, alphas, architectures and swept parameters, and compare the networks.
 
-    The comparison is a table, a gallery and a page of quality against cost. A run that fails does not stop the others; the
-    report says what is missing and why. What is registered already is not trained again.
+    The comparison is a table, a gallery and a page of quality against cost. A failed run does not stop the others; the
+    report says what is missing and why. Networks that are already registered are not trained again.
 
     Args:
         styles: Style images: URIs, paths on the worker, or builtin:NAME (mosaic, starry-sky, wave).
@@ -64,7 +64,7 @@ def sweep_styles(
         files: Core ML files to export, such as mlmodel-8, mlpackage-8, mlpackage-int4.
         export_size: Image size of these files, WIDTHxHEIGHT in pixels.
         checkpoints: Folder or URI under which the runs keep their checkpoints.
-        force: Train even what is registered already.
+        force: Train even networks that are already registered.
         spread: Train in flow runs of their own on the work pool; otherwise one after the other in this flow run.
     """
     common = {**parameters, "files": files, "export_size": export_size}
@@ -86,20 +86,20 @@ def sweep_styles(
     message = f"{report['registered']} of {len(outcomes)} registered"
     if report["missing"]:
         message += f"; missing: {'; '.join(report['missing'])}"
-    # Not failed while anything came of it: the report, which says what is missing, is the result.
+    # Completed if at least one network is registered: the result is the report, which says what is missing.
     return Completed(message=message, data=report) if report["registered"] else Failed(message=message)  # type: ignore[return-value]
 
 
 def combinations(swept: dict[str, list[Any]], common: dict[str, Any]) -> list[Training]:
-    """What is to be trained.
+    """List the networks to train.
 
     Args:
-        swept: values to combine, by the names of parameters. Where one has several, they become part of the name that a
-            network is registered under: networks of different sizes are not versions of one model.
+        swept: values to combine, by parameter name. If a parameter has several values, they become part of the name of
+            the registered model, because networks of different sizes are not versions of one model.
         common: values of the other parameters.
 
     Raises:
-        UserError: a value is not possible, a list is empty, or two networks would be one registered model.
+        UserError: a value is invalid, a list is empty or has duplicates, or two networks would have the same name.
     """
     for name, values in swept.items():
         if not values or any(value in values[:index] for index, value in enumerate(values)):
@@ -121,7 +121,7 @@ _PLURAL = {"style": "styles", "alpha": "alphas", "architecture": "architectures"
 
 
 def _name_part(name: str, value: Any) -> str:
-    """A swept value as a part of a name: as the catalog has it for alphas, else the value with its parameter's name."""
+    """Return a swept value as part of a name: alphas as in the catalog, others after their parameter's name."""
     if name == "alpha":
         return f"{round(100 * value)}"
     text = re.sub(r"[^a-z0-9]+", "-", f"{value:g}".lower() if isinstance(value, float) else str(value).lower()).strip(
@@ -132,7 +132,11 @@ def _name_part(name: str, value: Any) -> str:
 
 @task(name="begin", **NETWORK)
 def begin(parameters: dict[str, Any]) -> Tracker:
-    """The MLflow run that those of the networks are children of."""
+    """Start the MLflow run that is the parent of the runs of the networks.
+
+    Raises:
+        UnavailableError: MLflow does not accept the run.
+    """
     from tinystyle.tracking.run import Tracker
 
     tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
@@ -144,10 +148,12 @@ def begin(parameters: dict[str, Any]) -> Tracker:
 
 @task(name="report", **NETWORK)
 def report_on(outcomes: list[Outcome], tracker: Tracker, training: Training) -> dict[str, Any]:
-    """The comparison: an artifact here; sweep.json, sweep.md, gallery.png, frontier.html and frontier.csv in MLflow.
+    """Compare the networks in an artifact and, in MLflow, sweep.json, sweep.md, gallery.png and the frontier page.
 
     Args:
-        training: one of the sweep's; its photos and loss network judge all.
+        outcomes: outcomes of all runs of the sweep.
+        tracker: MLflow run of the sweep.
+        training: any run of the sweep; its photos and loss network judge all networks.
     """
     rows = [_row(outcome) for outcome in outcomes]
     missing = [f"{_label(row)}: {row['message']}" for row in rows if row["version"] is None]
@@ -201,7 +207,7 @@ def _label(row: dict[str, Any]) -> str:
 
 
 def markdown(rows: list[dict[str, Any]], missing: list[str]) -> str:
-    """The table, and what is missing from it."""
+    """Return the table in Markdown, and a list of what is missing from it."""
     lines = [
         "| style | architecture | alpha | version | " + " | ".join(name.replace("_", " ") for name in FIGURES) + " |"
     ]
@@ -217,7 +223,7 @@ def markdown(rows: list[dict[str, Any]], missing: list[str]) -> str:
 
 
 def _fetch(rows: list[dict[str, Any]], outcomes: list[Outcome], scratch: Path) -> list[tuple[dict[str, Any], Path]]:
-    """The rows of what is registered, each with the folder that its model.safetensors and run.json now lie in."""
+    """Download the registered networks; return each row with the folder of its model.safetensors and run.json."""
     from tinystyle.tracking import registry
 
     fetched = []
@@ -232,7 +238,7 @@ def _fetch(rows: list[dict[str, Any]], outcomes: list[Outcome], scratch: Path) -
 
 
 def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.Image:
-    """One held-out photo through every network."""
+    """Stylize one held-out photo with every network."""
     from tinystyle.data.contact_sheet import GalleryRow, gallery
     from tinystyle.model_file import load_model
     from tinystyle.stylize import stylize_image
@@ -251,7 +257,7 @@ def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.I
 
 
 def _frontier(runs: list[Path], training: Training, folder: Path) -> None:
-    """frontier.html and frontier.csv of finished runs; a warning where they cannot be made, which is no fault of the networks."""
+    """Write frontier.html and frontier.csv for finished runs; on errors, only log a warning."""
     from tinystyle.training.frontier.experiment import Options, run_frontier
 
     options = Options(out=folder, recipe=training.run, collect=runs, max_photos=JUDGED_PHOTOS)

@@ -36,7 +36,7 @@ VERIFICATION_PHOTOS = 8
 
 
 def _run_name() -> str:
-    """What the UI calls a run; never an obstacle to it."""
+    """Return the name of the flow run in Prefect's UI; never fails."""
     given = flow_run.parameters
     try:
         return f"{given.get('name') or style_name(given['style'])} {given['architecture']} {given['alpha']:g}"
@@ -56,18 +56,19 @@ def train_style(
     *,
     parameters: dict[str, Any],
 ) -> dict[str, Any]:
-    """Train a network on one style, prove its Core ML files, log it all to MLflow and register a version.
+    """Train a network on one style, verify its Core ML files, log everything to MLflow and register a version.
 
-    An interrupted run resumes from its last checkpoint when it is retried or started again. What is registered already is
-    not trained again.
+    An interrupted run resumes from its last checkpoint when it is retried or started again. A network that is already
+    registered is not trained again.
 
     Args:
-        name: Name of the registered model: a-z, 0-9 and dashes. By default it follows from the name of the style image.
+        name: Name of the registered model: a-z, 0-9 and dashes. By default it is derived from the name of the style
+            image.
         files: Core ML files to export, such as mlmodel-8, mlpackage-8, mlpackage-int4.
         export_size: Image size of these files, WIDTHxHEIGHT in pixels.
         checkpoints: Folder or URI under which the run keeps its checkpoints.
         parent_run: ID of the MLflow run that this run is a part of.
-        force: Train even if the same network is registered already.
+        force: Train even if the same network is already registered.
     """
     try:
         training = Training.of({**parameters, "name": name, "files": files, "export_size": export_size})
@@ -82,7 +83,7 @@ def train_style(
 
 
 def _train(training: Training, checkpoints: str, parent_run: str | None, force: bool, scratch: Path) -> State[Any]:
-    """The steps that cost something, to the state that the flow run ends in."""
+    """Run the expensive steps, and return the final state of the flow run."""
     run, model = scratch / "run", scratch / "model"
     record = train(training, checkpoints, parent_run, force, run)
     if record.state != "completed":
@@ -99,7 +100,7 @@ def _train(training: Training, checkpoints: str, parent_run: str | None, force: 
 
 @task(name="check", **NETWORK)
 def check(training: Training, checkpoints: str) -> ModelVersion | None:
-    """Everything that can be known to be wrong, before anything is spent; the version that this run made before, if any."""
+    """Validate everything before the expensive steps; return the version from an earlier run, if any."""
     from tinystyle.coreml.sizes import ImageSizes
     from tinystyle.data.manifest import Manifest
     from tinystyle.nets import build_network
@@ -126,23 +127,23 @@ def check(training: Training, checkpoints: str) -> ModelVersion | None:
 
 
 def registered(training: Training) -> ModelVersion | None:
-    """The newest version that this very training made, on a machine of any precision.
+    """Return the newest version that this exact training produced, at any precision.
 
     Raises:
-        ValueError: style, dataset or perceptual weights are missing or damaged.
-        OSError: they, or the registry, cannot be reached.
+        UserError: the style, the dataset or loss network weights are missing or damaged.
+        OSError: one of them, or the registry, cannot be reached.
     """
     from tinystyle.tracking import registry
     from tinystyle.training.resolve import run_keys
 
-    there = registry.versions(training.name)  # first: it is there or not within seconds
+    there = registry.versions(training.name)  # first, because a missing registry is detected within seconds
     keys = run_keys(training.run).values()
     return next((version for version in there if version.tags.get("key") in keys), None)
 
 
 @task(name="sync-dataset", **NETWORK)
 def sync_dataset(training: Training) -> Path:
-    """Bring the dataset into this machine's cache, which all runs share."""
+    """Copy the dataset to this machine's cache, which all runs share."""
     from tinystyle.data.ingest import dataset_for_training
 
     config = training.run
@@ -153,7 +154,7 @@ def sync_dataset(training: Training) -> Path:
 
 @task(name="train", tags=["training"], cache_policy=NO_CACHE)
 def train(training: Training, checkpoints: str, parent_run: str | None, force: bool, run: Path) -> RunRecord:
-    """Train in child processes, from the last checkpoint if there is one, with the accelerator to itself."""
+    """Train in child processes, from the last checkpoint if there is one, with exclusive use of the GPU."""
     from tinystyle.training.launch import begin, launch
     from tinystyle.training.resolve import resolve
 
@@ -169,12 +170,16 @@ def train(training: Training, checkpoints: str, parent_run: str | None, force: b
         _track(training, record, run, parent_run)
         with shown(run, training.run.optimizer.steps, log):
             record = launch(record, run)
-    record.write_beside_checkpoints()  # how far it came: another machine may resume it
+    record.write_beside_checkpoints()  # with the final step, so that another machine can resume it
     return record
 
 
 def _track(training: Training, record: RunRecord, run: Path, parent_run: str | None) -> None:
-    """Begin the MLflow run, or go on with that of the interrupted run; the training processes log to it."""
+    """Start the MLflow run, or resume that of the interrupted run; the training processes log to it.
+
+    Raises:
+        UnavailableError: MLflow does not accept the run.
+    """
     from tinystyle.tracking.run import Tracker, flatten, run_tags
 
     parameters = flatten(record.config.model_dump(mode="json"))
@@ -189,7 +194,7 @@ def _track(training: Training, record: RunRecord, run: Path, parent_run: str | N
 
 @task(name="evaluate", cache_policy=NO_CACHE)
 def evaluate(training: Training, run: Path) -> ModelReport:
-    """Losses and artefacts on held-out photos, beside the untouched photo and a color match."""
+    """Evaluate losses and artifacts on held-out photos, against two baselines (identity and color matching)."""
     from flows import gates
     from tinystyle.training.record import RunRecord
     from tinystyle.training.run_folder import RunFolder
@@ -200,7 +205,7 @@ def evaluate(training: Training, run: Path) -> ModelReport:
 
 @task(name="export-and-verify", cache_policy=NO_CACHE)
 def assemble_files(training: Training, run: Path, report: ModelReport, model: Path) -> list[CoreMLFile]:
-    """Core ML files, each read back and compared with the network, with card, preview and Swift file."""
+    """Export the Core ML files, compare each with the network, and add cards, previews and the Swift file."""
     from tinystyle.model_file import load_model
     from tinystyle.release.assemble import assemble
     from tinystyle.release.card import newest_preview
@@ -226,7 +231,7 @@ def assemble_files(training: Training, run: Path, report: ModelReport, model: Pa
 def log_and_register(
     training: Training, run: Path, model: Path, report: ModelReport, files: list[CoreMLFile]
 ) -> ModelVersion:
-    """Upload all files to the MLflow run, then make it a version; doing so twice makes one."""
+    """Upload all files to the MLflow run and register it as a version; a repeated call creates no second version."""
     from tinystyle.tracking import registry
     from tinystyle.training.record import RunRecord
 
@@ -237,7 +242,7 @@ def log_and_register(
 
 
 def _tags(training: Training, record: RunRecord, report: ModelReport, files: list[CoreMLFile]) -> dict[str, str]:
-    """What `tinystyle models` shows of a version; bytes, bits and PSNR are the first file's."""
+    """Return the tags that `tinystyle models` shows for a version; bytes, bits and PSNR are those of the first file."""
     row, first, lineage = report.rows[-1], files[0], record.lineage
     return {
         "architecture": training.run.network.architecture,

@@ -1,4 +1,4 @@
-"""Runs train-style for many networks, on the work pool or in this process; the failure of one is no affair of the others."""
+"""Runs train-style for many networks, on the work pool or in this process; a failed run does not affect the others."""
 
 from __future__ import annotations
 
@@ -33,35 +33,35 @@ POLL_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one train-style run ended."""
+    """The outcome of one train-style run."""
 
     parameters: dict[str, Any]
     state: str
-    """The state's name, as Prefect's UI shows it."""
+    """Name of the final state, as shown in Prefect's UI."""
     message: str
     version: ModelVersion | None
-    """What it registered, or found registered; None if it failed."""
+    """Version that the run registered, or found registered; None if the run failed."""
     skipped: bool = False
-    """Whether it was registered before."""
+    """Whether the version was registered before."""
 
 
 def run_trainings(parameters: Sequence[dict[str, Any]], *, spread: bool) -> list[Outcome]:
-    """One train-style run for each set of parameters, in their order; ends when all have ended.
+    """Run train-style once per set of parameters, wait for all runs, and return their outcomes in order.
 
     Args:
-        parameters: of train-style.
-        spread: as runs of the deployment `train-style/default`, all at once, on whichever workers there are; else one
-            after the other in this process.
+        parameters: parameters of each run of train-style.
+        spread: True starts runs of the deployment `train-style/default`, all at once, on any available workers; False
+            runs them one after the other in this process.
 
     Raises:
-        ValueError: there is no such deployment.
+        UserError: the deployment does not exist.
     """
     return _on_the_pool(parameters) if spread else [_here(chosen) for chosen in parameters]
 
 
 def _here(parameters: dict[str, Any]) -> Outcome:
     state = cast("State[Any]", train_style(**parameters, return_state=True))
-    if state.is_crashed() or state.is_cancelled():  # this process was asked to end
+    if state.is_crashed() or state.is_cancelled():  # this process was asked to stop
         raise TerminationSignal(signal.SIGTERM)
     result = state.result() if state.is_completed() else None
     return _outcome(parameters, state, result)
@@ -72,7 +72,7 @@ def _on_the_pool(parameters: Sequence[dict[str, Any]]) -> list[Outcome]:
     ended: dict[UUID, State[Any]] = {}
     try:
         for index, chosen in enumerate(parameters):
-            # When this flow run is tried again, its children are new ones, and skip what is registered.
+            # A retry of this flow run starts new child runs, which skip networks that are already registered.
             key = f"{flow_run.id}-{flow_run.run_count}-{index}"
             run: Any = run_deployment(DEPLOYMENT, parameters=chosen, timeout=0, idempotency_key=key)
             runs.append(run.id)
@@ -85,7 +85,7 @@ def _on_the_pool(parameters: Sequence[dict[str, Any]]) -> list[Outcome]:
             ]
     except ObjectNotFound as error:
         raise UserError(f"there is no deployment {DEPLOYMENT}; make it with `make deploy`") from error
-    except BaseException:  # whatever ends this flow ends the trainings that it began
+    except BaseException:  # any exception here also stops the training runs
         _cancel(run for run in runs if run not in ended)
         raise
 
@@ -99,7 +99,7 @@ def _look(client: SyncPrefectClient, runs: Sequence[UUID], ended: dict[UUID, Sta
 
 
 def _result(client: SyncPrefectClient, run: UUID) -> dict[str, Any] | None:
-    """What a train-style run on some machine returned: results proper stay on the machine that made them."""
+    """Return the result of a train-style run from its artifact; Prefect's own results stay on their machine."""
     found = client.read_artifacts(
         artifact_filter=ArtifactFilter(
             flow_run_id=ArtifactFilterFlowRunId(any_=[run]), key=ArtifactFilterKey(any_=[RESULT])
@@ -124,5 +124,5 @@ def _outcome(parameters: dict[str, Any], state: State[Any], result: dict[str, An
 def _cancel(runs: Any) -> None:
     with get_client(sync_client=True) as client:
         for run in runs:
-            with suppress(Exception):  # the others are to be told all the same
+            with suppress(Exception):  # still cancel the others
                 client.set_flow_run_state(run, Cancelling(message="the flow run that began it has ended"))

@@ -1,1 +1,1 @@
-"""The servers that flows run on: object store, MLflow, Prefect and its workers; and the buckets. Knows nothing of photos."""
+"""The servers that flows run on: object store, MLflow, Prefect and its workers; and the buckets."""

@@ -1,6 +1,7 @@
-"""Buckets, and the rules they live by, on AWS or any store that speaks S3. Run again, it changes nothing.
+"""Creates the buckets and their rules, on AWS or any S3-compatible store. Running it again changes nothing.
 
-The store and its keys are the usual ones: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.
+The store and its keys come from the usual variables: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or
+AWS_PROFILE.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from tinystyle.errors import UserError
 __all__ = ["BUCKETS", "Step", "apply_policies", "bootstrap"]
 
 BUCKETS = ("coco", "mlflow", "models", "checkpoints")
-"""Photographs and datasets; MLflow's artefacts; published models; training checkpoints."""
+"""Buckets for photos and datasets, for MLflow's artifacts, for published models, and for training checkpoints."""
 _VERSIONED = "models"
 _EXPIRING, _EXPIRY_DAYS = "checkpoints", 30
 _INCOMPLETE_UPLOAD_DAYS = 7
-# How stores say that they lack a feature.
+# Error codes of stores that lack a feature.
 _UNSUPPORTED = (
     "NotImplemented",
     "MethodNotAllowed",
@@ -35,26 +36,26 @@ _UNSUPPORTED = (
     "405",
     "501",
 )
-_POLICY_VERSIONS_KEPT = 5  # by AWS
+_POLICY_VERSIONS_KEPT = 5  # the maximum on AWS
 
 
 class Step(NamedTuple):
-    """What was done about one thing: `made`, `present` or `not supported by this store`."""
+    """The outcome for one setting: `made`, `present` or `not supported by this store`."""
 
     what: str
     outcome: str
 
 
 def bootstrap(s3: Any, region: str, prefix: str = "") -> Iterator[Step]:
-    """Make each bucket and its rules where they are absent, one step at a time.
+    """Create each bucket and its rules if absent; yield one step at a time.
 
     Args:
-        s3: A boto3 S3 client.
+        s3: a boto3 S3 client.
         region: AWS region of new buckets.
-        prefix: Put before each bucket's name: on AWS names are the world's.
+        prefix: text to put before each bucket's name, because bucket names are globally unique on AWS.
 
     Raises:
-        ValueError: a bucket of that name is somebody else's, or the store refuses or cannot be reached.
+        UserError: a bucket with that name belongs to somebody else, or the store refuses or cannot be reached.
     """
     for bucket in BUCKETS:
         name = prefix + bucket
@@ -69,17 +70,21 @@ def bootstrap(s3: Any, region: str, prefix: str = "") -> Iterator[Step]:
 
 
 def apply_policies(iam: Any, prefix: str = "") -> Iterator[Step]:
-    """Make or update the managed policies tinystyle-ROLE; whom they are attached to is the operator's affair.
+    """Create or update the managed policies tinystyle-ROLE; the operator attaches them to users and roles.
 
     Raises:
-        ValueError: the endpoint refuses or cannot be reached.
+        UserError: the endpoint refuses or cannot be reached.
     """
     for role, document in policies(prefix).items():
         yield _step(f"policy tinystyle-{role}", partial(_put_policy, iam, role, document))
 
 
 def _step(what: str, act: Callable[[], bool]) -> Step:
-    """`act` returns whether it changed anything."""
+    """Call `act`, which returns whether it changed anything, and return the outcome.
+
+    Raises:
+        UserError: the store refuses or cannot be reached.
+    """
     try:
         return Step(what, "made" if act() else "present")
     except ClientError as error:
@@ -105,7 +110,7 @@ def _make_bucket(s3: Any, name: str, region: str) -> bool:
     place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     try:
         s3.create_bucket(Bucket=name, **place)
-    except s3.exceptions.BucketAlreadyOwnedByYou:  # another bootstrap was faster
+    except s3.exceptions.BucketAlreadyOwnedByYou:  # another bootstrap has just created it
         return False
     return True
 
@@ -133,13 +138,13 @@ def _put_lifecycle(s3: Any, name: str, rules: list[dict[str, Any]]) -> bool:
     if all(_held(rule, present) for rule in rules):
         return False
     ours = {rule["ID"] for rule in rules}
-    others = [rule for rule in present if rule.get("ID") not in ours]  # a put replaces them all
+    others = [rule for rule in present if rule.get("ID") not in ours]  # a put replaces all rules
     s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": others + rules})
     return True
 
 
 def _held(rule: dict[str, Any], present: list[dict[str, Any]]) -> bool:
-    """Whether the store has the rule; it may add fields of its own."""
+    """Return whether the store already has the rule; the store may add fields of its own."""
     return any(all(other.get(name) == value for name, value in rule.items() if name != "Filter") for other in present)
 
 
@@ -172,7 +177,7 @@ def _put_policy(iam: Any, role: str, document: dict[str, Any]) -> bool:
 
 
 def _unless_absent(read: Callable[[], Any], default: Any) -> Any:
-    """A bucket's configuration; `default` where there is none."""
+    """Read a bucket's configuration, or return `default` if there is none."""
     try:
         return read()
     except ClientError as error:
@@ -186,15 +191,15 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def main(
-    prefix: Annotated[str, typer.Option(help="Put before each bucket's name, such as acme-.")] = "",
+    prefix: Annotated[str, typer.Option(help="Prefix of each bucket's name, such as acme-.")] = "",
     print_policies: Annotated[
-        bool, typer.Option("--policies", help="Print the policy of each role as JSON, and do nothing.")
+        bool, typer.Option("--policies", help="Print the policy of each role as JSON, and do nothing else.")
     ] = False,
     put_policies: Annotated[
-        bool, typer.Option("--apply-policies", help="Make the policies in IAM too, as tinystyle-ROLE.")
+        bool, typer.Option("--apply-policies", help="Also create the policies in IAM, as tinystyle-ROLE.")
     ] = False,
 ) -> None:
-    """Make the buckets coco, mlflow, models and checkpoints, with their lifecycle and versioning."""
+    """Create the buckets coco, mlflow, models and checkpoints, with their lifecycle and versioning rules."""
     if print_policies:
         typer.echo(json.dumps(policies(prefix), indent=2))
         return

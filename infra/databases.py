@@ -1,4 +1,4 @@
-"""The two PostgreSQL databases of a stack: `prefect` and `mlflow`, one server for both."""
+"""Creates the two PostgreSQL databases of a stack, `prefect` and `mlflow`, on one server."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DATABASES = ("prefect", "mlflow")
 
 
 def ensure_databases(settings: StackSettings) -> None:
-    """Make the databases where they are absent; the servers fill and migrate them.
+    """Create the databases if absent; the servers fill and migrate them.
 
     Raises:
-        ValueError: the server cannot be reached with this address, or its user may not make databases.
+        UserError: the server cannot be reached at this address, or its user may not create databases.
     """
     address = f"{settings.database}/postgres"
     try:
@@ -26,7 +26,7 @@ def ensure_databases(settings: StackSettings) -> None:
     except psycopg2.OperationalError as error:
         raise UserError(f"PostgreSQL does not let us in; check --database: {error}") from error
     try:
-        connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)  # CREATE DATABASE runs in no transaction
+        connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)  # CREATE DATABASE cannot run in a transaction
         with connection.cursor() as cursor:
             cursor.execute("SELECT datname FROM pg_database")
             present = {row[0] for row in cursor.fetchall()}

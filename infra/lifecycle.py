@@ -1,6 +1,6 @@
-"""Starts, watches and stops the stack's servers on this machine, in the right order.
+"""Starts, monitors and stops the stack's servers on this machine, in the right order.
 
-Everything a stack has lies in one folder: data, logs, settings, secrets, and `env` for its clients.
+Everything that belongs to a stack is in one folder: data, logs, settings, secrets, and `env` for its clients.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 
 class ServerFailedError(RuntimeError):
-    """A server ended, or did not serve in time; `log` holds the last lines it wrote."""
+    """A server exited, or did not become ready in time; `log` holds the last lines of its log."""
 
     def __init__(self, sentence: str, log: str) -> None:
         super().__init__(sentence)
@@ -45,24 +45,24 @@ class ServerFailedError(RuntimeError):
 
 
 class State:
-    """A server as `status` shows it; `process` is None where it does not run."""
+    """The state of a server as `status` shows it; `process` is None if it does not run."""
 
     def __init__(self, name: str, process: psutil.Process | None, descendants: Sequence[psutil.Process]) -> None:
         self.name, self.process = name, process
         self.memory = 0
-        """Resident bytes, with all that came of it (shared pages counted once for each)."""
+        """Resident memory in bytes, including all descendants (shared pages are counted once per process)."""
         for one in descendants:
             with suppress(psutil.Error):
                 self.memory += one.memory_info().rss
 
 
 def up(folder: Path, settings: StackSettings, say: Say = print) -> dict[str, str]:
-    """Start what does not run yet of the stack in `folder`, wait until it serves, and return its clients' environment.
+    """Start the stack's servers that do not run yet, wait until they are ready, and return the client environment.
 
     Raises:
-        ValueError: a port is taken, a running server would have to change, or PostgreSQL does not let us in; nothing
-            has been started.
-        ServerFailedError: a server ended or did not serve in time; those before it run on.
+        UserError: a port is taken, a running server would have to change, or PostgreSQL refuses access; raised before
+            anything is started.
+        ServerFailedError: a server exited or did not become ready in time; servers started before it keep running.
     """
     with _locked(folder):
         made = load_or_make_secrets(folder)
@@ -94,10 +94,10 @@ def up(folder: Path, settings: StackSettings, say: Say = print) -> dict[str, str
 
 
 def down(folder: Path, *, purge: bool = False, say: Say = print) -> None:
-    """Stop everything that `up` started in `folder`, workers first; with `purge`, delete the folder too.
+    """Stop everything that `up` started in `folder`, workers first; with `purge`, also delete the folder.
 
     Raises:
-        ValueError: there is no stack in `folder`.
+        UserError: there is no stack in `folder`.
     """
     if not (folder / "settings.json").exists():
         raise UserError(f"no stack has been in {folder}; give --folder")
@@ -111,10 +111,10 @@ def down(folder: Path, *, purge: bool = False, say: Say = print) -> None:
 
 
 def status(folder: Path) -> list[State]:
-    """Every server that the stack in `folder` is to have.
+    """Return the state of every server that belongs to the stack in `folder`.
 
     Raises:
-        ValueError: there is no stack in `folder`.
+        UserError: there is no stack in `folder`.
     """
     settings = StackSettings.load(folder)
     if settings is None:
@@ -132,19 +132,19 @@ _SERVER_NAMES = ("store", "mlflow", "prefect")
 
 
 def _patience(name: str) -> float:
-    """Seconds from SIGTERM to SIGKILL: a training run that is asked to stop first saves its checkpoint."""
+    """Return the seconds from SIGTERM to SIGKILL; longer for workers, whose training runs save a checkpoint first."""
     return 10 if name in _SERVER_NAMES else 40
 
 
 def _start(wanted: Sequence[Server], folder: Path, say: Say, before: Callable[[Server], None] | None = None) -> None:
-    """Start those that do not run, all at once, then wait for each."""
+    """Start all servers that do not run yet at once, then wait for each."""
     started = time.monotonic()
     for server in wanted:
         process = processes.running(folder, server.name)
         if process:
             say(f"{server.name}: runs already, process {process.pid}")
             continue
-        processes.stop(folder, server.name, patience=5)  # what a killed server has left behind
+        processes.stop(folder, server.name, patience=5)  # leftover processes of a killed server
         if before:
             before(server)
         processes.start(folder, server.name, server.command, server.environment, server.directory)
@@ -178,7 +178,7 @@ def _check_unchanged(folder: Path, settings: StackSettings, wanted: Sequence[Ser
 
 def _check_ports(folder: Path, wanted: Sequence[Server]) -> None:
     for server in wanted:
-        # Leftovers of a killed server may hold its port; `_start` ends them.
+        # Leftover processes of a killed server may hold its port; `_start` stops them.
         if processes.descendants(folder, server.name):
             continue
         for port in server.ports:
@@ -203,7 +203,7 @@ def _lay_out(folder: Path, settings: StackSettings, clients: dict[str, str]) -> 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Make the folder, closed to others and ignored by git, and keep other `up` and `down` out of it."""
+    """Create the folder, private and ignored by git, and lock it against other `up` and `down` commands."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / ".gitignore").write_text("*\n")
     with (folder / "lock").open("w") as lock:

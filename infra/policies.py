@@ -1,6 +1,6 @@
-"""Least-privilege policies over the buckets, as IAM documents: what each role may do, and nothing else.
+"""Least-privilege policies for the buckets, as IAM documents: each role may do what it needs and nothing else.
 
-Flows reach MLflow's artefacts through its server, so only that server has the bucket `mlflow`.
+Flows access MLflow's artifacts through its server, so only that server can access the bucket `mlflow`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REMOVE = ["s3:DeleteObject"]
 
 
 def policies(prefix: str = "") -> dict[str, dict[str, Any]]:
-    """Role to policy document, for buckets whose names begin with `prefix`."""
+    """Return the policy document of each role, for buckets whose names start with `prefix`."""
     return {
         "ingest": _policy(
             _list(f"{prefix}coco"),

@@ -1,8 +1,7 @@
-"""Background processes that outlive the command that starts them. Knows no particular server.
+"""Background processes that outlive the command that starts them. Independent of any particular server.
 
-Each is the leader of a session of its own and carries two marks in its environment, which its descendants inherit: so
-all that came of it is found again, whatever its parents died of, and a process identifier that the system has given to
-somebody else is never touched.
+Each process leads a session of its own and has two marks in its environment, which its descendants inherit. So all
+descendants are found even if their parents have died, and a process ID that the system has reused is never touched.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from infra.settings import write_private
 __all__ = ["descendants", "last_lines", "running", "start", "stop"]
 
 _STACK, _SERVER = "TINYSTYLE_STACK", "TINYSTYLE_SERVER"
-_CREATION_TOLERANCE = 1.0  # seconds; the kernel counts in hundredths
+_CREATION_TOLERANCE = 1.0  # seconds; the kernel's resolution is a hundredth
 _started: list[subprocess.Popen[bytes]] = []
-"""Kept, since a Popen that is collected while its process runs warns."""
+"""Kept because a Popen object that is garbage-collected while its process runs causes a warning."""
 
 
 def start(
     folder: Path, name: str, command: Sequence[str], environment: Mapping[str, str], directory: Path
 ) -> psutil.Process:
-    """Start `command` in the background, its output appended to log/NAME.log, and record it in processes.json."""
+    """Start `command` in the background, append its output to log/NAME.log, and record it in processes.json."""
     with (folder / "log" / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -50,7 +49,7 @@ def start(
 
 
 def running(folder: Path, name: str) -> psutil.Process | None:
-    """The process that `start` started under `name`, if it is alive."""
+    """Return the process that `start` started under `name`, or None if it is not alive."""
     record = _records(folder).get(name)
     with suppress(psutil.NoSuchProcess):
         if record:
@@ -62,12 +61,12 @@ def running(folder: Path, name: str) -> psutil.Process | None:
 
 
 def recorded(folder: Path) -> list[str]:
-    """The names that `start` has been given, oldest first."""
+    """Return the names passed to `start`, oldest first."""
     return list(_records(folder))
 
 
 def descendants(folder: Path, name: str | None = None) -> list[psutil.Process]:
-    """Every live process that came of `name` (of all, if None), itself included."""
+    """Return every live process that descends from `name` (from any, if None), itself included."""
     wanted = {_STACK: str(folder)} | ({_SERVER: name} if name else {})
     found = []
     for process in psutil.process_iter():
@@ -80,10 +79,10 @@ def descendants(folder: Path, name: str | None = None) -> list[psutil.Process]:
 
 
 def stop(folder: Path, name: str, patience: float) -> bool:
-    """End `name` and all that came of it; False if there was nothing.
+    """Stop `name` and all its descendants; return False if there were none.
 
-    SIGTERM goes to its process group, which leaves it to end its own children in order (a training run saves its
-    checkpoint); what is left after `patience` seconds is killed.
+    SIGTERM goes to its process group, so that it can stop its own children in order (a training run saves its
+    checkpoint). Processes that are left after `patience` seconds are killed.
     """
     left = descendants(folder, name)
     if not left:
@@ -97,7 +96,7 @@ def stop(folder: Path, name: str, patience: float) -> bool:
     deadline = time.monotonic() + patience
     while (left := descendants(folder, name)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    while left:  # again, for what was born meanwhile
+    while left:  # repeated, for processes that were started in the meantime
         _signal(left, signal.SIGKILL)
         time.sleep(0.1)
         left = descendants(folder, name)
@@ -105,7 +104,7 @@ def stop(folder: Path, name: str, patience: float) -> bool:
 
 
 def last_lines(folder: Path, name: str, count: int = 15) -> str:
-    """The end of a server's log."""
+    """Return the last lines of a server's log."""
     path = folder / "log" / f"{name}.log"
     lines = path.read_text(errors="replace")[-20_000:].splitlines() if path.exists() else []
     return "\n".join(lines[-count:])

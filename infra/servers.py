@@ -1,4 +1,4 @@
-"""The stack's servers: for each its command line, its environment, and how one knows that it serves."""
+"""The stack's servers: the command line, the environment and the readiness check of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 REPOSITORY = Path(__file__).parents[1]
-"""Where workers run: deployments name flows by paths relative to it."""
+"""Working directory of workers, because deployments name flows by paths relative to it."""
 _BIN = Path(sys.executable).parent
 _SILENT = {
     "DO_NOT_TRACK": "true",
@@ -36,31 +36,31 @@ _SILENT = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 _SIGNING = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
-# What a user's shell says of other servers is not for these.
+# Variables of the user's shell that configure other servers.
 _NOT_INHERITED = ("PREFECT_", "MLFLOW_", "AWS_", "WEED_", "S3_BUCKET")
 
 
 @dataclass(frozen=True)
 class Server:
-    """One process of the stack, with all that came of it."""
+    """One process of the stack, with all its descendants."""
 
     name: str
     command: list[str]
     environment: dict[str, str] = field(repr=False)
     complaint: Callable[[], str | None]
-    """Why it does not serve yet; None once it does. Raises nothing."""
+    """Returns why the server is not ready yet, or None once it is. Never raises."""
     directory: Path
     ports: tuple[int, ...] = ()
     option: str = ""
-    """The option that gives it other ports."""
+    """The command-line option that changes its ports."""
     allowed_seconds: float = 120
 
 
 def store_server(settings: StackSettings, made: Secrets, folder: Path) -> Server:
-    """SeaweedFS, its data in store/."""
+    """Return the SeaweedFS server, with its data in store/."""
     clients = client_environment(settings, made)
     keys = {name: clients[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    # Signed requests between filer and volume server: their ports ask for no S3 credentials.
+    # Requests between filer and volume server are signed, because their ports do not check S3 credentials.
     signing = {f"WEED_JWT_{name}": made.store_signing_key for name in _SIGNING}
     return Server(
         name="store",
@@ -74,18 +74,21 @@ def store_server(settings: StackSettings, made: Secrets, folder: Path) -> Server
 
 
 def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Server:
-    """MLflow with users and passwords; artefacts go through it to s3://mlflow/artifacts, so that clients hold no S3 key."""
+    """Return the MLflow server, with user authentication.
+
+    Artifacts pass through it to s3://mlflow/artifacts, so that clients need no S3 key.
+    """
     clients = client_environment(settings, made)
     data = folder / "mlflow"
     on_postgres = settings.database != "sqlite"
     store = settings.database_url("mlflow", "psycopg2") if on_postgres else f"sqlite:///{data}/mlflow.db"
     environment = {name: value for name, value in clients.items() if name.startswith("AWS_")} | {
-        "MLFLOW_BACKEND_STORE_URI": store,  # not on the command line, which every user of the machine can read
+        "MLFLOW_BACKEND_STORE_URI": store,  # not on the command line, which all users of the machine can read
         "MLFLOW_S3_ENDPOINT_URL": clients["AWS_ENDPOINT_URL"],
         "MLFLOW_AUTH_CONFIG_PATH": str(data / "auth.ini"),
         "MLFLOW_AUTH_ADMIN_PASSWORD": made.mlflow_password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": made.mlflow_cookie_key,
-        # Its runner of language-model judges: five more processes, of no use here.
+        # Disables the job runner for language-model judges: five more processes, not needed here.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     return Server(
@@ -106,18 +109,18 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
 
 
 def mlflow_users(settings: StackSettings, folder: Path) -> str:
-    """The content of auth.ini: where MLflow keeps its users. A new one may see nothing until told otherwise."""
+    """Return the content of auth.ini, the database of MLflow's users. New users have no permissions by default."""
     on_postgres = settings.database != "sqlite"
     users = settings.database_url("mlflow", "psycopg2") if on_postgres else f"sqlite:///{folder}/mlflow/users.db"
     users = users.replace("%", "%%")  # ConfigParser's escape
     return (
         f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {users}\nadmin_username = admin\n"
-        "auth_cache_ttl_seconds = 60\n"  # a password's hash takes longer than most requests
+        "auth_cache_ttl_seconds = 60\n"  # hashing a password takes longer than most requests
     )
 
 
 def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Server:
-    """Prefect's API and UI, behind one password."""
+    """Return the server of Prefect's API and UI, protected by one password."""
     clients = client_environment(settings, made)
     data = folder / "prefect"
     on_postgres = settings.database != "sqlite"
@@ -143,7 +146,7 @@ def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Serv
 
 
 def workers(settings: StackSettings, made: Secrets, folder: Path) -> list[Server]:
-    """The coordinator, whose flows wait for others, and the workers, which do one thing at a time."""
+    """Return the coordinator, for flows that wait for others, and the workers, which run one flow at a time."""
     coordinator = _worker(settings, made, folder, "coordinator", ("--work-queue", "default"))
     names = [f"worker-{i + 1}" for i in range(settings.workers)]
     return [coordinator, *(_worker(settings, made, folder, name, work_pool.WORKER_OPTIONS) for name in names)]
@@ -161,7 +164,7 @@ def _worker(settings: StackSettings, made: Secrets, folder: Path, name: str, opt
 
 
 def worker_command(name: str, options: Sequence[str] = work_pool.WORKER_OPTIONS) -> list[str]:
-    """The command line of a Prefect worker of the pool `tinystyle`."""
+    """Return the command line of a Prefect worker of the pool `tinystyle`."""
     return [
         str(_BIN / "prefect"), "worker", "start", "--pool", work_pool.NAME, "--type", "process", "--name", name,
         "--install-policy", "never", *options,
@@ -169,8 +172,8 @@ def worker_command(name: str, options: Sequence[str] = work_pool.WORKER_OPTIONS)
 
 
 def worker_environment(clients: Mapping[str, str]) -> dict[str, str]:
-    """Its environment: all that clients have, since flows run in it, and where this machine's checkout is."""
-    asks_every = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # for work; by default 10
+    """Return the environment of a worker: that of clients, since flows run in it, and the checkout's path."""
+    asks_every = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # interval in seconds between queries for work, by default 10
     return {**_inherited(), **clients, **asks_every, "TINYSTYLE_CHECKOUT": str(REPOSITORY)}
 
 

@@ -1,6 +1,7 @@
-"""What a stack is made of: ports, databases, workers and secrets, and the environment its clients want.
+"""Settings of a stack: ports, databases, workers and secrets, and the environment of its clients.
 
-All of it lies in the stack's folder; what holds a secret is readable by its owner alone, from its creation.
+All files are in the stack's folder; those with secrets are readable only by their owner from the moment they are
+created.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ __all__ = [
 ]
 
 HOST = "127.0.0.1"
-"""The only address that anything of the stack listens on."""
+"""The only address that the stack's servers listen on."""
 STORE_PORTS = 10
-"""Consecutive ports of the object store, from the S3 port on."""
+"""Number of consecutive ports of the object store, starting at the S3 port."""
 
 
 class StackSettings(BaseModel):
-    """A stack's choices; saved as settings.json, so that the next `up` and `down` need not be told again."""
+    """The settings of a stack, saved as settings.json, so that later `up` and `down` commands need not repeat them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prefect_port: int = Field(default=4200, ge=1024, le=65535)
     mlflow_port: int = Field(default=5000, ge=1024, le=65535)
     s3_port: int = Field(default=9030, ge=1024, le=65535 - STORE_PORTS)
-    """The S3 port; the store's inner servers take the nine ports after it."""
+    """The S3 port; the store's internal servers use the nine ports after it."""
     database: str = "sqlite"
-    """`sqlite`, or the address of a PostgreSQL server: postgresql://USER:PASSWORD@HOST:PORT, without a database's name."""
+    """`sqlite`, or a PostgreSQL server without a database name, postgresql://USER:PASSWORD@HOST:PORT."""
     workers: int = Field(default=1, ge=0, le=64)
-    """Prefect workers on this machine; each trains one network, or ingests one partition, at a time."""
+    """Number of Prefect workers on this machine; each trains one network, or ingests one partition, at a time."""
 
     @field_validator("database")
     @classmethod
@@ -73,21 +74,21 @@ class StackSettings(BaseModel):
 
     @classmethod
     def load(cls, folder: Path) -> StackSettings | None:
-        """The settings saved in `folder`; None where no stack has been."""
+        """Read the settings saved in `folder`, or return None if there are none."""
         path = folder / "settings.json"
         return cls.model_validate_json(path.read_bytes()) if path.exists() else None
 
     def save(self, folder: Path) -> None:
-        """Write settings.json, for its owner alone: a database's address may hold a password."""
+        """Write settings.json, readable only by its owner because the address of a database may contain a password."""
         write_private(folder / "settings.json", self.model_dump_json(indent=2) + "\n")
 
     def database_url(self, name: str, driver: str) -> str:
-        """SQLAlchemy's address of database `name` on the PostgreSQL server."""
+        """Return SQLAlchemy's URL of database `name` on the PostgreSQL server."""
         return f"postgresql+{driver}://{self.database.removeprefix('postgresql://')}/{name}"
 
 
 class Secrets(BaseModel):
-    """Generated once for each stack; saved as secrets.json."""
+    """The secrets of a stack, generated once and saved as secrets.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -97,11 +98,11 @@ class Secrets(BaseModel):
     mlflow_password: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     mlflow_cookie_key: str = Field(default_factory=lambda: secrets.token_urlsafe(32))
     store_signing_key: str = Field(default_factory=lambda: secrets.token_urlsafe(32))
-    """With it the object store's inner servers know each other; without it any user of the machine could read them."""
+    """Authenticates the object store's internal servers, which any user of the machine could read without it."""
 
 
 def load_or_make_secrets(folder: Path) -> Secrets:
-    """The stack's secrets, made on first use."""
+    """Return the stack's secrets, generated on first use."""
     path = folder / "secrets.json"
     if path.exists():
         return Secrets.model_validate_json(path.read_bytes())
@@ -111,7 +112,7 @@ def load_or_make_secrets(folder: Path) -> Secrets:
 
 
 def client_environment(settings: StackSettings, made: Secrets) -> dict[str, str]:
-    """What a client of the stack has in its environment: the content of the file `env`."""
+    """Return the environment variables for clients of the stack, which are also the content of the file `env`."""
     return {
         "PREFECT_API_URL": f"http://{HOST}:{settings.prefect_port}/api",
         "PREFECT_API_AUTH_STRING": f"admin:{made.prefect_password}",
@@ -126,15 +127,15 @@ def client_environment(settings: StackSettings, made: Secrets) -> dict[str, str]
 
 
 def write_environment(path: Path, environment: Mapping[str, str]) -> None:
-    """Write KEY=value lines that a shell can source and Docker can read (--env-file), for their owner alone."""
+    """Write KEY=value lines that a shell can source and Docker can read (--env-file), readable only by their owner."""
     write_private(path, "".join(f"{name}={value}\n" for name, value in environment.items()))
 
 
 def read_environment(path: Path) -> dict[str, str]:
-    """What `write_environment` wrote, here or on the stack's machine.
+    """Read a file that `write_environment` wrote, on this or the stack's machine.
 
     Raises:
-        ValueError: the file is missing or lacks a name.
+        UserError: the file is missing or lacks a variable.
     """
     if not path.exists():
         raise UserError(f"{path} is missing; start a stack with `up`, or copy that file from the stack's machine")
@@ -146,7 +147,7 @@ def read_environment(path: Path) -> dict[str, str]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file whole or not at all, with mode 0600 from its creation."""
+    """Write a file atomically, with mode 0600 from its creation."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -17,9 +17,11 @@ from tinystyle.commands.terminal import errors, reporting_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 NOT_RUNNING = 3
-"""Exit code of `status` where a server is down, as of `systemctl status`."""
+"""Exit code of `status` if a server is down, the same as that of `systemctl status`."""
 
-Folder = Annotated[Path, typer.Option(help="The stack's folder: data, logs, secrets, and env for clients.")]
+Folder = Annotated[
+    Path, typer.Option(help="Folder of the stack, with its data, logs, secrets and the file env for clients.")
+]
 
 
 @app.command()
@@ -28,15 +30,21 @@ def up(
     database: Annotated[
         str | None,
         typer.Option(
-            help="sqlite, or postgresql://USER:PASSWORD@HOST:PORT with databases prefect and mlflow. [sqlite]"
+            help="Database of Prefect and MLflow: sqlite, or postgresql://USER:PASSWORD@HOST:PORT, where the databases "
+            "prefect and mlflow are created if absent. [default: sqlite]"
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Trainings on this machine at a time. [1]")] = None,
-    prefect_port: Annotated[int | None, typer.Option(help="[4200]")] = None,
-    mlflow_port: Annotated[int | None, typer.Option(help="[5000]")] = None,
-    s3_port: Annotated[int | None, typer.Option(help="S3; the store takes the nine ports after it too. [9030]")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Number of workers, each of which trains one network at a time. [default: 1]"),
+    ] = None,
+    prefect_port: Annotated[int | None, typer.Option(help="Port of Prefect. [default: 4200]")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow. [default: 5000]")] = None,
+    s3_port: Annotated[
+        int | None, typer.Option(help="Port of S3; the store also uses the nine ports after it. [default: 9030]")
+    ] = None,
 ) -> None:
-    """Start what does not run yet, in the background; options not given are those of last time."""
+    """Start all servers that do not run yet, in the background. Options that are not given keep their last values."""
     folder = folder.absolute()
     given = {
         "database": database,
@@ -66,16 +74,16 @@ def up(
 def down(
     folder: Folder = Path(".stack"),
     purge: Annotated[
-        bool, typer.Option("--purge", help="Delete the folder too: all data, runs, models, secrets.")
+        bool, typer.Option("--purge", help="Also delete the folder with all data, runs, models and secrets.")
     ] = False,
 ) -> None:
-    """Stop what `up` started, workers first; the data stays."""
+    """Stop everything that `up` started, workers first; the data is kept."""
     lifecycle.down(folder.absolute(), purge=purge, say=typer.echo)
 
 
 @app.command()
 def status(folder: Folder = Path(".stack")) -> None:
-    """Say what runs; exit code 3 where something does not."""
+    """Print which servers run; exit code 3 if any does not."""
     states = lifecycle.status(folder.absolute())
     for state in states:
         runs = f"runs, process {state.process.pid}, {state.memory / 2**20:.0f} MiB" if state.process else "does not run"
@@ -87,9 +95,11 @@ def status(folder: Folder = Path(".stack")) -> None:
 @app.command()
 def worker(
     folder: Folder = Path(".stack"),
-    name: Annotated[str | None, typer.Option(help="As the Prefect UI shows it. [this machine's name]")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the worker in Prefect's UI. [default: name of this machine]")
+    ] = None,
 ) -> None:
-    """Run one more worker, in the foreground: here, or on another machine that has a copy of the stack's env file."""
+    """Run one more worker in the foreground, here or on another machine that has a copy of the stack's env file."""
     environment = servers.worker_environment(read_environment(folder.absolute() / "env"))
     command = servers.worker_command(name or socket.gethostname())
     os.chdir(servers.REPOSITORY)

@@ -1,6 +1,6 @@
-"""The Prefect work pool that deployments name, over the server's REST API.
+"""Manages the Prefect work pool that deployments use, through the server's REST API.
 
-Prefect's own client would take seconds to import and read its settings from this process.
+Prefect's own client would take seconds to import, and would read its settings from this process.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ QUEUES = {
     "training": "Runs that occupy a machine or a GPU: one at a time for each worker",
     "ingest": "Partitions of a dataset: one at a time for each worker",
 }
-"""Besides Prefect's own queue `default`, of flows that wait for others: the coordinator takes any number of those. Were they
-counted too, a sweep could wait for ever for its own children."""
+"""Work queues in addition to Prefect's own queue `default`, which is for flows that wait for others. The
+coordinator runs any number of those: if they counted toward the limit of a worker, a sweep could wait forever for
+its own children."""
 WORKER_OPTIONS = ("--work-queue", "training", "--work-queue", "ingest", "--limit", "1")
 
 
@@ -26,7 +27,7 @@ def _busy(error: BaseException) -> bool:
     return isinstance(error, httpx.HTTPStatusError) and error.response.is_server_error
 
 
-# On SQLite the server answers 503 while another writes.
+# With SQLite, the server responds with status 503 while another request writes.
 _again_while_busy = retry(
     retry=retry_if_exception(_busy), stop=stop_after_delay(60), wait=wait_fixed(0.5), reraise=True
 )
@@ -34,9 +35,9 @@ _again_while_busy = retry(
 
 @_again_while_busy
 def ensure_work_pool(environment: Mapping[str, str]) -> None:
-    """Make the pool and its queues where they are absent.
+    """Create the pool and its queues if absent.
 
-    A pool's template is left empty: the first worker fills it in.
+    The pool's job template is left empty; the first worker fills it in.
 
     Raises:
         httpx.HTTPError: the server does not answer or refuses.
@@ -50,7 +51,7 @@ def ensure_work_pool(environment: Mapping[str, str]) -> None:
 
 @_again_while_busy
 def forget_worker(environment: Mapping[str, str], name: str) -> None:
-    """Remove what the server remembers of an earlier worker of this name: it would pass for the new one."""
+    """Delete the server's record of an earlier worker with this name, which would be mistaken for the new one."""
     with _api(environment) as api:
         answer = api.delete(f"/work_pools/{NAME}/workers/{name}")
         if answer.status_code != httpx.codes.NOT_FOUND:
@@ -58,7 +59,7 @@ def forget_worker(environment: Mapping[str, str], name: str) -> None:
 
 
 def worker_complaint(environment: Mapping[str, str], name: str) -> str | None:
-    """Why worker `name` takes no runs yet; None once the server has heard of it."""
+    """Return why worker `name` does not accept runs yet; None once the server lists it as online."""
     try:
         with _api(environment) as api:
             answer = api.post(f"/work_pools/{NAME}/workers/filter", json={})

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles, runs and times every Core ML file of a folder on this Mac, and type-checks the Swift files in it.
-# Needs Xcode or its command line tools; no Python. The bash of macOS is 3.2.
+# Compiles, runs and times every Core ML file in a folder on this Mac, and type-checks the Swift files in it. Needs
+# Xcode or its command line tools, and no Python. Must run in bash 3.2, the version that macOS has.
 set -euo pipefail
 shopt -s nullglob
 
@@ -47,7 +47,7 @@ failed=0
 
 echo "macOS $(sw_vers -productVersion), $(sysctl -n machdep.cpu.brand_string 2>/dev/null || uname -m)"
 
-# What a build in Xcode does. Core ML compiles each file once more, as an app that downloads one does.
+# Compile each file as a build in Xcode does. Core ML then compiles it again, as in an app that downloads a file.
 if xcrun --find coremlcompiler >/dev/null 2>&1; then
     for model in "${models[@]}"; do
         name="$(basename "$model")"
@@ -78,7 +78,7 @@ if [ ${#sources[@]} -ge 1 ]; then
         target=(swiftc)
     fi
     for source in "${sources[@]}"; do
-        # Each by itself: files for several models may declare the same class.
+        # Checked one by one, because files for several models may declare the same class.
         if xcrun "${target[@]}" -typecheck -parse-as-library -swift-version 5 "$source"; then
             echo "$(basename "$source"): type-checks"
         else

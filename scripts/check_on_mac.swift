@@ -2,7 +2,7 @@
 //
 //     check REPEATS MODEL... -- [PHOTO...]
 //
-// A row fails if a file does not compile or load, an image has another size or a single colour (what NaN becomes in
+// A row fails if a file does not compile or load, an image has another size or a single color (what NaN becomes in
 // eight bits), or differs too much from the CPU's image. Exit code 1 if any row failed.
 
 import CoreML
@@ -16,7 +16,7 @@ struct Failure: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-/// An image as RGB values, 0 to 255, three to a pixel.
+/// An image as RGB values, 0 to 255, three per pixel.
 struct Pixels {
     let width: Int, height: Int
     let values: [UInt8]
@@ -47,7 +47,7 @@ struct Pixels {
         }
     }
 
-    /// Peak signal-to-noise ratio against an image of the same size, in dB; infinite where they are equal.
+    /// Returns the peak signal-to-noise ratio against an image of the same size, in dB; infinite if they are equal.
     func psnr(_ other: Pixels) -> Double {
         let squares = zip(values, other.values).reduce(0.0) { sum, pair in
             let difference = Double(pair.0) - Double(pair.1)
@@ -57,11 +57,11 @@ struct Pixels {
     }
 }
 
-/// Lowest PSNR against the CPU's image, in dB: other units compute in float16. Chosen, not measured.
+/// Minimum PSNR against the CPU's image, in dB, because other units compute in float16. Chosen, not measured.
 let lowestPSNR = 30.0
 let warmUps = 3
 
-/// The CPU comes first: the others are compared with it.
+/// Returns the compute units. The CPU comes first, because the others are compared with it.
 func computeUnits() -> [(name: String, units: MLComputeUnits)] {
     var all: [(name: String, units: MLComputeUnits)] = [
         ("cpuOnly", .cpuOnly), ("cpuAndGPU", .cpuAndGPU), ("all", .all),
@@ -70,7 +70,7 @@ func computeUnits() -> [(name: String, units: MLComputeUnits)] {
     return all
 }
 
-/// The photograph stretched to a size, or a drawn one: colours that run across it, with a texture.
+/// Returns the photo stretched to a size, or a drawn image: color gradients with a texture.
 func inputImage(_ photo: URL?, width: Int, height: Int) throws -> MLFeatureValue {
     if let photo {
         return try MLFeatureValue(
@@ -97,11 +97,11 @@ func inputImage(_ photo: URL?, width: Int, height: Int) throws -> MLFeatureValue
     return MLFeatureValue(pixelBuffer: buffer)
 }
 
-/// A loaded model with one image in and one out.
+/// A loaded model that takes one image and returns one.
 struct Style {
     let model: MLModel
     let input: String, output: String
-    /// The default size, and those that the file lists.
+    /// The default size, and the sizes that the file lists.
     let sizes: [(width: Int, height: Int)]
 
     init(_ compiled: URL, _ units: MLComputeUnits) throws {
@@ -117,7 +117,7 @@ struct Style {
         self.output = output.key
         var sizes = [(width: constraint.pixelsWide, height: constraint.pixelsHigh)]
         if constraint.sizeConstraint.type == .enumerated {
-            // Of these, one is the default again: twice checked does no harm.
+            // One of these is the default size again; checking it twice does no harm.
             let listed = constraint.sizeConstraint.enumeratedImageSizes
             sizes += listed.map { (width: $0.pixelsWide, height: $0.pixelsHigh) }
         }
@@ -138,7 +138,7 @@ func milliseconds(_ work: () throws -> Void) rethrows -> Double {
     return Double(DispatchTime.now().uptimeNanoseconds - start) / 1e6
 }
 
-/// One row: load, check every size and photograph, time the default size. Fills `cpu` where it is empty.
+/// Makes one row: loads the model, checks every size and photo, and times the default size. Fills `cpu` if it is empty.
 func check(
     _ compiled: URL, _ units: MLComputeUnits, _ photos: [URL?], _ repeats: Int, cpu: inout [Pixels]
 ) throws -> (row: String, passes: Bool) {

@@ -1,9 +1,10 @@
-"""Puts the network of a finished run into the package, as tinystyle/pretrained/NAME.safetensors, with its record.
+"""Adds the network of a finished run to the package, as tinystyle/styles/pretrained/NAME.safetensors.
 
     python scripts/ship_style.py RUN NAME --painting "The Starry Night, Vincent van Gogh, 1889" --photos DATASET
 
-Weights become float16 (28 KB for `small` 0.3 with the record). The figures in the record are those of the file, read back, on
-all held-out photos of DATASET (anything that `tinystyle evaluate` takes), at a short side of 384.
+Weights are converted to float16 (28 KB for `small` 0.3, including the record). The figures in the record are measured
+on the written file, on all held-out photos of DATASET (anything that `tinystyle evaluate` accepts), at a short side of
+384 pixels.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
-    parser.add_argument("--painting", required=True, help="title, painter, year")
+    parser.add_argument("--painting", required=True, help="title, painter and year of the painting")
     parser.add_argument("--photos", required=True)
     arguments = parser.parse_args()
     run = RunRecord.read(arguments.run)
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def training(run: RunRecord) -> str:
-    """Steps and crops, of the run that it began from first."""
+    """Describe the training: steps and crop size, preceded by those of the run it started from."""
     config = run.config
     stage = f"{config.optimizer.steps} steps at {config.data.size} px"
     return f"{training(RunRecord.read(Path(config.init_from).parent))}, then {stage}" if config.init_from else stage

@@ -1,4 +1,4 @@
-"""A trained network in Python: `load` or `train` one, then stylize, export, evaluate, and verify what was exported.
+"""The Python API: `load` or `train` a network, then stylize, export, evaluate, and verify exported files.
 
 model = load("pretrained:starry-night")
 picture = model.stylize("cat.jpg")
@@ -29,10 +29,10 @@ __all__ = ["Model", "load", "train", "verify"]
 
 
 class Model:
-    """A trained style network. Make one with `load` or `train`.
+    """A trained style network. Use `load` or `train` to create one.
 
     Attributes:
-        source: where it was loaded from.
+        source: path, URI or name it was loaded from.
         loaded: the torch module, its configuration and its lineage.
     """
 
@@ -50,7 +50,7 @@ class Model:
 
     @property
     def lineage(self) -> Mapping[str, str]:
-        """What the network was trained from: hashes of style, dataset and settings, and more."""
+        """What the network was trained from: hashes of the style, the dataset and the settings, and more."""
         return dict(self.loaded.lineage)
 
     def stylize(
@@ -61,20 +61,22 @@ class Model:
         keep_colors: bool = False,
         stroke_size: float = 1.0,
     ) -> Any:
-        """Stylize an image, at its own size.
+        """Stylize an image at its own size.
 
         Args:
-            image: a PIL image of any mode; a NumPy array of uint8, (height, width), (height, width, 3) or
-                (height, width, 4); or the path of an image file, a str or a Path.
-            strength: 0 is the photo, 1 the stylized image, between them their linear blend.
-            keep_colors: take the luminance from the stylized image and the colors from the photo.
-            stroke_size: factor on the size of strokes, from 0.25 to 16.
+            image: a PIL image of any mode; a NumPy array of uint8 with shape (height, width), (height, width, 3) or
+                (height, width, 4); or the path of an image file, as str or Path.
+            strength: strength of the style, from 0 (the photo) to 1 (the stylized image); in between, their linear
+                blend.
+            keep_colors: take only the luminance from the stylized image, and the colors from the photo.
+            stroke_size: factor on the size of the strokes, from 0.25 to 16.
 
         Returns:
-            A PIL image for a PIL image or a path, a NumPy array for an array. An alpha channel is kept; all else is RGB.
+            A PIL image for a PIL image or a path, and a NumPy array for an array. RGB, plus the alpha channel if there
+                is one.
 
         Raises:
-            UserError: the image cannot be read, has another type or shape, or an argument is out of range.
+            UserError: the image cannot be read or has an unsupported type or shape, or an argument is out of range.
         """
         from tinystyle.stylize import stylize_image
 
@@ -87,7 +89,7 @@ class Model:
         return np.array(picture) if isinstance(image, np.ndarray) else picture
 
     def save(self, path: str | Path) -> None:
-        """Write the network as .safetensors, to a path or URI."""
+        """Write the network as .safetensors to a path or URI."""
         save_model(self.loaded.network, path, self.loaded.config, self.loaded.lineage)
 
     def export(
@@ -99,20 +101,21 @@ class Model:
         ios: int = 16,
         compute: str | None = None,
     ) -> Path:
-        """Write a Core ML file; its format follows from the name.
+        """Write a Core ML file in the format given by the suffix of `path`.
 
         Args:
-            path: ends in .mlmodel (iOS 13, the smallest) or .mlpackage (iOS 16).
+            path: a path that ends in .mlmodel (iOS 13, smallest file) or .mlpackage (iOS 16).
             bits: bits per convolution weight: 32, 16, 8, 6 or 4.
             size: image size, (width, height) in pixels; or text such as "640x480,480x640" or "256x256..1024x1024".
-            ios: oldest iOS that must run the file, 16 or 18.
-            compute: "float16" or "float32", for an .mlpackage.
+            ios: oldest iOS version that must run the file, 16 or 18.
+            compute: precision that an .mlpackage computes in, "float16" or "float32"; by default "float32" at 32 bits,
+                otherwise "float16".
 
         Returns:
             The path.
 
         Raises:
-            UserError: some of these are not possible, alone or together.
+            UserError: an argument or a combination of arguments is not supported.
         """
         from tinystyle.coreml.exporter.convert import export_model
         from tinystyle.coreml.sizes import ImageSizes
@@ -127,12 +130,12 @@ class Model:
 
         Args:
             style: style image: path, URI or builtin:NAME.
-            photos: a dataset made by `tinystyle ingest`, or a folder of photographs.
-            exports: also convert to every Core ML format, for the bytes.
-            parameters: others of `tinystyle.config.PARAMETERS`, such as perceptual_weights.
+            photos: a dataset made by `tinystyle ingest`, or a folder of photos.
+            exports: also convert to every Core ML format, to report the file sizes.
+            parameters: other parameters from `tinystyle.config.PARAMETERS`, such as perceptual_weights.
 
         Raises:
-            UserError: something is missing or not possible.
+            UserError: something is missing or invalid.
         """
         from tinystyle.evaluation.model_report import evaluate_model
 
@@ -146,11 +149,11 @@ def load(source: str | Path) -> Model:
     """Load a trained network.
 
     Args:
-        source: model.safetensors or a checkpoint, path or URI; the folder of a run; or `pretrained:NAME`, see
-            `tinystyle styles`.
+        source: path or URI of a model.safetensors or a checkpoint, the folder of a run, or `pretrained:NAME` (listed by
+            `tinystyle styles`).
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: the model does not exist or is damaged.
     """
     if not isinstance(source, str | Path):
         raise UserError(f"`source` is a {type(source).__name__}; give the path, URI or name of a model as text")
@@ -160,19 +163,19 @@ def load(source: str | Path) -> Model:
 
 
 def train(*, style: str, photos: str, out: str | Path, resume: bool = True, **parameters: Any) -> Model:
-    """Train a network on one style, in child processes, and load it.
+    """Train a network on one style in child processes, and load it.
 
-    An interrupted run resumes from its last checkpoint; a completed one is loaded.
+    An interrupted run resumes from its last checkpoint; a completed run is loaded without training.
 
     Args:
         style: style image: path, URI or builtin:NAME.
-        photos: a dataset made by `tinystyle ingest`, or a folder of photographs.
-        out: folder for the model, the checkpoints and the record of the run.
-        resume: False replaces what `out` holds.
-        parameters: others of `tinystyle.config.PARAMETERS`, such as alpha, steps or style_weight.
+        photos: a dataset made by `tinystyle ingest`, or a folder of photos.
+        out: folder for the model, the checkpoints and the run record.
+        resume: whether to resume an earlier run in `out`; False replaces the contents of `out`.
+        parameters: other parameters from `tinystyle.config.PARAMETERS`, such as alpha, steps or style_weight.
 
     Raises:
-        UserError: something is missing or not possible, or the run did not complete; the message says why.
+        UserError: something is missing or invalid, or the run did not complete; the message says why.
     """
     from tinystyle.training.launch import launch, prepare
 
@@ -193,17 +196,17 @@ def verify(
     max_photos: int = 16,
     min_psnr: float | None = None,
 ) -> Verification:
-    """Prove that a Core ML file is the trained network: every weight, then every photo, on any machine.
+    """Prove on any machine that a Core ML file is the trained network: compare every weight, then every photo.
 
     Args:
-        file: .mlmodel or .mlpackage.
+        file: .mlmodel or .mlpackage file.
         against: the trained network.
-        photos: a dataset, of which held-out photos are used, or a folder of photographs.
-        max_photos: largest number of photos to use, evenly spaced.
-        min_psnr: PSNR in dB that every photo must reach; by default it depends on the bits.
+        photos: a dataset, whose held-out photos are used, or a folder of photos.
+        max_photos: maximum number of photos, evenly spaced.
+        min_psnr: minimum PSNR, in dB, that every photo must reach; the default depends on the number of bits.
 
     Returns:
-        The result; `passed` says whether the file is the network, `sentence()` why.
+        The result; `passed` says whether the file is the network, and `sentence()` says why.
 
     Raises:
         UserError: something cannot be read.
@@ -217,7 +220,11 @@ def verify(
 
 
 def _read(image: Any) -> tuple[Image.Image, Image.Image | None]:
-    """The RGB image, and its alpha channel if it has one."""
+    """Return the RGB image, and its alpha channel if it has one.
+
+    Raises:
+        UserError: the image cannot be read or has an unsupported type or shape.
+    """
     if isinstance(image, str | Path):
         path = Path(image).expanduser()
         try:

@@ -1,8 +1,8 @@
-"""Users' mistakes, told apart from bugs: `UserError`, and the one sentence that each becomes where a command ends.
+"""User errors, as opposed to bugs: `UserError`, and the one-sentence message that a command prints for each.
 
-A `UserError` is raised wherever a user can act. Its text is one clear sentence that names parameters in backticks, as in
-"`size` 12 is too small"; the command line spells them as its options. Every other error but an OSError that says which file it
-is about is a bug, and keeps its traceback.
+Raise a `UserError` wherever the user can fix the problem. Its text is one clear sentence that names parameters in
+backticks, as in "`size` 12 is too small"; the command line replaces these by its option names. Every other error is a
+bug and keeps its traceback, except an OSError that names its file or that the machine causes, such as a full disk.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ __all__ = [
 ]
 
 DEBUG_VARIABLE = "TINYSTYLE_DEBUG"
-"""Environment variable that, set to 1, has tracebacks of users' mistakes printed too."""
+"""Environment variable; set to 1, it makes commands print the tracebacks of user errors too."""
 
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
-"""What a write may fail with, on a file whose name Python does not tell."""
+"""Error numbers of an OSError that the machine causes, and that is reported to the user even if it names no file."""
 
 
 class UserError(ValueError):
-    """A mistake that the user can correct: the text says in one sentence what is wrong and what to do."""
+    """An error that the user can correct; its text says in one sentence what is wrong and what to do."""
 
 
 class UnavailableError(UserError, OSError):
-    """A server, a store or a disk fails for now; the same call may succeed later."""
+    """A temporary failure of a server, an object store or a disk; the same call may succeed later."""
 
 
 USER_ERRORS = (UserError, ValidationError, OSError)
-"""What `sentence` may have a sentence for, to catch."""
+"""Exception types to catch for `sentence`, which returns None for those that are bugs."""
 
 
 def sentence(error: BaseException) -> str | None:
-    """The error as one sentence for a user; None if it is a bug."""
+    """Return the error as one sentence for the user, or None if it is a bug."""
     if isinstance(error, UserError):
         text = str(error)
     elif isinstance(error, ValidationError):
@@ -60,15 +60,15 @@ def sentence(error: BaseException) -> str | None:
 
 
 def with_parameters(text: str, spelled: Callable[[str], str]) -> str:
-    """`text` with each name of a parameter, which stands in backticks, as `spelled` has it."""
+    """Replace each parameter name in `text`, which is in backticks, by `spelled(name)`."""
     return re.sub(r"`([a-z][a-z0-9_]*)`", lambda name: spelled(name[1]), text)
 
 
 def complaint(error: ValidationError) -> str:
-    """The first of pydantic's complaints, with the name of the field in backticks, its value, and what is wrong with it."""
+    """Return pydantic's first complaint: the field's name in backticks, its value, and what is wrong with it."""
     first = error.errors()[0]
     text = first["msg"].removeprefix("Value error, ")
-    fields = [part for part in first["loc"] if isinstance(part, str)]  # a number is a place within a field
+    fields = [part for part in first["loc"] if isinstance(part, str)]  # numbers are positions within a field
     if not fields:
         return text
     value = "" if first["type"] == "missing" else f" {first['input']}"
@@ -76,7 +76,7 @@ def complaint(error: ValidationError) -> str:
 
 
 def debugging() -> bool:
-    """Whether tracebacks of users' mistakes are wanted."""
+    """Return whether the user asked for the tracebacks of user errors."""
     return os.environ.get(DEBUG_VARIABLE, "").lower() not in ("", "0", "false", "no")
 
 

@@ -1,6 +1,6 @@
-"""A trained network as a file: .safetensors that holds its configuration and lineage, or a checkpoint (.ckpt).
+"""Reads and writes trained networks: .safetensors files with configuration and lineage. Also reads checkpoints (.ckpt).
 
-Knows nothing of training, data or Core ML.
+Does not depend on training, datasets or Core ML.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tinystyle.styles import pretrained
 
 __all__ = ["LoadedModel", "load_model", "read_model_bytes", "save_model"]
 
-# One metadata entry, not several: safetensors writes entries in no fixed order, and equal models are to be equal bytes.
+# One metadata entry, not several: safetensors writes entries in no fixed order, and equal models must give equal bytes.
 _METADATA_KEY = "tinystyle"
 _CHECKPOINT_PREFIX = "network."
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network with its weights (float32, on the CPU, in eval mode), what built it and where it comes from."""
+    """A network with its weights (float32, on the CPU, evaluation mode), its configuration and its lineage."""
 
     network: StyleNetwork
     config: NetworkConfig
@@ -49,15 +49,15 @@ def save_model(
     record: dict[str, str] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write the weights, with `config` and `lineage`, as .safetensors; whole or not at all.
+    """Write the weights, `config` and `lineage` to a .safetensors file, atomically.
 
-    Equal arguments give equal bytes.
+    Equal arguments give bit-identical files.
 
     Args:
-        record: of a style that ships with the package, see `tinystyle.styles.pretrained`.
-        dtype: of the weights in the file: float32, or float16 at half the bytes; they are read back as float32.
+        record: record of a style that ships with the package; see `tinystyle.styles.pretrained`.
+        dtype: number format of the weights in the file: float32, or float16 at half the size. Both load as float32.
     """
-    # clone: safetensors refuses tensors that share memory or are not laid out plainly (channels_last).
+    # clone: safetensors rejects tensors that share memory or are not laid out plainly (channels_last).
     weights = {
         name: tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
@@ -68,13 +68,13 @@ def save_model(
 
 
 def load_model(uri: str | Path) -> LoadedModel:
-    """Read what `save_model` wrote, or the network inside a training checkpoint (`.ckpt`).
+    """Load a file that `save_model` wrote, or the network in a training checkpoint (`.ckpt`).
 
     Args:
-        uri: path, URI, or `pretrained:NAME` of a style that ships with the package.
+        uri: path, URI, or `pretrained:NAME` for a style that ships with the package.
 
     Raises:
-        ValueError: the file is missing, is no model of this project, or its weights do not fit the network it names.
+        UserError: the file is missing or is not a tinystyle model, or its weights do not fit the network that it names.
     """
     try:
         data = read_model_bytes(uri)
@@ -96,14 +96,14 @@ def load_model(uri: str | Path) -> LoadedModel:
 
 
 def read_model_bytes(uri: str | Path) -> bytes:
-    """The bytes of a model's file.
+    """Return the content of a model file.
 
     Args:
-        uri: as for `load_model`.
+        uri: as in `load_model`.
 
     Raises:
-        ValueError: no style of that name ships with the package.
-        OSError: it cannot be read.
+        UserError: no style of that name ships with the package.
+        OSError: the file cannot be read.
     """
     return storage.read_bytes(pretrained.path_of(str(uri)) if pretrained.is_pretrained(uri) else uri)
 
@@ -127,7 +127,7 @@ def _checkpoint(data: bytes, uri: str | Path) -> tuple[dict[str, Tensor], str, d
             if name.startswith(_CHECKPOINT_PREFIX)
         }
         return weights, checkpoint["network_config"], _lineage(json.loads(checkpoint.get("lineage", "{}")))
-    except Exception as error:  # what torch.load raises on foreign bytes is open-ended
+    except Exception as error:  # torch.load can raise almost any exception on foreign data
         raise UserError(f"{uri}: not a checkpoint that tinystyle saved") from error
 
 

@@ -1,1 +1,1 @@
-"""The commands of `tinystyle`, thin: one function each. What is slow to import is imported inside them."""
+"""The commands of `tinystyle`, one thin function each. Slow imports happen inside the functions."""

@@ -1,4 +1,4 @@
-"""`tinystyle ...`: puts the commands together. Importing it imports neither torch nor coremltools."""
+"""The `tinystyle` command line, assembled from its commands. Importing it imports neither torch nor coremltools."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Trains style-transfer networks small enough for an iOS app to carry dozens.",
+    help="Train style-transfer networks that are small enough for an iOS app to ship dozens of them.",
 )
 
 
 def main() -> None:
-    """The console script: a user's mistake is one sentence and exit code 2, a bug its traceback and exit code 70."""
+    """Run the console script. User mistakes exit with one sentence and code 2, bugs with a traceback and code 70."""
     log_to_stderr()
     with reporting_errors():
         refuse_empty(sys.argv[1:])
@@ -37,13 +37,13 @@ def main() -> None:
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help=f"Print tracebacks of user errors too, like {DEBUG_VARIABLE}=1.")
+        bool, typer.Option("--debug", help=f"Print tracebacks for user errors too, like {DEBUG_VARIABLE}=1.")
     ] = False,
 ) -> None:
     if debug:
-        os.environ[DEBUG_VARIABLE] = "1"  # training processes inherit it
+        os.environ[DEBUG_VARIABLE] = "1"  # inherited by training processes
     if version:
         screen.print(__version__)
         raise typer.Exit
@@ -70,8 +70,8 @@ app.add_typer(registry.models, name="models")
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("demo")) -> None:
-    """Train, export and show a style in under five minutes on two cores, with nothing but installed packages."""
+def demo(out: Annotated[Path, typer.Option(help="Folder for all files that the demo writes.")] = Path("demo")) -> None:
+    """Train, export and show a style in under five minutes on two CPU cores, using only installed packages."""
     from tinystyle.commands.demo import run_demo
     from tinystyle.data.storage import check_writable
 

@@ -1,4 +1,4 @@
-"""Files of parameters: `tinystyle train --config FILE`."""
+"""Reads files of parameters, for `tinystyle train --config FILE`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["read_config"]
 
 
 def read_config(uri: str) -> dict[str, Any]:
-    """The parameters in a file: YAML or JSON, by name or in the sections of a run; or the run.json of an earlier run.
+    """Read the parameters in a file: YAML or JSON, by name or nested in sections, or the run.json of an earlier run.
 
     Args:
         uri: path or URI of the file.
 
     Returns:
-        By the names of `PARAMETERS`, only those that the file has; not yet checked.
+        Values by the names of `PARAMETERS`, only those in the file; not validated.
 
     Raises:
-        UserError: the file cannot be read, or holds something else.
+        UserError: the file cannot be read, or contains something else.
     """
     try:
         data = storage.read_bytes(uri)

@@ -1,4 +1,4 @@
-"""`tinystyle export`, `verify` and `swift`: from a trained network to what an app takes."""
+"""`tinystyle export`, `verify` and `swift`: Core ML and Swift files of a trained network, for use in an app."""
 
 from __future__ import annotations
 
@@ -15,23 +15,38 @@ __all__ = ["export", "swift", "verify"]
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="model.safetensors, a checkpoint, or pretrained:NAME.")],
-    format: Annotated[str, typer.Option(help="mlmodel (smallest) or mlpackage (ML Program).")],
-    out: Annotated[Path, typer.Option(help="File to write.")],
-    bits: Annotated[int, typer.Option(help="Per weight: 32, 16, 8, 6 or 4.")] = 8,
+    model: Annotated[str, typer.Argument(help="Trained network: model.safetensors, a checkpoint, or pretrained:NAME.")],
+    format: Annotated[
+        str, typer.Option(help="Core ML format: mlmodel (neural network, smallest) or mlpackage (ML Program).")
+    ],
+    out: Annotated[Path, typer.Option(help="Core ML file to write; its name must end in the format.")],
+    bits: Annotated[int, typer.Option(help="Bits per convolution weight: 32, 16, 8, 6 or 4.")] = 8,
     size: Annotated[
-        str, typer.Option(help="WIDTHxHEIGHT; of an .mlpackage also several, W1xH1,W2xH2, or a range, W1xH1..W2xH2.")
+        str,
+        typer.Option(
+            help="Image size, WIDTHxHEIGHT in pixels. An .mlpackage can also accept several sizes, W1xH1,W2xH2, "
+            "or a range, W1xH1..W2xH2."
+        ),
     ] = "640x480",
-    ios: Annotated[int, typer.Option(help="Oldest iOS that must run the file, 16 or 18; 18: 4 bits are int4.")] = 16,
+    ios: Annotated[
+        int,
+        typer.Option(
+            help="Oldest iOS version that must run the file: 16, or 18 for an .mlpackage with 4-bit weights as int4."
+        ),
+    ] = 16,
     compute: Annotated[
-        str | None, typer.Option(help="Of an .mlpackage: float16 or float32. [default: float32 only at 32 bits]")
+        str | None,
+        typer.Option(
+            help="Precision that an .mlpackage computes in: float16 or float32. "
+            "[default: float32 at 32 bits, otherwise float16]"
+        ),
     ] = None,
-    card: Annotated[bool, typer.Option(help="Write OUT.md, the model card, beside the file.")] = True,
+    card: Annotated[bool, typer.Option(help="Write the model card, OUT.md, beside the file.")] = True,
     preview: Annotated[
-        str | None, typer.Option(help="Photo to stylise for the card. [default: the run's last preview]")
+        str | None, typer.Option(help="Photo to stylize for the model card. [default: the last preview of the run]")
     ] = None,
 ) -> None:
-    """Write a Core ML file that takes an image and returns one, and a model card beside it."""
+    """Write a Core ML file that takes an image and returns a stylized one, and a model card beside it."""
     from tinystyle.coreml.sizes import ImageSizes
 
     sizes = ImageSizes.parse(size)
@@ -55,23 +70,27 @@ def export(
 
 def verify(
     file: Annotated[Path, typer.Argument(help="Core ML file: .mlmodel or .mlpackage.")],
-    against: Annotated[str, typer.Option(help="The model it was exported from: model.safetensors or a checkpoint.")],
+    against: Annotated[
+        str, typer.Option(help="Trained network that FILE was exported from: model.safetensors or a checkpoint.")
+    ],
     photos: Annotated[
-        str, typer.Option(help="Folder of photographs, or a dataset, of which those held out are taken.")
+        str, typer.Option(help="Photos to compare on: a folder, or a dataset, whose held-out photos are used.")
     ],
     min_psnr: Annotated[
         float | None,
         typer.Option(
-            help="dB that every photo must reach. [default: 50 at 32 and 16 bits, 40 at 8, 35 at 6, none at 4]"
+            help="Minimum PSNR in dB that every photo must reach. "
+            "[default: 50 at 32 and 16 bits, 40 at 8, 35 at 6, none at 4]"
         ),
     ] = None,
-    max_photos: Annotated[int, typer.Option(help="At most so many, evenly spaced.", min=1)] = 32,
-    device: Annotated[bool, typer.Option("--device", help="Predict with Core ML too (macOS).")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    max_photos: Annotated[int, typer.Option(help="Maximum number of photos, evenly spaced.", min=1)] = 32,
+    device: Annotated[bool, typer.Option("--device", help="Also predict with Core ML itself (macOS only).")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Prove that a Core ML file is the trained network: every weight, then every photo. Exit code 1 if it is not.
+    """Prove that a Core ML file is the trained network: compare every weight, then every photo.
 
-    The saved bytes are read back and computed in torch, on any machine. The result goes into the model card beside FILE.
+    The saved file is read back and evaluated in torch, which works on any machine. The result is added to the model
+    card beside FILE. The exit code is 1 if the file is not the network.
     """
     from tinystyle.coreml.verification.verify import verify as run
     from tinystyle.model_file import load_model
@@ -102,11 +121,11 @@ def verify(
 
 def swift(
     file: Annotated[Path, typer.Argument(help="Core ML file: .mlmodel or .mlpackage.")],
-    out: Annotated[Path, typer.Option(help="Swift file to write; its name is that of the class.")] = Path(
+    out: Annotated[Path, typer.Option(help="Swift file to write; the class is named after it.")] = Path(
         "StyleTransfer.swift"
     ),
 ) -> None:
-    """Write the Swift file that runs a Core ML file in an app."""
+    """Write a Swift file that runs a Core ML file in an app."""
     from tinystyle.coreml.evaluator.model import read_model
     from tinystyle.data.storage import check_writable, write_bytes
     from tinystyle.release.swift import class_name, swift_source

@@ -1,4 +1,4 @@
-"""`tinystyle demo`: from photographs that ship in packages to a Core ML file and a gallery, with no download and no server."""
+"""`tinystyle demo`: from sample photos to Core ML files and a gallery, without a download or a server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STEPS = 500
 
 
 def demo_config(photos: Path, steps: int) -> RunConfig:
-    """The demo's run on the dataset `photos`: `small` at alpha 0.3, EfficientNet-Lite0 as the loss network."""
+    """Return the demo's configuration on the dataset `photos`: `small`, alpha 0.3, loss network EfficientNet-Lite0."""
     return RunConfig(
         style=STYLE,
         photos=str(photos),
@@ -46,10 +46,13 @@ def demo_config(photos: Path, steps: int) -> RunConfig:
 
 
 def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[QualityRow]:
-    """Write photos, dataset, run, Core ML files and gallery.png below `out`, print what came of it, return the table's rows.
+    """Run the demo: write all files to the folder `out`, print a summary, and return the rows of the evaluation.
+
+    The files are photos, a dataset, a run, Core ML files and gallery.png.
 
     Raises:
-        ValueError: the packages of `tinystyle[demo]` are not installed, training failed, or a file is not the network.
+        UserError: the packages of `tinystyle[demo]` are not installed, training failed, or an exported file does not
+            match the network.
     """
     began = monotonic()
     photos = write_photos(out / "photos")
@@ -80,7 +83,7 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[QualityRow]
 
 
 def first_look(photos: dict[str, Path], sheet: Path) -> Path:
-    """Three of the photographs, 300x260, under every style that ships with the package, as one picture, a PNG."""
+    """Write a PNG of three photos, cropped to 300x260, in every style that ships with the package; return its path."""
     from tinystyle.data.contact_sheet import CELL, style_sheet
     from tinystyle.model_file import load_model
     from tinystyle.stylize import stylize_image
@@ -96,7 +99,7 @@ def first_look(photos: dict[str, Path], sheet: Path) -> Path:
 
 
 def _finish(out: Path, photos: dict[str, Path], screen: Console) -> list[QualityRow]:
-    """Evaluate, export and verify, draw the gallery; print the tables and the paths."""
+    """Evaluate, export and verify the network and draw the gallery; print the tables and the paths."""
     from tinystyle.evaluation.model_report import evaluate_model
     from tinystyle.model_file import load_model
 
@@ -115,7 +118,7 @@ def _finish(out: Path, photos: dict[str, Path], screen: Console) -> list[Quality
 
 
 def _export(model: LoadedModel, out: Path, screen: Console) -> Path:
-    """Every Core ML file, verified on the held-out photos; returns the one of 8 bits that stands in `out`, with its card."""
+    """Write every Core ML file with its card, verify it on the held-out photos, and return the 8-bit .mlmodel."""
     from tinystyle.coreml import VARIANTS
     from tinystyle.coreml.exporter.convert import export_model
     from tinystyle.coreml.verification.verify import verify
@@ -164,7 +167,11 @@ def _gallery(model: LoadedModel, out: Path, photos: dict[str, Path], size: str) 
 
 
 def write_photos(folder: Path) -> dict[str, Path]:
-    """The seven photographs as PNG files; name -> path, the held-out ones first."""
+    """Write the seven sample photos as PNG files, and return their paths by name, held-out photos first.
+
+    Raises:
+        UserError: the packages of `tinystyle[demo]` are not installed.
+    """
     try:
         from skimage import data
         from sklearn.datasets import load_sample_image

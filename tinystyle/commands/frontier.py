@@ -1,4 +1,4 @@
-"""`tinystyle frontier`: what networks of many sizes are worth against what they cost, as one page."""
+"""`tinystyle frontier`: quality against cost for networks of many sizes, on one HTML page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ _ALPHAS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
 )
 def frontier(
     photos: Annotated[str, typer.Option(help=PARAMETERS["photos"].help)],
-    out: Annotated[Path, typer.Option(help="Folder for the runs, frontier.html, frontier.csv, plots and gallery.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the runs, frontier.html, frontier.csv, the plots and the gallery.")
+    ],
     style: Annotated[
         list[str] | None, typer.Option(help=f"{PARAMETERS['style'].help} Repeat the option for several styles.")
     ] = None,
@@ -41,19 +43,19 @@ def frontier(
     collect: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder of one or several finished runs to show, instead of training. Repeat the option for several."
+            help="Folder of one or more finished runs to show instead of training. Repeat the option for several."
         ),
     ] = None,
     max_photos: Annotated[
-        int, typer.Option(help="Largest number of held-out photos to judge by, evenly spaced.", min=1)
+        int, typer.Option(help="Maximum number of held-out photos to judge by, evenly spaced.", min=1)
     ] = 64,
     gallery_photos: Annotated[
-        int, typer.Option(help="Largest number of held-out photos in the gallery.", min=1, max=24)
+        int, typer.Option(help="Maximum number of held-out photos in the gallery.", min=1, max=24)
     ] = 4,
     judge_size: Annotated[
         int | None,
         typer.Option(
-            help="Short side of the judged photos in pixels. [default: 384, or the dataset's if smaller]",
+            help="Short side of the photos to judge by, in pixels. [default: 384, or the dataset's if smaller]",
             min=32,
             max=4096,
         ),
@@ -63,9 +65,9 @@ def frontier(
 ) -> None:
     """Train or collect networks of many sizes, and compare quality and cost on one HTML page.
 
-    For every style: content and distance to the painting, against weights, bytes, multiply-accumulates and latency on this
-    machine, with the Pareto front; a table; a gallery. Finished runs are kept: the same command completes an interrupted
-    one. All other parameters are those of `tinystyle train`.
+    For every style, the page has plots of the content loss and the distance to the painting against weights, bytes,
+    multiply-accumulates and latency on this machine, with the Pareto front; a table; and a gallery. Finished runs are
+    kept: rerun the same command to complete an interrupted one. All other parameters are those of `tinystyle train`.
     """
     from tinystyle.training.frontier.experiment import Options, run_frontier
     from tinystyle.training.frontier.grid import StoppedError
@@ -100,7 +102,7 @@ def frontier(
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
-    """What is most important of one style's rows; the page and the CSV have all of it."""
+    """Return a table of the most important figures of one style; the page and the CSV file have all of them."""
     table = Table("network", title=title)
     for heading in ("score", "content", "paint3", "paint4", "weights", "bytes", "ms"):
         table.add_column(heading, justify="right", no_wrap=True)

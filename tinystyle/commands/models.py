@@ -1,4 +1,4 @@
-"""`tinystyle evaluate`, `stylize` and `networks`: what a network is worth, makes of photos, and costs."""
+"""`tinystyle evaluate`, `stylize` and `networks`: the quality, use and cost of a network."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ __all__ = ["evaluate", "networks", "stylize"]
 
 @run_options("perceptual", "perceptual_weights", "size", "style_size", "content_weight", "style_weight")
 def evaluate(
-    model: Annotated[str, typer.Argument(help="model.safetensors, a checkpoint, or pretrained:NAME.")],
-    photos: Annotated[str, typer.Option(help="Dataset made by `tinystyle ingest`, or a folder of photographs.")],
+    model: Annotated[str, typer.Argument(help="Trained network: model.safetensors, a checkpoint, or pretrained:NAME.")],
+    photos: Annotated[str, typer.Option(help="Photos: a dataset made by `tinystyle ingest`, or a folder.")],
     style: Annotated[str, typer.Option(help="Style image: path, URI or builtin:NAME.")],
-    all_photos: Annotated[bool, typer.Option("--all-photos", help="Use every photo, not only those held out.")] = False,
+    all_photos: Annotated[
+        bool, typer.Option("--all-photos", help="Use all photos instead of only the held-out ones.")
+    ] = False,
     max_photos: Annotated[
-        int | None, typer.Option(help="Use at most so many photos, evenly spaced. [default: all]", min=1)
+        int | None, typer.Option(help="Maximum number of photos, evenly spaced. [default: all]", min=1)
     ] = None,
-    export: Annotated[bool, typer.Option(help="Convert to every Core ML format and report the bytes.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    export: Annotated[bool, typer.Option(help="Convert to every Core ML format and report the file sizes.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     *,
     parameters: dict[str, Any],
 ) -> None:
     """Evaluate a model on held-out photos against two baselines (identity and color matching), and report its cost.
 
-    Losses, distance to the painting, black or flat blocks, checkerboard and border error; weights, operations, latency on
-    this machine, bytes of exports. Photos of a folder are scaled to --size; those of a dataset are used as stored.
+    The report has losses, the distance to the painting, black or flat blocks, checkerboard and border error; weights,
+    operations, latency on this machine and the sizes of exported files. Photos of a folder are scaled to --size; those
+    of a dataset are used as stored.
     """
     config = run_config({"style": style, "photos": photos, **parameters})
     loss, size = config.loss, config.data.size
@@ -59,27 +62,38 @@ def evaluate(
 
 def stylize(
     model: Annotated[
-        str, typer.Argument(help="model.safetensors, a checkpoint, .mlmodel, .mlpackage, or pretrained:NAME.")
+        str,
+        typer.Argument(
+            help="Trained network: model.safetensors, a checkpoint, .mlmodel, .mlpackage, or pretrained:NAME."
+        ),
     ],
     photos: Annotated[
-        list[str], typer.Argument(help="Photographs: files, URIs, folders, patterns, or - for standard input.")
+        list[str], typer.Argument(help="Photos: files, URIs, folders, patterns such as *.jpg, or - for standard input.")
     ],
     out: Annotated[
-        str, typer.Option(help="Folder for the PNGs, named like the photos; - for standard output.")
+        str, typer.Option(help="Folder for the PNG files, which are named after the photos; - for standard output.")
     ] = "stylized",
     max_side: Annotated[
-        int | None, typer.Option(help="Longer side in pixels to which larger photos are scaled down, and stay.")
+        int | None,
+        typer.Option(help="Maximum longer side in pixels; larger photos are scaled down, and so are their results."),
     ] = None,
-    keep_colors: Annotated[bool, typer.Option("--keep-colors", help="Only the luminance is stylised.")] = False,
-    strength: Annotated[float, typer.Option(help="From 0, the photo, to 1, the stylised image.")] = 1.0,
+    keep_colors: Annotated[
+        bool, typer.Option("--keep-colors", help="Stylize only the luminance and keep the photo's colors.")
+    ] = False,
+    strength: Annotated[
+        float, typer.Option(help="Strength of the style, from 0 (the photo) to 1 (the stylized image).")
+    ] = 1.0,
     stroke_size: Annotated[
-        float, typer.Option(help="Strokes so many times as large as trained, with the photo's edges; from 0.25 to 16.")
+        float,
+        typer.Option(
+            help="Factor on the size of the strokes, from 0.25 to 16; 1 is as trained. The photo's edges are kept."
+        ),
     ] = 1.0,
 ) -> None:
-    """Stylise photographs at their own size, upright, as sRGB, with their EXIF.
+    """Stylize photos at their own size, and write them upright, as sRGB PNG files with the photos' EXIF data.
 
-    Of a folder the images directly in it are taken. A Core ML file that does not take a photo's size sees it scaled to the
-    nearest that it takes, whatever that does to the proportions, and its output is scaled back.
+    For a folder, only the images directly in it are stylized. If a Core ML file does not accept a photo's size, the
+    photo is scaled to the nearest size it accepts, even if that changes the proportions, and the output is scaled back.
     """
     from tinystyle.data.storage import check_writable
     from tinystyle.stylize import open_model, stylize_photos
@@ -100,18 +114,18 @@ def stylize(
                 progress=progress,
                 written=paths.append,
             )
-    finally:  # after the progress bar, which would draw them to its own stream
+    finally:  # after the progress bar, which would print them to stderr
         for path in paths:
             screen.print(str(path), soft_wrap=True)
 
 
 def networks(
-    architecture: Annotated[str | None, typer.Option(help="Only this one.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Only this width multiplier.")] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="A row for every operation.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    architecture: Annotated[str | None, typer.Option(help="Show only this architecture.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Show only this width multiplier.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Also show a table with a row for every operation.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the costs as JSON.")] = False,
 ) -> None:
-    """Print what each network costs: weights, multiply-accumulates and activation bytes moved for a 640x480 image."""
+    """Print the cost of each network: weights, multiply-accumulates and activation bytes moved for a 640x480 image."""
     from tinystyle import nets
 
     names = [nets.check_architecture(architecture)] if architecture else list(nets.ARCHITECTURES)

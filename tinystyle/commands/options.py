@@ -1,4 +1,4 @@
-"""The options of a command that are made from the parameters of a run, grouped in its help."""
+"""Command-line options that are generated from the parameters of a run, and grouped in the help text."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["GroupedCommand", "run_options"]
 
 
 def run_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each parameter of a run, or for those named.
+    """Give a command one option for each parameter of a run, or for each of `names`.
 
-    The command's last argument, `parameters`, becomes a dictionary of those that were given, by name, as text: `run_config`
-    reads and checks them. The command's class is to be `GroupedCommand`.
+    The last argument of the command, `parameters`, receives a dictionary of the given options, by name, as text;
+    `run_config` parses and validates them. The command must be registered with the class `GroupedCommand`.
     """
     chosen = [PARAMETERS[name] for name in names or PARAMETERS]
 
@@ -63,7 +63,7 @@ def _annotation(parameter: Parameter) -> Any:
 
 
 def _metavar(parameter: Parameter) -> str:
-    """What stands for the value: the choices, or a word for the type."""
+    """Return the placeholder for the value: the choices, or a word for the type."""
     if parameter.choices:
         return "|".join(parameter.choices)
     words = [word for kind in _kinds(parameter.field.annotation) for word in _WORDS.get(kind, ())]
@@ -74,7 +74,7 @@ _WORDS = {int: ("INTEGER",), float: ("NUMBER",), tuple: ("NUMBER,...",), "auto":
 
 
 def _kinds(annotation: Any) -> list[Any]:
-    """The types that a value may have, and the names that a Literal allows."""
+    """Return the types that a value may have, and the names that a Literal allows."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _kinds(inner[0])
@@ -93,7 +93,7 @@ class GroupedCommand(TyperCommand):
     """A command whose help lists its options under the headings of their groups."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the sections, each option where its `rich_help_panel` says."""
+        """Write each option in the section named by its `rich_help_panel`; advanced sections come last."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)

@@ -1,4 +1,4 @@
-"""`tinystyle publish`, `rollback` and `published`: what apps are given."""
+"""`tinystyle publish`, `rollback` and `published`: the model files that apps download."""
 
 from __future__ import annotations
 
@@ -15,22 +15,28 @@ __all__ = ["publish", "published", "rollback"]
 
 _ROOT = "s3://models"
 Style = Annotated[str, typer.Argument(help="Name of the style in the model registry.")]
-Root = Annotated[str, typer.Option(help="s3://BUCKET[/PREFIX] or a folder.")]
-Reason = Annotated[str | None, typer.Option(help="For the history in the index.")]
+Root = Annotated[str, typer.Option(help="Location of the published models: s3://BUCKET[/PREFIX] or a folder.")]
+Reason = Annotated[str | None, typer.Option(help="Reason for the change, recorded in the history of the index.")]
 
 
 def publish(
     style: Style,
-    version: Annotated[str, typer.Option(help="Number or alias in the model registry.")] = "champion",
+    version: Annotated[
+        str, typer.Option(help="Version to publish: a number or an alias in the model registry.")
+    ] = "champion",
     root: Root = _ROOT,
     folder: Annotated[
-        Path | None, typer.Option(help="Take the files from here, as they were fetched; --version is then a number.")
+        Path | None,
+        typer.Option(
+            help="Folder written by `tinystyle models fetch` to publish instead; --version must then be a number."
+        ),
     ] = None,
     reason: Reason = None,
 ) -> None:
-    """Publish a version's Core ML files, with cards, Swift file and checksums, and make it the current one.
+    """Publish a version's Core ML files, with cards, Swift file and checksums, and make it the current version.
 
-    Interrupted, the same command completes it. What is published never changes: again it does nothing.
+    If interrupted, rerun the same command to complete it. Published files never change; publishing a version again does
+    nothing.
     """
     if folder is not None and not version.isdecimal():
         raise UserError(f"--version {version}: with --folder, give the number of the version")
@@ -62,12 +68,12 @@ def publish(
 def rollback(
     style: Style,
     version: Annotated[
-        int | None, typer.Option(help="Published version to go back to. [default: the one before]", min=1)
+        int | None, typer.Option(help="Published version to return to. [default: the previous one]", min=1)
     ] = None,
     root: Root = _ROOT,
     reason: Reason = None,
 ) -> None:
-    """Point the index back to an earlier version of a style. No file is removed."""
+    """Point the index back to an earlier version of a style. No files are removed."""
     from tinystyle.release import publishing
 
     result = publishing.rollback(style, root, version, reason=reason or "")
@@ -75,14 +81,15 @@ def rollback(
 
 
 def published(
-    style: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    style: Annotated[str | None, typer.Argument(help="List only this style.")] = None,
     root: Root = _ROOT,
     links: Annotated[
-        float | None, typer.Option(help="Print links to the current files that anybody can open for so many hours.")
+        float | None,
+        typer.Option(help="Print links to the current files instead, which anyone can open for this many hours."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The index, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the index as JSON.")] = False,
 ) -> None:
-    """List what is published: the current version of every style and its files."""
+    """List the published models: the current version of every style and its files."""
     from tinystyle.data import storage
     from tinystyle.release import publishing
 

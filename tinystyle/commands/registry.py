@@ -1,4 +1,4 @@
-"""`tinystyle models` and `promote`: what is registered, how good it is, and which version of a style is published."""
+"""`tinystyle models` and `promote`: the registered models, their figures, and the champion of each style."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["models", "promote"]
 
-FIGURES = {  # tag of a version -> heading and format; with them, a table 80 columns wide
+FIGURES = {  # tag of a version -> heading and format; chosen so that the table is 80 columns wide
     "bytes": ("bytes", ",.0f"),
     "bits": ("bits", ".0f"),
     "psnr": ("PSNR", ".1f"),
@@ -26,10 +26,10 @@ FIGURES = {  # tag of a version -> heading and format; with them, a table 80 col
     "paint4": ("paint4", ".3f"),
 }
 Style = Annotated[str, typer.Argument(help="Name of a registered style.")]
-Version = Annotated[str, typer.Argument(help="Number, or alias: champion, candidate.")]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Version = Annotated[str, typer.Argument(help="Version number, or an alias: champion or candidate.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 models = typer.Typer(
-    help="List the registered models; show or fetch one. They are in MLflow: MLFLOW_TRACKING_URI says where.",
+    help="List the registered models in MLflow (at MLFLOW_TRACKING_URI), or show or fetch one of them.",
     rich_markup_mode=None,
 )
 
@@ -37,7 +37,7 @@ models = typer.Typer(
 @models.callback(invoke_without_command=True)
 def _list(
     context: typer.Context,
-    style: Annotated[str | None, typer.Option(help="Of one style only. [default: all]")] = None,
+    style: Annotated[str | None, typer.Option(help="List only this style. [default: all styles]")] = None,
     as_json: AsJson = False,
 ) -> None:
     if context.invoked_subcommand:
@@ -67,7 +67,7 @@ def _list(
 
 @models.command()
 def show(style: Style, version: Version = "champion", as_json: AsJson = False) -> None:
-    """Show everything that is recorded of one version, with the reasons of its aliases."""
+    """Show all recorded facts about one version, including the reasons for its aliases."""
     from tinystyle.tracking import registry
 
     found = registry.find(style, version)
@@ -85,10 +85,10 @@ def show(style: Style, version: Version = "champion", as_json: AsJson = False) -
 @models.command()
 def fetch(
     style: Style,
-    out: Annotated[Path, typer.Option(help="Folder to write; new or empty.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files; must be new or empty.")],
     version: Version = "champion",
 ) -> None:
-    """Download the Core ML files, cards and network of one version, every file checked by its SHA-256."""
+    """Download the Core ML files, cards and network of one version, and verify the SHA-256 of every file."""
     from tinystyle.tracking import registry
 
     found = registry.find(style, version)
@@ -99,10 +99,12 @@ def fetch(
 
 def promote(
     style: Style,
-    version: Annotated[str, typer.Argument(help="Number, or an alias such as candidate.")],
-    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "promoted by hand",
+    version: Annotated[str, typer.Argument(help="Version number, or an alias such as candidate.")],
+    reason: Annotated[
+        str, typer.Option(help="Reason for the promotion, recorded with the version.")
+    ] = "promoted by hand",
 ) -> None:
-    """Make a version the champion of its style: the one that is published."""
+    """Make a version the champion of its style, the version that `tinystyle publish` publishes."""
     from tinystyle.tracking import registry
 
     found = registry.find(style, version)
@@ -120,7 +122,7 @@ def _plain(version: ModelVersion) -> dict[str, Any]:
 
 
 def _figure(value: str, form: str) -> str:
-    """A tag as it reads well in a column; what is no number as it stands."""
+    """Format a tag for a column; return it unchanged if it is not a number."""
     try:
         return format(float(value), form)
     except ValueError:
@@ -128,7 +130,7 @@ def _figure(value: str, form: str) -> str:
 
 
 def _decision(value: str) -> str:
-    """What `registry.assign` recorded, in words; what is something else as it stands."""
+    """Describe what `registry.assign` recorded in words; return anything else unchanged."""
     try:
         decision = json.loads(value)
         instead = f", in place of {decision['replaces']}" if decision["replaces"] else ""

@@ -1,4 +1,4 @@
-"""`tinystyle styles`: what there is to begin with, right after installation."""
+"""`tinystyle styles`: the trained styles and style images that come with the package."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ __all__ = ["styles"]
 _FIGURES = ("content", "paint3", "paint4")
 
 
-def styles(as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all of each record.")] = False) -> None:
-    """List the trained styles that ship with the package, and the built-in images to train on.
+def styles(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with the complete record of each style.")
+    ] = False,
+) -> None:
+    """List the trained styles that ship with the package, and the built-in style images to train on.
 
-    `tinystyle stylize pretrained:NAME cat.jpg` needs nothing else; `export` and `--init-from` take them too.
+    `tinystyle stylize pretrained:NAME cat.jpg` works right after installation; `export` and `--init-from` accept these
+    names too.
     """
     from tinystyle.styles import BUILTIN, BUILTIN_STYLES, pretrained
 

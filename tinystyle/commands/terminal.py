@@ -1,4 +1,4 @@
-"""Where commands write (results to stdout, the rest to stderr), and how they end: exit codes, and one sentence for an error."""
+"""Terminal output and exit codes of commands. Results go to stdout, the rest to stderr; errors are one sentence."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = [
 ]  # fmt: skip
 
 FAILED, USAGE_ERROR = 1, 2
-BUG, STOPPED = 70, 75  # EX_SOFTWARE and EX_TEMPFAIL of sysexits.h; the latter means: run it again
+BUG, STOPPED = 70, 75  # EX_SOFTWARE and EX_TEMPFAIL of sysexits.h; the latter means: run the command again
 INTERRUPTED = 130
-"""What a shell says of a command that SIGINT ended."""
-screen = Console(highlight=False, markup=False, emoji=False)  # paths may hold brackets, and :names:
+"""Exit code that shells report for a command ended by SIGINT."""
+screen = Console(highlight=False, markup=False, emoji=False)  # paths may contain brackets and :names:
 errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def say(text: str) -> None:
-    """Print a sentence of the library to stderr, its parameters, which stand in backticks, as options."""
+    """Print a sentence of the library to stderr, with parameters in backticks spelled as options."""
     errors.print(with_parameters(text, _option), soft_wrap=True)
 
 
@@ -38,7 +38,7 @@ class _Sentences(logging.Handler):
 
 
 def log_to_stderr() -> None:
-    """Show what the library logs, as sentences on stderr."""
+    """Print the library's log messages as sentences on stderr."""
     logger = logging.getLogger("tinystyle")
     logger.setLevel(logging.INFO)
     if not logger.handlers:
@@ -51,7 +51,7 @@ def _option(parameter: str) -> str:
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
-    """End the command where the block raises: with one sentence for a user's mistake, with the traceback for a bug."""
+    """End the command if the block raises: print one sentence for a user's mistake, and a traceback for a bug."""
     try:
         yield
     except Exception as error:
@@ -67,7 +67,7 @@ def reporting_errors() -> Iterator[None]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Ctrl-C is no fault where the same command continues from what is done."""
+    """Handle Ctrl-C as an interruption after which the same command resumes, rather than as an error."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -76,8 +76,11 @@ def resumable() -> Iterator[None]:
 
 
 def refuse_empty(arguments: Sequence[str]) -> None:
-    """Raise UserError on an empty argument: as a path it would mean the current folder, and it is most often a
-    shell variable that is not set."""
+    """Reject empty arguments, mostly unset shell variables, which as a path would mean the current folder.
+
+    Raises:
+        UserError: an argument or the value of an option is empty.
+    """
     for before, argument in zip(["", *arguments], arguments, strict=False):
         option, equals, value = argument.partition("=")
         if not argument or (option.startswith("--") and equals and not value):
@@ -87,12 +90,12 @@ def refuse_empty(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def photo_progress() -> Iterator[Callable[[int, int, int], None]]:
-    """A progress bar on a terminal, nothing elsewhere; yields a function of (done, total, quarantined)."""
+    """Show a progress bar on a terminal, nothing elsewhere; yield a function of (done, total, quarantined)."""
     columns = (
         TextColumn("{task.completed}/{task.total} photos, {task.fields[bad]} unusable"),
         BarColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("", total=None, bad=0, visible=False)  # until there is something to count
+        task = bar.add_task("", total=None, bad=0, visible=False)  # invisible until there is something to count
         yield lambda done, total, bad: bar.update(task, completed=done, total=total, bad=bad, visible=True)

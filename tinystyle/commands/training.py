@@ -1,4 +1,4 @@
-"""`tinystyle ingest` and `tinystyle train`: from photographs to a trained network."""
+"""`tinystyle ingest` and `tinystyle train`: from photos to a trained network."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ __all__ = ["ingest", "train"]
 
 
 def ingest(
-    source: Annotated[str, typer.Argument(help="Folder, .zip, s3:// prefix or .zip, or https:// .zip of photographs.")],
+    source: Annotated[
+        str, typer.Argument(help="Source of the photos: a folder, .zip, s3:// prefix or .zip, or https:// .zip.")
+    ],
     destination: Annotated[str, typer.Argument(help="Folder or s3:// prefix for the dataset.")],
-    size: Annotated[int, typer.Option(help="Short side of the stored photos in pixels.", min=16, max=4096)] = 256,
+    size: Annotated[int, typer.Option(help="Short side of the stored photos, in pixels.", min=16, max=4096)] = 256,
 ) -> None:
-    """Turn photographs into a dataset of Arrow shards and a manifest.
+    """Convert photos into a dataset of Arrow shards and a manifest.
 
-    What cannot be used is left out and named in manifest.json with the reason. Run again, it goes on where it stopped.
+    Unusable files are skipped and listed in manifest.json with the reason. Rerun an interrupted command to resume it.
     """
     from tinystyle.data.ingest import ingest as run
 
@@ -49,15 +51,17 @@ def train(
     ] = None,
     resume: Annotated[
         Literal["auto", "never"],
-        typer.Option(help="auto resumes from the last checkpoint if there is one; never replaces what OUT holds."),
+        typer.Option(
+            help="auto: resume from the last checkpoint, if any. never: start over and replace the contents of OUT."
+        ),
     ] = "auto",
     *,
     parameters: dict[str, Any],
 ) -> None:
     """Train a network on one style.
 
-    Writes OUT/model.safetensors, OUT/run.json, OUT/previews/ and checkpoints. Stopped by SIGTERM or Ctrl-C, it saves a
-    checkpoint and exits with code 75; the same command resumes, and arrives at the same weights.
+    Writes OUT/model.safetensors, OUT/run.json, OUT/previews/ and checkpoints. When stopped by SIGTERM or Ctrl-C, it
+    saves a checkpoint and exits with code 75; rerun the same command to resume, which leads to the same weights.
     """
     run = run_config({**(read_config(config) if config else {}), **parameters})
     from tinystyle.tracking.connection import public_uri, run_url
@@ -89,7 +93,7 @@ def train(
 
 
 def _resume_command() -> str:
-    """This command line, resuming."""
+    """Return this command line with --resume auto."""
     arguments, skip = [], False
     for argument in sys.argv[1:]:
         if skip or argument.startswith("--resume="):

@@ -1,4 +1,7 @@
-"""What a run is made of, and the one list of its parameters that every way to start a run is made from. Imports no torch."""
+"""Configuration of a run, and the one list of parameters from which every way to start a run is derived.
+
+Does not import torch.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every parameter of a run, by a name of its own, read from the models in `run.py`.
+"""Every parameter of a run, each under a unique name, derived from the models in `run.py`.
 
-The options of `tinystyle train`, its `--config` files, the parameters of the flows and the entries of the style catalogue are
-all made from `PARAMETERS`. A field that is added to a model is in each of them without another line.
+The options of `tinystyle train`, its `--config` files, the parameters of the flows and the entries of the style catalog
+all come from `PARAMETERS`, so a field that is added to a model appears in each of them automatically.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["PARAMETERS", "Parameter", "flat", "run_config"]
 
 
 _NO_BOUND = 2**62
-"""What merely fits into a machine's integer is no bound that people need to know."""
+"""Upper bounds from here on only keep a value within a machine integer; `Parameter.range` does not show them."""
 
 
 @dataclass(frozen=True)
@@ -30,44 +30,44 @@ class Parameter:
 
     name: str
     section: str | None
-    """Attribute of `RunConfig` that holds it; None for its own fields."""
+    """Attribute of `RunConfig` that holds the field's section; None for a field of `RunConfig` itself."""
     group: str
-    """Heading under which people look for it."""
+    """Heading under which users find it."""
     field: FieldInfo
 
     @property
     def help(self) -> str:
-        """What it is, in one or two sentences."""
+        """Help text, one or two sentences."""
         return " ".join((self.field.description or "").split())
 
     @property
     def required(self) -> bool:
-        """Whether a run must be given it."""
+        """Whether a run must specify it."""
         return self.field.is_required()
 
     @property
     def default(self) -> Any:
-        """What a run has that is not given it."""
+        """Value that applies if a run does not specify it; None if it is required."""
         return None if self.required else self.field.default
 
     @property
     def advanced(self) -> bool:
-        """Whether most runs leave it as it is."""
+        """Whether most runs leave it at its default."""
         return bool(self._extra("advanced"))
 
     @property
     def unit(self) -> str:
-        """Such as px; empty for plain numbers and names."""
+        """Unit, such as px; empty for plain numbers and names."""
         return str(self._extra("unit") or "")
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The names it may have; empty where it is no name of a list."""
+        """Names that are valid values; empty if any other value is possible."""
         return tuple(self._extra("choices") or ())
 
     @property
     def range(self) -> str:
-        """Its bounds as people write them, such as 0 < x <= 4; empty if there are none."""
+        """Bounds in mathematical notation, such as 0 < x <= 4; empty if there are none."""
         bounds = [bound for bound in self.field.metadata if getattr(bound, "lt", 0) < _NO_BOUND]
         low = next(
             (f"{b.gt:g} < " if isinstance(b, Gt) else f"{b.ge:g} <= " for b in bounds if isinstance(b, Gt | Ge)), ""
@@ -98,17 +98,17 @@ def _walk() -> dict[str, Parameter]:
 
 
 PARAMETERS = _walk()
-"""By name: the fields of `RunConfig` in their order, those of its sections in place of these."""
+"""Parameters by name: the fields of `RunConfig` in order, with each section replaced by its own fields."""
 
 
 def run_config(values: Mapping[str, Any]) -> RunConfig:
-    """The run with these parameters, all others as they are by default.
+    """Build the configuration of a run from parameter values; all other parameters get their defaults.
 
     Args:
-        values: by the names of `PARAMETERS`; text is read as the parameter's type, as on a command line.
+        values: values by the names in `PARAMETERS`; text is converted to the parameter's type, as on a command line.
 
     Raises:
-        UserError: a name is unknown, a value is not possible, or one that is required is missing.
+        UserError: a name is unknown, a value is not possible, or a required value is missing.
     """
     nested: dict[str, Any] = {}
     for name, value in values.items():
@@ -124,7 +124,7 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
-    """The parameters of a run by their names, in JSON's types."""
+    """Return the parameters of a run by name, as JSON types."""
     values = config.model_dump(mode="json")
     return {
         name: values[parameter.section][name] if parameter.section else values[name]

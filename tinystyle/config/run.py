@@ -1,7 +1,7 @@
-"""What a run is made of: pydantic models, one per concern. Their docstrings are the help texts that users read.
+"""Configuration of a run: pydantic models, one per concern. Attribute docstrings are the help texts that users read.
 
-A run is one `RunConfig`. All of it but `execution` decides the result; `execution` says where and how often things happen,
-and may differ between an interrupted run and its continuation.
+A run is one `RunConfig`. Everything in it except `execution` determines the result; `execution` says where and how
+often things happen, and may differ between an interrupted run and its resumption.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _numbers(value: object) -> object:
 LayerWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_numbers)]
 NumberOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_number_or_auto)]
 STYLE_WEIGHT_START = 3.0
-"""Where `style_weight` auto begins."""
+"""Style weight at which `auto` starts."""
 
 
 class _Config(BaseModel):
@@ -63,13 +63,13 @@ class _Config(BaseModel):
 def _field(
     default: Any = ..., *, unit: str = "", choices: Sequence[str] = (), advanced: bool = False, **bounds: Any
 ) -> Any:
-    """A field whose unit, choices and rank the parameters of commands, flows and catalogs show too."""
+    """Declare a field with the unit, choices and `advanced` flag that commands, flows and catalogs show."""
     extra: dict[str, Any] = {"unit": unit, "choices": list(choices), "advanced": advanced}
     return Field(default, json_schema_extra={key: value for key, value in extra.items() if value}, **bounds)
 
 
 class NetworkConfig(_Config):
-    """A style network, up to its weights."""
+    """Architecture and width of a style network, without its weights."""
 
     model_config = ConfigDict(title="Network")
 
@@ -80,7 +80,7 @@ class NetworkConfig(_Config):
 
 
 class LossConfig(_Config):
-    """What the network is trained to minimize (`tinystyle.nets.perceptual.losses`)."""
+    """Terms of the loss that the network is trained to minimize (`tinystyle.nets.perceptual.losses`)."""
 
     model_config = ConfigDict(title="Losses")
 
@@ -123,16 +123,16 @@ class LossConfig(_Config):
 
     @property
     def style_weight_at_first(self) -> float:
-        """The weight of the style loss at step 0 (times what a pale style adds to auto), and in totals over held-out photos."""
+        """Weight of the style loss at step 0, before `auto` raises it for pale styles, and in held-out totals."""
         return STYLE_WEIGHT_START if self.style_weight == "auto" else self.style_weight
 
     def style_side(self, crop: int) -> int:
-        """Short side, in pixels, at which the style image is seen beside crops of side `crop`."""
+        """Return the short side, in pixels, at which the style image is seen if crops have side `crop`."""
         return self.style_size or max(32, round(self.style_scale * crop))
 
 
 class DataConfig(_Config):
-    """Which photographs, and how they are cropped."""
+    """How the training photos are cropped and batched."""
 
     model_config = ConfigDict(title="Data")
 
@@ -146,7 +146,7 @@ class DataConfig(_Config):
 
     @property
     def photo_side(self) -> int:
-        """Short side, in pixels, of photos that are ingested for this: twice the crops', so that crops vary in scale."""
+        """Short side, in pixels, of photos ingested for this run: twice the crops', so that crops vary in scale."""
         return MAX_REDUCTION * self.size
 
 
@@ -168,7 +168,7 @@ class OptimizerConfig(_Config):
 
     @property
     def warmup(self) -> int:
-        """Number of warm-up steps that this run uses, which may be a short one."""
+        """Number of warm-up steps that this run uses, which are fewer in a short run."""
         return min(self.warmup_steps, self.steps // 4)
 
 
@@ -209,7 +209,7 @@ class ExecutionConfig(_Config):
 
 
 class RunConfig(_Config):
-    """One training run: everything that `tinystyle train` is asked for."""
+    """One training run: everything that `tinystyle train` needs to know."""
 
     model_config = ConfigDict(title="Run")
 
@@ -235,5 +235,5 @@ class RunConfig(_Config):
         return self.loss.style_side(self.data.size)
 
     def with_checkpoints(self, place: str) -> RunConfig:
-        """The same run, with its checkpoints at the folder or URI `place`."""
+        """Return the same run, with its checkpoints in the folder or at the URI `place`."""
         return self.model_copy(update={"execution": self.execution.model_copy(update={"checkpoints": place})})

@@ -1,4 +1,4 @@
-"""Core ML files: conversion and compression. Knows nothing of training.
+"""Core ML files: conversion and compression. Does not depend on training.
 
 Importing this package imports neither torch nor coremltools.
 """
@@ -13,20 +13,20 @@ FORMATS: dict[str, tuple[int, ...]] = {
     "mlmodel": (32, 16, 8, 6, 4),
     "mlpackage": (32, 16, 8, 6, 4),
 }
-"""Format -> bits per convolution weight that it can hold. Formats are named by their file's suffix."""
+"""Format -> numbers of bits per convolution weight that it supports. Formats are named by their file suffix."""
 
 IOS = (16, 18)
-"""The oldest iOS that a file can be asked for; see `VARIANTS` for which go together."""
+"""The oldest iOS versions that a file can be made for; see `VARIANTS` for the possible combinations."""
 
 VARIANTS = (*((name, bits, 16) for name, choices in FORMATS.items() for bits in choices), ("mlpackage", 4, 18))
-"""(format, bits, iOS) of every file that can be written. iOS 18 adds int4; all else runs there too."""
+"""(format, bits, iOS) of every file that can be written. iOS 18 adds int4; all other files run there too."""
 
 MIN_SIDE, MAX_SIDE = 20, 4096
-"""Pixels, of an exported image. A smaller one the networks would pad; a larger one takes gigabytes to run."""
+"""Range of an exported image's sides in pixels. Smaller images would be padded; larger ones take gigabytes to run."""
 
 
 def check_format(format: str, bits: int, ios: int = 16) -> None:
-    """Raise ValueError that lists what is possible, unless `format` can hold weights of `bits` bits for that iOS."""
+    """Raise UserError, listing what is possible, unless `format` supports `bits` bits per weight for that iOS."""
     if (format, bits, ios) in VARIANTS:
         return
     allowed = [f"{name} with {', '.join(map(str, choices))} bits" for name, choices in FORMATS.items()]
@@ -37,10 +37,13 @@ def check_format(format: str, bits: int, ios: int = 16) -> None:
 
 
 def check_compute(format: str, bits: int, compute: str | None) -> str | None:
-    """What a file computes in: "float16", "float32", or None where the device decides. `compute` None: the usual.
+    """Return the precision in which a file computes: "float16", "float32", or None if the device decides.
+
+    Args:
+        compute: the precision asked for; None means the default.
 
     Raises:
-        ValueError: it cannot compute in that.
+        UserError: the file cannot compute in that precision.
     """
     if compute not in (None, "float16", "float32"):
         raise UserError(f"a file cannot compute in {compute}; choose float16 or float32")
@@ -54,7 +57,7 @@ def check_compute(format: str, bits: int, compute: str | None) -> str | None:
 
 
 def check_size(width: int, height: int, stride: int) -> None:
-    """Raise ValueError that names the nearest possible size, unless both sides are multiples of `stride`, in range."""
+    """Raise UserError, naming the nearest possible size, unless both sides are multiples of `stride` and in range."""
     nearest = [_nearest(side, stride) for side in (width, height)]
     if nearest != [width, height]:
         raise UserError(

@@ -1,7 +1,4 @@
-"""The .mlpackage, a folder of files, written whole or not at all; and what is in a Core ML file, as one hash.
-
-Knows nothing of networks.
-"""
+"""Writes .mlpackage folders atomically, and hashes the content of Core ML files. Does not depend on networks."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ _PACKAGE_FILES = (  # path below Data/com.apple.CoreML, description
 
 
 def write_package(path: Path, model: bytes, weights: Path) -> None:
-    """Write an .mlpackage of a serialized Model protobuf and the folder of its weight files; replaces what stands there."""
+    """Write an .mlpackage from a serialized Model protobuf and a folder of weight files; replaces an existing one."""
     with _atomic_folder(path) as folder:
         data = folder / "Data" / "com.apple.CoreML"
         data.mkdir(parents=True)
@@ -37,10 +34,10 @@ def write_package(path: Path, model: bytes, weights: Path) -> None:
 
 
 def content_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a Core ML file.
+    """Return the hexadecimal SHA-256 of a Core ML file.
 
-    Of an .mlpackage, that of a text with a line "SHA-256, two spaces, relative path" for every file in it, by path:
-    what `find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` prints inside of it.
+    For an .mlpackage, it is the SHA-256 of a text with a line "SHA-256, two spaces, relative path" for every file,
+    sorted by path: what `find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` prints in that folder.
     """
     if path.is_file():
         return storage.sha256(path)
@@ -50,7 +47,7 @@ def content_sha256(path: Path) -> str:
 
 
 def content_bytes(path: Path) -> int:
-    """Size of a Core ML file; of an .mlpackage, of all the files in it."""
+    """Return the size of a Core ML file, or of all files in an .mlpackage, in bytes."""
     return sum(file.stat().st_size for file in ([path] if path.is_file() else _files(path)))
 
 
@@ -59,7 +56,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _manifest() -> dict[str, Any]:
-    # The format wants UUIDs that differ within one package; they need not differ between packages.
+    # The format requires UUIDs that differ within one package; they need not differ between packages.
     entries = {
         str(uuid.uuid5(uuid.NAMESPACE_URL, f"tinystyle/{name}")): {
             "author": "com.apple.CoreML",
@@ -74,7 +71,7 @@ def _manifest() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside `path` to fill: takes the place of `path` if the block ends well, else is removed."""
+    """Yield a new folder beside `path` to fill; it replaces `path` if the block succeeds, and is removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as temporary:
         new, old = Path(temporary) / "new", Path(temporary) / "old"
@@ -83,7 +80,7 @@ def _atomic_folder(path: Path) -> Iterator[Path]:
         for file in _files(new):
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
-        # A folder with content cannot be renamed over: the old one steps aside, and back if the new one cannot follow.
+        # A folder with content cannot be renamed over: move the old one aside, and back if the new one cannot follow.
         try:
             if path.exists():
                 path.rename(old)

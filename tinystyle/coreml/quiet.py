@@ -1,4 +1,4 @@
-"""coremltools without its chatter."""
+"""Silences coremltools."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["quiet"]
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence coremltools, also while it is imported: log, warnings and progress bars. Exceptions pass."""
+    """Silence coremltools, even while it is imported: log, warnings and progress bars. Exceptions are still raised."""
     logger = logging.getLogger("coremltools")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -12,24 +12,24 @@ from tinystyle.errors import UserError
 __all__ = ["ImageSizes"]
 
 USUAL = (640, 480)
-"""Default of a range, brought into it: Vision resizes to the default."""
+"""Default of a range, clipped to the range; Vision resizes images to the default."""
 MAX_CHOICES = 128
-"""How many sizes Core ML lets a file enumerate."""
+"""Maximum number of sizes that Core ML lets a file enumerate."""
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
 @dataclass(frozen=True)
 class ImageSizes:
-    """Sizes in pixels, each (width, height).
+    """Image sizes in pixels, each (width, height).
 
-    A range lets through sides that are no multiple of the network's stride (4): the file's output then has each side
-    rounded up to one, the image at its top left.
+    A range includes sides that are not multiples of the network's stride (4). For these, each side of the file's output
+    is rounded up to a multiple, with the image at the top left.
     """
 
     kind: Literal["fixed", "enumerated", "ranged"]
     choices: tuple[tuple[int, int], ...]
-    """fixed: one; enumerated: all; ranged: the smallest and the largest."""
+    """The one size if fixed, all sizes if enumerated, the smallest and the largest if ranged."""
     default: tuple[int, int]
 
     @classmethod
@@ -38,10 +38,10 @@ class ImageSizes:
 
     @classmethod
     def parse(cls, text: str) -> ImageSizes:
-        """`640x480`; `640x480,480x640`, of which the first is the default; or `256x256..1920x1920`.
+        """Parse `640x480`, `640x480,480x640` (whose first size is the default), or `256x256..1920x1920`.
 
         Raises:
-            ValueError: it is none of these.
+            UserError: the text has none of these forms.
         """
         separator = ".." if ".." in text else ","
         matches = [_SIZE.fullmatch(part.strip()) for part in text.split(separator)]
@@ -60,7 +60,7 @@ class ImageSizes:
         return cls("ranged", choices, default)
 
     def check(self, format: str, stride: int) -> None:
-        """Raise ValueError unless a file of `format` can take these sizes, the network having that stride."""
+        """Raise UserError unless a file of `format` can take these sizes, for a network with that stride."""
         if format == "mlmodel" and self.kind != "fixed":
             raise UserError(f"an .mlmodel takes images of one size, not {self}; give one, or write an .mlpackage")
         for width, height in self.choices:
@@ -73,15 +73,18 @@ class ImageSizes:
             raise UserError(f"the range {self} has a side that ends before it begins; give the smaller size first")
 
     def allows(self, width: int, height: int) -> bool:
-        """Whether the file takes an image of this size."""
+        """Return whether the file takes an image of this size."""
         if self.kind != "ranged":
             return (width, height) in self.choices
         (least_w, least_h), (most_w, most_h) = self.choices
         return least_w <= width <= most_w and least_h <= height <= most_h
 
     def nearest(self, width: int, height: int) -> tuple[int, int]:
-        """The size that the file takes for an image of this one: within a range its own, or what of it the range leaves;
-        else that of the most alike shape, and of those the nearest number of pixels."""
+        """Return the size that the file takes for an image of this size.
+
+        In a range, it is the image's own size, clipped to the range. Otherwise it is the size whose aspect ratio is
+        most similar, and among several of those the one with the nearest number of pixels.
+        """
         if self.kind == "ranged":
             (least_w, least_h), (most_w, most_h) = self.choices
             return min(max(width, least_w), most_w), min(max(height, least_h), most_h)

@@ -1,6 +1,6 @@
-"""Photographs, from where they lie to batches: sources, decoding, shards, ingest, and the data module for training.
+"""Photos, from their source to training batches: sources, decoding, shards, ingest, and the training data module.
 
-Importing this package imports none of it, so that decoding processes and `--help` start without torch.
+Importing this package imports none of its modules, so that decoding processes and `--help` start without torch.
 """
 
 from __future__ import annotations
@@ -8,4 +8,4 @@ from __future__ import annotations
 __all__ = ["MAX_REDUCTION"]
 
 MAX_REDUCTION = 2
-"""Largest factor by which crops show photos smaller than they are stored."""
+"""Largest factor by which a crop is scaled down from the stored photo."""

@@ -1,8 +1,9 @@
-"""Datasets on this machine's disk: brought from elsewhere, shared by processes, bounded in size. Knows no photo.
+"""Datasets in the local cache: fetched from elsewhere, shared by processes, limited in total size.
 
-Whoever uses a dataset holds a shared lock on a file of its own, `locks/` beside the datasets; the least recently used one
-that nobody holds goes first. That file also says how many bytes the dataset is about to take, so that two processes
-which fetch at the same time do not both count on the same room.
+Does not depend on the format of photos. Every process that uses a dataset holds a shared lock on the dataset's own lock
+file, in `locks/` beside the datasets. The least recently used dataset that nobody holds is removed first. The lock file
+also records how many bytes the dataset is about to take, so that two processes that fetch at the same time do not both
+count on the same space.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["hold", "hold_if_cached", "size_limit", "sync", "trim"]
 LIMIT_VARIABLE = "TINYSTYLE_CACHE_MAX_GB"
 DEFAULT_LIMIT_GB = 100.0
 FOLDERS = ("datasets", "ingested")
-"""Of the cache, those that hold one dataset in each of their folders; all of them count."""
+"""Cache subfolders that hold one dataset per folder; all count toward the size limit."""
 
 _PARALLEL_FETCHES = 8
 _held: dict[Path, int] = {}
@@ -36,15 +37,16 @@ _holding = threading.Lock()
 
 
 def sync(dataset: str) -> Path:
-    """A local path of a dataset: itself where it is local, else a copy in the cache, fetched as far as it differs.
+    """Return a local path of a dataset: itself if it is local, else a copy in the cache.
 
-    Every shard is compared with its checksum, once, and again only if its size, time or inode has changed since. May be
-    interrupted, and run by several processes at once. The copy stays
-    at least as long as this process runs; for its sake others that nobody uses may go.
+    Missing and changed parts of the copy are fetched. Every shard is compared with its checksum once, and again only if
+    its size, modification time or inode has changed. The call may be interrupted, and several processes may make it at
+    once. The copy is kept at least until this process ends; other datasets that nobody uses may be removed to make room
+    for it.
 
     Raises:
-        ValueError: there is no dataset, or it is larger than the whole cache may be.
-        OSError: it cannot be fetched, what came differs from its checksum, or too much of the cache is in use.
+        UserError: there is no dataset, or it is larger than the limit of the cache.
+        OSError: it cannot be fetched, a shard differs from its checksum, or too much of the cache is in use.
     """
     if not storage.is_remote(dataset):
         return Path(dataset.removeprefix("file://")).expanduser()
@@ -77,18 +79,18 @@ def sync(dataset: str) -> Path:
 
 
 class _Checked:
-    """Remembers the SHA-256 of files for as long as they are the same by size, modification time and inode."""
+    """Remembers the SHA-256 of each file for as long as its size, modification time and inode do not change."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[str, list[object]] = {}
-        with suppress(OSError, ValueError):  # absent, or damaged: then all is computed again
+        with suppress(OSError, ValueError):  # absent or damaged: all hashes are computed again
             known = json.loads(path.read_bytes())
             self._known = known if isinstance(known, dict) else {}
         self._before = dict(self._known)
 
     def sha256(self, path: Path) -> str:
-        """Hexadecimal SHA-256 of a file."""
+        """Return the hexadecimal SHA-256 of a file."""
         status = path.stat()
         identity: list[object] = [status.st_size, status.st_mtime_ns, status.st_ino]
         known = self._known.get(path.name)
@@ -98,17 +100,19 @@ class _Checked:
         return str(known[0])
 
     def save(self) -> None:
-        """Write down what has been computed; where that fails, it is computed again next time."""
+        """Store the hashes computed so far; if that fails, they are computed again next time."""
         if self._known != self._before:
             with suppress(OSError):
                 storage.write_bytes(self._path, json.dumps(self._known).encode())
 
 
 def size_limit() -> int:
-    """Bytes that all cached datasets together may take: $TINYSTYLE_CACHE_MAX_GB (10^9 bytes each), 100 by default.
+    """Return how many bytes all cached datasets together may take.
+
+    The limit is $TINYSTYLE_CACHE_MAX_GB, in units of 10^9 bytes; by default 100.
 
     Raises:
-        ValueError: it is no positive number.
+        UserError: it is not a positive number.
     """
     text = os.environ.get(LIMIT_VARIABLE) or str(DEFAULT_LIMIT_GB)
     try:
@@ -121,7 +125,7 @@ def size_limit() -> int:
 
 
 def hold(folder: Path) -> None:
-    """Mark a dataset's folder in the cache, there or about to be, as used by this process until it ends.
+    """Mark a dataset's folder in the cache, which may not exist yet, as used by this process until the process ends.
 
     Raises:
         OSError: the cache cannot be written to.
@@ -131,28 +135,29 @@ def hold(folder: Path) -> None:
     with _holding:
         if folder not in _held:
             descriptor = lock_file(path, shared=True)
-            if descriptor is None:  # no locks here: nothing is ever removed, then
+            if descriptor is None:  # a file system without locks: nothing is ever removed there
                 return
             _held[folder] = descriptor
         os.utime(_held[folder])
 
 
 def hold_if_cached(folder: Path) -> int | None:
-    """Use a dataset wherever it lies: the descriptor of a shared lock where it lies in the cache, else None.
+    """Protect a dataset from removal if it is in the cache.
 
-    To be closed by the caller.
+    Returns:
+        The descriptor of a shared lock, which the caller must close; None if the dataset is not in the cache.
     """
     try:
         return lock_file(_lock_of(folder.absolute()), shared=True, make=False)
-    except OSError:  # somebody else's cache; whoever opened it for us holds it
+    except OSError:  # the cache of another user; the process that opened it for us holds the lock
         return None
 
 
 def trim(folder: Path) -> None:
-    """Remove datasets that nobody uses, least recently used first, until the limit is kept; never `folder`.
+    """Remove datasets that nobody uses, least recently used first, until the limit is met; never remove `folder`.
 
     Raises:
-        ValueError: the limit is no number.
+        UserError: the limit is not a positive number.
         OSError: the cache cannot be written to.
     """
     with _alone(folder):
@@ -168,13 +173,13 @@ def _reserve(folder: Path, needed: int, dataset: str) -> None:
         )
     hold(folder)
     with _alone(folder):
-        folder.mkdir(parents=True, exist_ok=True)  # a folder is what others count
+        folder.mkdir(parents=True, exist_ok=True)  # other processes count existing folders
         _lock_of(folder).write_text(str(needed))
         excess = _remove_least_recent(folder, needed, limit)
         if excess <= 0:
             return
         _lock_of(folder).write_text("")
-        with suppress(OSError):  # not empty: an earlier copy of the dataset
+        with suppress(OSError):  # not empty: it holds an earlier copy of the dataset
             folder.rmdir()
     _release(folder)
     raise UnavailableError(
@@ -196,7 +201,7 @@ class _Dataset(NamedTuple):
 
 
 def _remove_least_recent(keep: Path, needed: int, limit: int) -> int:
-    """Make room for `needed` bytes of `keep`; returns by how many bytes the limit is exceeded still (<= 0: it is not)."""
+    """Make room for `needed` bytes of `keep`; return the bytes by which the limit is still exceeded (<= 0: none)."""
     parents = [keep.parents[1] / name for name in FOLDERS]
     others = sorted(
         _Dataset(_last_used(folder), folder, max(_bytes_of(folder), _reserved(folder)))
@@ -215,12 +220,12 @@ def _remove_least_recent(keep: Path, needed: int, limit: int) -> int:
 
 
 def _remove(folder: Path) -> bool:
-    """Remove a dataset; False where somebody uses it."""
+    """Remove a dataset; return False if a process uses it."""
     descriptor = lock_file(_lock_of(folder), wait=False)
     if descriptor is None:
         return False
     try:
-        (folder / MANIFEST).unlink(missing_ok=True)  # first: what a kill leaves behind is no dataset then
+        (folder / MANIFEST).unlink(missing_ok=True)  # first: what remains if we are killed is then not a dataset
         shutil.rmtree(folder)
         _checks_of(folder).unlink(missing_ok=True)
         os.truncate(descriptor, 0)
@@ -233,7 +238,7 @@ def _remove(folder: Path) -> bool:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time counts and removes."""
+    """Let only one process at a time count and remove datasets."""
     path = _lock_of(folder).parent / "room"
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = lock_file(path)
@@ -249,7 +254,7 @@ def _lock_of(folder: Path) -> Path:
 
 
 def _checks_of(folder: Path) -> Path:
-    """The SHA-256 of the dataset's shards, and what the files were like when it was computed."""
+    """Return the file that records the SHA-256 of the dataset's shards, and the files' state when it was computed."""
     return _lock_of(folder).with_suffix(".json")
 
 
@@ -270,7 +275,7 @@ def _reserved(folder: Path) -> int:
 def _bytes_of(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # a temporary file, renamed meanwhile
+        with suppress(FileNotFoundError):  # a temporary file that has been renamed meanwhile
             total += path.stat().st_size
     return total
 

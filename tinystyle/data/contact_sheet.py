@@ -1,4 +1,4 @@
-"""Pictures of results: galleries, preview strips, sheets of styles. Pillow only; knows nothing of networks."""
+"""Draws pictures of results: galleries, preview strips, sheets of styles. Pillow only; does not depend on networks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SEAM = 4
 _STYLE_HEIGHT = 240
 _CAPTION_LINE = 23
 CELL = (300, 260)
-"""Width and height of a picture on a sheet of styles."""
+"""Width and height, in pixels, of a picture on a sheet of styles."""
 _CELL_GAP = 8
-# A line of pairs is stretched to the full width, but no more than this.
+# A line of pairs is stretched to the full width, but by no more than this factor.
 _MAX_STRETCH = 1.4
 
 _PAPER = (250, 249, 246)
@@ -32,27 +32,27 @@ _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryRow:
-    """A photo and what a network made of it."""
+    """A photo and its stylized version."""
 
     photo: Image.Image
     stylised: Image.Image
     caption: str = ""
-    """Shown under the pair; each of its lines is cut to the pair's width."""
+    """Text under the pair; each of its lines is cut to the pair's width."""
 
     @property
     def aspect(self) -> float:
-        """Width of the pair over its height; both halves take the photo's shape."""
+        """Width of the pair divided by its height; both halves have the photo's shape."""
         return 2 * self.photo.width / self.photo.height
 
 
 def gallery(rows: Sequence[GalleryRow], style: Image.Image | None, title: str) -> Image.Image:
-    """A contact sheet: the title and the style image, then each photo beside its stylisation, in lines of one width.
+    """Draw a contact sheet: title and style image, then photos beside their stylized versions, in lines of equal width.
 
     Returns:
-        RGB, 1600 px wide; its height grows with the number of rows.
+        RGB, 1600 px wide; the height grows with the number of rows.
 
     Raises:
-        ValueError: there are no rows.
+        UserError: there are no rows.
     """
     if not rows:
         raise UserError("a gallery needs at least one photo")
@@ -78,10 +78,10 @@ def gallery(rows: Sequence[GalleryRow], style: Image.Image | None, title: str) -
 
 
 def preview_strip(photos: Sequence[Image.Image], outputs: Sequence[Image.Image], height: int = 192) -> Image.Image:
-    """Pairs of photo and output, `height` px high, four to a line.
+    """Draw pairs of photo and output, `height` px high, four to a line.
 
     Raises:
-        ValueError: there are none, or not as many outputs as photos.
+        UserError: there are no photos, or the numbers of photos and outputs differ.
     """
     if not photos or len(photos) != len(outputs):
         raise UserError(f"a preview needs one output for each photo, not {len(outputs)} for {len(photos)}")
@@ -100,13 +100,14 @@ def preview_strip(photos: Sequence[Image.Image], outputs: Sequence[Image.Image],
 
 
 def style_sheet(photos: Sequence[Image.Image], styles: Mapping[str, Sequence[Image.Image]]) -> Image.Image:
-    """A table of pictures: a line for each photo, a column for each style, the photos themselves at the left.
+    """Draw a table of pictures: one line per photo, one column per style, with the photos themselves at the left.
 
     Args:
-        styles: what stands over a column, one or more lines of text -> the photos in that style. Pictures are cut to 300x260.
+        styles: column heading, one or more lines of text -> the photos in that style. Pictures are cropped to 300x260
+            px.
 
     Raises:
-        ValueError: there are no photos or no styles, or a column has not one picture for each photo.
+        UserError: there are no photos or no styles, or a column does not have one picture per photo.
     """
     if not photos or not styles or any(len(column) != len(photos) for column in styles.values()):
         raise UserError("a sheet needs photos, and in each style one picture for each of them")
@@ -127,7 +128,7 @@ def style_sheet(photos: Sequence[Image.Image], styles: Mapping[str, Sequence[Ima
 
 
 def _lines(rows: Sequence[GalleryRow], width: int, height: int) -> list[tuple[list[GalleryRow], float]]:
-    """Break `rows` into lines, each with the height, near `height`, at which it fills `width`."""
+    """Break `rows` into lines, each with the height, close to `height`, at which it fills `width`."""
     lines: list[tuple[list[GalleryRow], float]] = []
     line: list[GalleryRow] = []
     for row in rows:
@@ -141,7 +142,7 @@ def _lines(rows: Sequence[GalleryRow], width: int, height: int) -> list[tuple[li
 
 
 def _fit(line: Sequence[GalleryRow], width: int) -> float:
-    """The height at which `line` is `width` wide."""
+    """Return the height at which `line` is `width` px wide."""
     free = width - _SPACING * (len(line) - 1) - _SEAM * len(line)
     return max(16.0, free / sum(row.aspect for row in line))
 
@@ -178,7 +179,7 @@ def _font(size: int) -> _Font:
 def _write(
     sheet: Image.Image, text: str, corner: tuple[int, int], font: _Font, colour: tuple[int, int, int], room: int
 ) -> None:
-    """One line of text, cut with an ellipsis where it is wider than `room` px."""
+    """Draw one line of text, cut with an ellipsis if it is wider than `room` px."""
     text = " ".join(text.split())
     if font.getlength(text) > room:
         while text and font.getlength(text + "...") > room:

@@ -1,6 +1,6 @@
 """Training crops and held-out photos of a shard dataset.
 
-The crop at a global sample index is a function of (seed, index) alone: not of history, nor of the number of processes.
+The crop at a global sample index depends on (seed, index) alone, not on earlier samples or the number of processes.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from tinystyle.errors import UserError
 
 __all__ = ["CropDataset", "GlobalBatches", "PhotoDataModule"]
 
-# Keys that keep the generators of the order and of the augmentation apart.
+# Keys that separate the random generators of the order and of the augmentation.
 ORDER, AUGMENTATION = 0, 1
 
 
 class CropDataset(Dataset[Tensor]):
-    """Square training crops (3, size, size) uint8 by global sample index, without end.
+    """Endless dataset of square training crops (3, size, size), uint8, by global sample index.
 
-    Sample i is photo `permutation(seed, i // n)[i % n]` of the n training photos: a random square, its side log-uniform from
-    `size / zoom` to `MAX_REDUCTION * size`, as far as the photo goes, resized to `size`, mirrored in half of the cases.
+    Sample i comes from photo `permutation(seed, i // n)[i % n]` of the n training photos. It is a random square whose
+    side is log-uniform from `size / zoom` to `MAX_REDUCTION * size`, limited by the photo; it is resized to `size`, and
+    mirrored in half of the cases.
     """
 
     def __init__(self, shards: ShardDataset, size: int, seed: int, zoom: float = 1.0) -> None:
@@ -50,7 +51,7 @@ class CropDataset(Dataset[Tensor]):
         side = min(most, round(float(np.exp(random.uniform(np.log(least), np.log(most))))))
         left, top = (int(random.integers(0, length - side, endpoint=True)) for length in (width, height))
         box = (left, top, left + side, top + side)
-        # Bilinear would enlarge to a grid of creases.
+        # Bilinear enlargement would leave a grid of creases.
         kind = Image.Resampling.BICUBIC if side < self.size else Image.Resampling.BILINEAR
         crop = Image.fromarray(photo).resize((self.size, self.size), kind, box=box, reducing_gap=None)
         pixels = np.asarray(crop)
@@ -66,7 +67,7 @@ class CropDataset(Dataset[Tensor]):
 
 
 class GlobalBatches(Sampler[list[int]]):
-    """This process's share of every global batch, from a step on, without end: Lightning then sees one endless epoch."""
+    """Yields this process's share of every global batch from a step on, without end: Lightning sees one epoch."""
 
     def __init__(self, first_step: int, batch_size: int, rank: int, world_size: int) -> None:
         if batch_size % world_size:
@@ -83,15 +84,15 @@ class GlobalBatches(Sampler[list[int]]):
 
 
 class PhotoDataModule(L.LightningDataModule):
-    """The training batches of a shard dataset: (batch / processes, 3, size, size) uint8.
+    """Training batches of a shard dataset: (batch size / processes, 3, size, size) uint8.
 
     Args:
         path: a local shard dataset.
-        size: side of the crops; the dataset's photos are at least that.
-        batch_size: over all processes.
-        seed: of order and augmentation.
+        size: side of the crops in pixels; the dataset's photos must be at least as large.
+        batch_size: photos per step over all processes.
+        seed: random seed of order and augmentation.
         zoom: see `CropDataset`.
-        workers: decoding processes; 0 decodes in the training process.
+        workers: number of decoding processes; 0 decodes in the training process.
     """
 
     def __init__(
@@ -117,15 +118,15 @@ class PhotoDataModule(L.LightningDataModule):
         )
 
     def held_out(self, count: int, side: int | None = None) -> list[Tensor]:
-        """Up to `count` whole held-out photos, each (1, 3, H, W) float32; training photos where the dataset holds none out.
+        """Return up to `count` whole held-out photos, each (1, 3, H, W) float32; training photos if none are held out.
 
         Args:
-            side: larger photos are scaled down to this short side, in pixels.
+            side: short side, in pixels, to which larger photos are scaled down.
         """
         return held_out_photos(self.shards, count, side)
 
     def references(self, count: int, side: int | None = None) -> list[Tensor]:
-        """As `held_out`, of training photos."""
+        """Return training photos, otherwise like `held_out`."""
         return reference_photos(self.shards, count, side)
 
 

@@ -1,55 +1,44 @@
-"""One photograph's bytes to pixels of the dataset's size, or the reason why not. Knows nothing of sources or shards.
+"""Prepare a photograph for a dataset: its bytes to pixels of the dataset's size, or the reason why not.
 
-Runs in worker processes that start often, so it imports nothing heavy. The header is judged before pixels are decoded.
+Runs in worker processes that start often, so it imports nothing heavy.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from tinystyle.data.images import FORMATS, to_rgb, upright_transpose
+from tinystyle.data.images import Unusable, decode
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "PreparedPhoto", "Unusable", "decode_photo", "prepare_photo"]
 
 MAX_PIXELS = 178_956_970
-"""A photo whose header claims more is a decompression bomb; the same limit as Pillow's."""
+"""A photo whose header claims more pixels is a decompression bomb; the same limit as Pillow's."""
 MAX_BYTES = 2**29
-"""A larger file is no photograph; it is not read."""
+"""A larger file is not a photograph, and is not read."""
 
 _MAX_SIDE = 65_500  # of a JPEG
 _JPEG_QUALITY = 95
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
-_TRUNCATED = ("truncated", "premature end", "but only got", "reached eof", "not enough image data")
-
-
-class Unusable(ValueError):  # noqa: N818 - it is an answer, not an error of anyone's
-    """A photo that cannot be used; the message is the reason, short enough for a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedPhoto:
-    """A photo as shards hold it."""
+    """A photo as shards store it."""
 
     jpeg: bytes
-    """Quality 95, no chroma subsampling: close to the pixels, a third of their size as PNG."""
+    """JPEG file of quality 95 without chroma subsampling: close to the pixels, at a third of their size as PNG."""
     sha256: str
-    """Hexadecimal, of b"{height}x{width}" and the RGB pixels before they became JPEG."""
+    """Hexadecimal SHA-256 of b"{height}x{width}" and the RGB pixels before they became JPEG."""
     width: int
     height: int
 
 
 def prepare_photo(data: bytes, size: int) -> PreparedPhoto:
-    """Decode a photo and make what a shard holds of it.
+    """Decode a photo and make what a shard stores of it.
 
     Raises:
         Unusable: as `decode_photo`.
@@ -63,46 +52,25 @@ def prepare_photo(data: bytes, size: int) -> PreparedPhoto:
 
 
 def decode_photo(data: bytes, size: int) -> NDArray[np.uint8]:
-    """Decode an image file, upright by its EXIF orientation, to RGB of a given short side.
-
-    Transparency is laid on white, an animation gives its first frame, deep images are scaled to 8 bits.
+    """Decode an image file, as `decode` does, to a given short side.
 
     Args:
-        data: the file.
-        size: short side of the result in pixels; the aspect is kept.
+        data: content of the file.
+        size: short side of the result in pixels; the aspect ratio is kept.
 
     Returns:
         (H, W, 3) uint8, 0..255, C-contiguous, min(H, W) == size.
 
     Raises:
-        Unusable: it is damaged, no image, under half of `size`, or too large; the message is the reason.
+        Unusable: it is damaged, not an image, under half of `size`, or too large; the message is the reason.
     """
-    if not data:
-        raise Unusable("empty file")
     if len(data) > MAX_BYTES:
         raise Unusable(f"too large: {len(data)} bytes")
-    with warnings.catch_warnings(), _as_unusable(data):
-        warnings.simplefilter("ignore")
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        target = _target_size(image.size, size)
-        if image.format in ("JPEG", "MPO"):
-            turn = upright_transpose(image)
-            rgb = _decode_jpeg(data, image, target)
-        else:
-            image.load()
-            if image.format == "PNG":  # decoding alone lets some bit rot pass
-                Image.open(io.BytesIO(data), formats=("PNG",)).verify()
-            turn = upright_transpose(image)
-            target = _target_size(image.size, size)
-            rgb = _to_rgb(image)
-        upright = rgb.resize(target, Image.Resampling.BICUBIC)
-        if turn is not None:
-            upright = upright.transpose(turn)
-        return np.ascontiguousarray(np.asarray(upright))
+    return np.ascontiguousarray(np.asarray(decode(data, lambda claimed: _target_size(claimed, size))))
 
 
 def _target_size(claimed: tuple[int, int], size: int) -> tuple[int, int]:
-    """(width, height) with the short side at `size`; refuses what the header alone condemns."""
+    """Compute (width, height) with the short side at `size`; refuse what the header alone rules out."""
     width, height = claimed
     short = min(width, height)
     if width * height > MAX_PIXELS:
@@ -113,71 +81,3 @@ def _target_size(claimed: tuple[int, int], size: int) -> tuple[int, int]:
     if max(target) > _MAX_SIDE:
         raise Unusable(f"too long: {width}x{height}")
     return target
-
-
-def _decode_jpeg(data: bytes, image: Image.Image, target: tuple[int, int]) -> Image.Image:
-    """RGB at the smallest n/8 of the full size that is not below `target`; n = 7 decodes slower than 8, and is not used."""
-    if image.mode in ("RGB", "L"):
-        width, height = target if 8 * target[0] <= 6 * image.width else (0, 0)
-        try:
-            return Image.fromarray(
-                simplejpeg.decode_jpeg(
-                    data, "RGB", fastdct=False, fastupsample=False, min_width=width, min_height=height
-                )
-            )
-        except ValueError as error:
-            # libjpeg's warnings arrive here as errors. Some tell of damage; a merely unusual file goes on to Pillow.
-            if "Premature end" in str(error) or "Corrupt JPEG data" in str(error):
-                raise
-    image.draft(None, target)
-    return _to_rgb(image)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    try:
-        return to_rgb(image)
-    except ValueError as error:
-        raise Unusable(f"unsupported colours: {image.mode}") from error
-
-
-@contextmanager
-def _as_unusable(data: bytes) -> Iterator[None]:
-    """Whatever a decoder raises, as the reason: decoders fail on hostile bytes with nearly every built-in exception."""
-    try:
-        yield
-    except Unusable:
-        raise
-    except Image.DecompressionBombError as error:
-        raise Unusable(f"decompression bomb: {_claimed_size(data)}") from error
-    except UnidentifiedImageError as error:
-        raise Unusable(_why_unidentified(data)) from error
-    except MemoryError as error:
-        raise Unusable("too large for the memory") from error
-    except Exception as error:
-        text = " ".join(str(error).split()).removeprefix("Corrupt JPEG data: ") or type(error).__name__
-        if any(sign in text.lower() for sign in _TRUNCATED) or _is_short_riff(data):
-            raise Unusable("truncated") from error
-        raise Unusable(f"corrupt: {text[:100]}") from error
-
-
-def _why_unidentified(data: bytes) -> str:
-    if not (data.startswith(_SIGNATURES) or data[8:12] == b"WEBP" or data[4:12] == b"ftypavif"):
-        return "not an image"
-    return "truncated" if len(data) < 1024 or _is_short_riff(data) else "corrupt: unreadable header"
-
-
-def _is_short_riff(data: bytes) -> bool:
-    """Whether a WebP file is shorter than its header says (its decoder gives no reason)."""
-    return data.startswith(b"RIFF") and int.from_bytes(data[4:8], "little") + 8 > len(data)
-
-
-def _claimed_size(data: bytes) -> str:
-    """What the header of a bomb says, which Pillow tells only with its guard lifted. No pixel is decoded."""
-    guard, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        width, height = Image.open(io.BytesIO(data), formats=FORMATS).size
-        return f"{width}x{height}"
-    except Exception:  # the bomb was inside (an embedded image), not in the outer header
-        return "inside the file"
-    finally:
-        Image.MAX_IMAGE_PIXELS = guard

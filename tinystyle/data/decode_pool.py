@@ -1,4 +1,4 @@
-"""Decoding in worker processes: all cores are used, and a decoder that crashes costs one photo, not the run."""
+"""Decodes photos in worker processes: all cores are used, and a crash of the decoder costs one photo, not the run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ __all__ = ["DecodePool"]
 
 
 class DecodePool:
-    """`prepare_photo` in `workers` processes, for any number of calling threads. A context manager.
+    """Context manager that runs `prepare_photo` in `workers` processes, for any number of calling threads.
 
     Raises:
-        OSError: the processes do not start.
+        UserError: the processes end while starting, as in a script without `if __name__ == "__main__":`.
+        OSError: the processes cannot be started.
     """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._replacing = threading.Lock()
         self._alone = threading.Lock()
-        # Ctrl-C is for this process: workers inherit the mask, and would print a traceback each.
+        # Workers inherit this mask, so that Ctrl-C reaches only this process; otherwise each would print a traceback.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._executor = _start(workers)
@@ -50,17 +51,17 @@ class DecodePool:
         self._executor.shutdown(cancel_futures=True)
 
     def prepare(self, data: bytes, size: int) -> PreparedPhoto:
-        """Decode a photo in some worker.
+        """Decode a photo in one of the workers.
 
         Raises:
-            Unusable: as `prepare_photo`, or because the photo crashes the decoder.
+            Unusable: as in `prepare_photo`, or because the photo crashes the decoder.
         """
         executor = self._executor
         try:
             return executor.submit(prepare_photo, data, size).result()
         except BrokenProcessPool:
             self._replace(executor)
-        # This photo or another that was being decoded is the culprit: each goes into a process of its own.
+        # This photo or another one that was being decoded caused the crash, so each is retried in a process of its own.
         with self._alone, _start(1) as own:
             try:
                 return own.submit(prepare_photo, data, size).result()
@@ -75,18 +76,18 @@ class DecodePool:
 
 
 def _start(workers: int) -> ProcessPoolExecutor:
-    # Not forked: the caller has threads, and perhaps torch and a GPU.
+    # Spawned, not forked: the caller has threads, and perhaps torch and a GPU.
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_in_worker)
 
 
 def _in_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what to do
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
-    """A worker of a killed parent would wait for work for ever."""
+    """End this worker when its parent ends; otherwise the worker of a killed parent would wait for work forever."""
     parent.join()
     os._exit(1)

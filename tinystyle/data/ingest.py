@@ -1,6 +1,6 @@
-"""Photographs to a shard dataset: threads read, processes decode, this process writes in the order of the names.
+"""Ingests photos into a shard dataset: threads read, processes decode, this process writes in the order of the names.
 
-The result depends on the photos alone: not on the number of workers, nor on where an earlier run was interrupted.
+The result depends on the photos alone, not on the number of workers or on where an earlier run was interrupted.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int, int], None]
-"""Called with photos done, photos in all, and how many of those done are quarantined."""
+"""Callback that gets the number of photos done, of photos in total, and of those done that are quarantined."""
 
 UNREADABLE = "unreadable"
-"""How the reason begins where a photo may be read another time."""
-# So many unreadable photos in a row mean that a remote source is gone, not that the photos are.
+"""Prefix of the reason for quarantining a photo that may be readable at another time."""
+# This many unreadable photos in a row mean that a remote source is gone, not that the photos are damaged.
 _GONE = 64
 
 
@@ -54,25 +54,26 @@ def ingest(
     progress: Progress | None = None,
     photos_per_shard: int = 512,
 ) -> Manifest:
-    """Make a shard dataset of the photos at `source`, or continue or extend the one at `destination`.
+    """Make a shard dataset of the photos at `source`, or resume or extend the one at `destination`.
 
-    Nothing that stands is rewritten: new photos go to further shards. Photos that could not be read are tried again.
+    Existing shards are not rewritten: new photos go to further shards. Photos that could not be read are tried again.
 
     Args:
         source: folder, zip file, object store prefix or https address of a zip file.
         destination: folder or URI.
         size: short side of the photos in pixels; smaller photos are enlarged, those under half of it quarantined.
-        held_out: names of the photos never to train on; None takes one in twenty, by the hash of the pixels.
-        workers: decoding processes; None means one for each core.
+        held_out: names of the photos to exclude from training; None selects one in twenty, by the hash of the pixels.
+        workers: number of decoding processes; None means one per core.
         progress: called after each photo.
-        photos_per_shard: candidates, usable or not, that one shard covers.
+        photos_per_shard: number of candidates, usable or not, that one shard covers.
 
     Returns:
-        The manifest, as it stands at the destination.
+        The manifest, as written to the destination.
 
     Raises:
-        ValueError: the source holds nothing usable, or the destination something else.
-        OSError: the destination cannot be written, or a remote source stops answering. The same call continues later.
+        UserError: the source holds no usable photo, or the destination holds something else.
+        ConcurrentIngestError: another process writes to the destination.
+        OSError: the destination cannot be written, or a remote source stops answering. The same call resumes later.
     """
     if min(size, photos_per_shard, 1 if workers is None else workers) < 1:
         raise UserError("size, workers and photos per shard must be at least 1")
@@ -84,25 +85,25 @@ def ingest(
 
 
 def is_dataset(photos: str) -> bool:
-    """Whether `photos` is a shard dataset already, and not photographs that are yet to be ingested."""
+    """Return whether `photos` is a shard dataset, as opposed to photos that have yet to be ingested."""
     return not photos.startswith(("http://", "https://")) and storage.exists(storage.join(photos, MANIFEST))
 
 
 def dataset_for_training(
     photos: str, size: int, progress: Progress | None = None, *, ingest_size: int | None = None
 ) -> Path:
-    """The local path of a shard dataset whose photos have a short side of at least `size` pixels.
+    """Return the local path of a shard dataset whose photos have a short side of at least `size` pixels.
 
     Args:
-        photos: a shard dataset (folder or URI; a remote one is brought into the cache), or anything that `ingest`
-            takes, which is ingested into the cache once for each state of its listing.
-        size: in pixels.
+        photos: a shard dataset (folder or URI; a remote one is fetched into the cache), or any source that `ingest`
+            accepts, which is ingested into the cache once for each state of its listing.
+        size: minimum short side in pixels.
         progress: called after each photo that is ingested.
-        ingest_size: short side in pixels to which photos that are yet to be ingested are brought; by default `size`.
+        ingest_size: short side, in pixels, at which this call ingests photos; by default `size`.
 
     Raises:
-        ValueError: there is nothing usable, or the dataset's photos are smaller.
-        OSError: it cannot be read, or the cache not be written.
+        UserError: there is no usable photo, or the dataset's photos are smaller than `size`.
+        OSError: the photos cannot be read, or the cache cannot be written.
     """
     if is_dataset(photos):
         manifest = Manifest.read(photos)
@@ -143,10 +144,10 @@ def _ingest(
 
 
 def open_for_ingest(source: str, destination: str) -> tuple[Source, str]:
-    """The source, listed, and the destination in the one form that names it.
+    """List the source, and return it with the destination in its canonical form.
 
     Raises:
-        ValueError: the source holds nothing, or the destination lies inside it.
+        UserError: the source is empty, or the destination is inside it.
     """
     opened = open_source(source)
     destination = destination.removeprefix("file://")
@@ -162,10 +163,10 @@ def open_for_ingest(source: str, destination: str) -> tuple[Source, str]:
 
 
 def groups_to_do(names: Sequence[str], writer: ShardWriter, photos_per_shard: int) -> list[Sequence[str]]:
-    """Names of which nothing usable stands yet, one group for each further shard."""
+    """Return the names without a usable result so far, one group for each further shard."""
     standing = set(writer.names_by_hash.values())
     new = [name for name in names if name not in standing and name not in writer.quarantined]
-    # After the new ones, so that shards are cut where an uninterrupted run cuts them.
+    # After the new names, so that shards are cut where an uninterrupted run would cut them.
     again = [name for name in names if writer.quarantined.get(name, "").startswith(UNREADABLE)]
     return [*_cut(new, photos_per_shard), *_cut(again, photos_per_shard)]
 
@@ -179,10 +180,10 @@ def write_groups(
     progress: Progress | None,
     problems: int = 0,
 ) -> None:
-    """Read and decode `groups` of `names`, one shard for each group.
+    """Read and decode `groups` of `names`, and write one shard for each group.
 
     Raises:
-        OSError: as `ingest`.
+        OSError: as in `ingest`.
         ConcurrentIngestError: another process writes to the same dataset.
     """
     if not groups:
@@ -201,7 +202,7 @@ def write_groups(
             return str(reason)
 
     outcomes = _map_in_order(prepare, itertools.chain(*groups), threads=source.parallel_reads + 2 * workers)
-    with pool, closing(outcomes):  # an error leaves no thread that reads on
+    with pool, closing(outcomes):  # after an error, no thread continues to read
         seen = dict(writer.names_by_hash)
         in_a_row = 0
         for group in groups:
@@ -221,7 +222,7 @@ def write_groups(
                         )
                     quarantined.append((name, reason))
                 tally.count(isinstance(outcome, str) or seen[outcome.sha256] != name)
-            # What is unreadable still, an earlier shard says already.
+            # Photos that are still unreadable are already recorded in an earlier shard.
             quarantined = [
                 (name, reason)
                 for name, reason in quarantined
@@ -246,7 +247,7 @@ class _Tally:
 def _map_in_order(
     function: Callable[[str], PreparedPhoto | str], names: Iterable[str], threads: int
 ) -> Generator[PreparedPhoto | str]:
-    """Results in the order of `names`; a bounded number is under way or waits."""
+    """Yield results in the order of `names`; a limited number is in progress or waiting."""
     executor = ThreadPoolExecutor(threads)
     pending: deque[Future[PreparedPhoto | str]] = deque()
     try:
@@ -265,7 +266,7 @@ def _cut(names: Sequence[str], length: int) -> list[Sequence[str]]:
 
 
 def refuse_nothing_usable(manifest: Manifest) -> None:
-    """Raise ValueError where a dataset holds no photo."""
+    """Raise UserError if a dataset holds no photo."""
     if manifest.count == 0:
         reasons = Counter(entry.reason.split(":")[0] for entry in manifest.quarantined).most_common(3)
         told = ", ".join(f"{count} {reason}" for reason, count in reasons)

@@ -1,6 +1,6 @@
-"""Who may write, use or remove a local folder meanwhile: advisory locks of the file system. Knows no shard.
+"""Advisory file locks that control who may write, use or remove a local folder. Does not depend on the shard format.
 
-A lock ends with the process that holds it, however that ends.
+A lock ends with the process that holds it, however that process ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["ConcurrentIngestError", "exclusive", "lock_file"]
 
 
 class ConcurrentIngestError(UserError):
-    """Another process writes to the same dataset."""
+    """Another process is writing to the same dataset."""
 
     def __init__(self, destination: str) -> None:
         super().__init__(f"{destination} is being written by another ingest; wait until it ends")
@@ -26,12 +26,14 @@ class ConcurrentIngestError(UserError):
 
 @contextmanager
 def exclusive(destination: str, *, wait: bool) -> Iterator[None]:
-    """Keep other processes from writing to a local `destination` (made if absent) meanwhile; a URI is not guarded.
+    """Keep other processes from writing to a local `destination` during the block; a URI is not locked.
+
+    The folder is created if absent.
 
     Raises:
-        ConcurrentIngestError: another process does, and `wait` is false.
-        ValueError: it is a file.
-        OSError: the folder cannot be made.
+        ConcurrentIngestError: another process is writing to it, and `wait` is false.
+        UserError: `destination` is a file.
+        OSError: the folder cannot be created.
     """
     if storage.is_remote(destination):
         yield
@@ -57,8 +59,8 @@ def lock_file(path: Path, *, shared: bool = False, wait: bool = True, make: bool
     """Open and lock a file; the lock lasts until the returned descriptor (and every copy of it) is closed.
 
     Returns:
-        None where it cannot be had: another process holds it and `wait` is false, the file is absent and `make` is
-        false, or the file system knows no locks.
+        The descriptor; None if the lock is not available: another process holds it and `wait` is false, the file is
+        absent and `make` is false, or the file system does not support locks.
 
     Raises:
         OSError: the file cannot be opened.

@@ -1,4 +1,4 @@
-"""manifest.json: what a dataset of shards holds, and what it leaves out and why."""
+"""manifest.json: what a shard dataset contains, and what it leaves out and why."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tinystyle.errors import UserError
 __all__ = ["FORMAT", "MANIFEST", "Manifest", "Quarantined", "ShardInfo"]
 
 FORMAT = 1
-"""Raised by hand when a reader of the old format could not read the new one."""
+"""Version of the format; increased by hand when a reader of the old format could not read the new one."""
 MANIFEST = "manifest.json"
 
 
 class _Model(BaseModel):
-    # A later version may say more; what this one knows stays readable.
+    # A later version may have more fields; those that this version knows remain readable.
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Quarantined(_Model):
-    """A file of the source that is not in the dataset, and why."""
+    """A file of the source that is not in the dataset, and the reason."""
 
     name: str
     reason: str
@@ -40,34 +40,34 @@ class ShardInfo(_Model):
 
 
 class Manifest(_Model):
-    """What a dataset holds; `manifest.json`. A dataset without one is unfinished."""
+    """Content of a dataset, stored as `manifest.json`. A dataset without it is unfinished."""
 
     format: int
     count: int
-    """Photos."""
+    """Number of photos."""
     size: int
-    """Their short side in pixels."""
+    """Short side of the photos in pixels."""
     source: str
     shards: list[ShardInfo]
     quarantined: list[Quarantined]
     held_out: list[str]
-    """Names of the photos that are never trained on."""
+    """Names of the photos that are never used for training."""
 
     def sha256(self) -> str:
-        """The dataset's identity, hexadecimal: the hash of everything the manifest says."""
+        """Return the dataset's identity: the hexadecimal SHA-256 of the manifest's content."""
         canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_json(self) -> bytes:
-        """The file."""
+        """Return the content of the file."""
         return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode()
 
     @classmethod
     def read(cls, dataset: str | Path) -> Manifest:
-        """The manifest of the dataset at a local path or URI.
+        """Read the manifest of the dataset at a local path or URI.
 
         Raises:
-            ValueError: there is none, it is damaged, or it is of a later format.
+            UserError: there is none, it is damaged, or its format is newer.
             OSError: it cannot be read.
         """
         try:

@@ -1,4 +1,4 @@
-"""Which partition of an ingest makes which shards; the plan lies in the destination while the ingest is under way."""
+"""The plan of a partitioned ingest: which partition makes which shards. Kept at the destination during the ingest."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _PLAN = "plan.json"
 
 
 class Plan(BaseModel):
-    """Which partition ingests which names; lies in the destination as long as the ingest is under way."""
+    """Which partition ingests which names. Stored at the destination while the ingest is in progress."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     source: str
     fingerprint: str
-    """Of the source's listing; of another one the plan is void."""
+    """Fingerprint of the source listing. The plan is invalid if the listing has changed."""
     destination: str
     size: int
     photos_per_shard: int
     partitions: list[list[list[str]]]
-    """For each partition its shards' names; a partition may have none."""
+    """Names for each shard of each partition; a partition may have no shards."""
     problems: list[Quarantined]
-    """What the listing of the source found that is no file."""
+    """Entries of the source listing that are not files."""
 
     @property
     def to_do(self) -> list[int]:
@@ -43,21 +43,21 @@ class Plan(BaseModel):
         return [index for index, groups in enumerate(self.partitions, 1) if groups]
 
     def names(self, index: int) -> list[str]:
-        """What partition `index`, from 1, covers."""
+        """Return the names that partition `index`, from 1, covers."""
         return list(itertools.chain(*self.partitions[index - 1]))
 
     def folder(self, index: int) -> str:
-        """Where partition `index`, from 1, is made."""
+        """Return the folder or URI where partition `index`, from 1, is made."""
         key = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
         return storage.join(self.destination, PARTITIONS, key, f"{index:04d}")
 
     def is_of(self, source: Source, size: int, photos_per_shard: int, of: int) -> bool:
-        """Whether it plans this source, as it is listed now, in this way."""
+        """Return whether this is a plan for `source`, as it is listed now, with these parameters."""
         asked = (source.uri, source.fingerprint(), size, photos_per_shard, of)
         return asked == (self.source, self.fingerprint, self.size, self.photos_per_shard, len(self.partitions))
 
     def write(self) -> None:
-        """Put it into the destination.
+        """Write the plan to the destination.
 
         Raises:
             OSError: it cannot be written.
@@ -66,10 +66,10 @@ class Plan(BaseModel):
 
 
 def standing_plan(destination: str) -> Plan | None:
-    """The plan of the ingest that is under way at `destination`.
+    """Return the plan of the ingest that is in progress at `destination`; None if there is none.
 
     Raises:
-        ValueError: it is damaged.
+        UserError: it is damaged.
         OSError: it cannot be read.
     """
     try:
@@ -82,7 +82,7 @@ def standing_plan(destination: str) -> Plan | None:
 
 
 def partition_folders(destination: str) -> list[str]:
-    """Every partition that has shards, of any plan."""
+    """Return the folder of every partition that has shards, of any plan."""
     root = storage.join(destination, PARTITIONS)
     filesystem, path = storage._remote(root)
     filesystem.invalidate_cache()
@@ -92,7 +92,7 @@ def partition_folders(destination: str) -> list[str]:
 
 def remove_partitions(destination: str) -> None:
     """Remove all partitions and their plan."""
-    # The plan first: without it the rest is what nobody asks for, and the next plan sweeps it up.
+    # The plan first: without it nobody uses the rest, and the next plan removes it.
     storage.remove(_uri(destination))
     root = storage.join(destination, PARTITIONS)
     if not storage.is_remote(root):

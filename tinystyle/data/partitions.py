@@ -1,10 +1,10 @@
-"""One ingest spread over processes or machines: planned once, each partition made alone, then merged into the dataset.
+"""Spreads one ingest over processes or machines: planned once, each partition made alone, then merged into the dataset.
 
-A plan cuts the names into groups, one for each shard, and gives every partition a run of consecutive groups, so that the
-merged dataset is the one that `ingest` makes of the same source, to the byte (where there are enough photos for a shard
-in each partition; else to the photo). Partitions lie below the destination, in
-`ingest-partitions/<key of the plan>/<index>`, each a dataset of its own; no shard is fetched to be merged but one that
-holds a photo of an earlier partition.
+A plan cuts the names into groups, one for each shard, and gives every partition consecutive groups. The merged dataset
+is therefore bit-identical to the one that `ingest` makes of the same source if there are enough photos for a shard in
+each partition; otherwise it has the same photos. Partitions are stored below the destination, in
+`ingest-partitions/<key of the plan>/<index>`, each as a dataset of its own. The merge fetches only shards with a photo
+that an earlier partition holds too.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ _LEAST_PER_SHARD = 8
 
 @dataclass(frozen=True)
 class PartitionReport:
-    """What a partition holds once it is ingested; duplicates of other partitions' photos count until the merge."""
+    """What a partition contains after its ingest; duplicates of other partitions' photos count until the merge."""
 
     index: int
     of: int
     photos: int
     quarantined: dict[str, int]
-    """How many files for each reason, the details of the reason left out."""
+    """Number of files for each reason, without the details of the reason."""
 
 
 def plan_partitions(source: str, destination: str, of: int, *, size: int = 256, photos_per_shard: int = 512) -> Plan:
-    """Split what is still to be ingested into `of` partitions; the plan of an interrupted ingest is found again.
+    """Split what is still to be ingested into `of` partitions; after an interruption, return the existing plan.
 
-    What an interrupted ingest of another number of partitions, or of an earlier state of the source, has made is merged
-    first.
+    If an interrupted ingest had another number of partitions, or saw an earlier state of the source, its result is
+    merged first.
 
     Args:
         source: folder, zip file, object store prefix or https address of a zip file.
         destination: folder or URI.
-        of: how many partitions.
+        of: number of partitions.
         size: short side of the photos in pixels.
-        photos_per_shard: at most; fewer where some partition would be empty otherwise.
+        photos_per_shard: maximum number of photos per shard; fewer are used if a partition would otherwise be empty.
 
     Raises:
-        ValueError: as `ingest`.
-        OSError: the source cannot be listed, or the destination not be written.
+        UserError: as in `ingest`.
+        OSError: the destination cannot be written.
     """
     if min(size, photos_per_shard, of) < 1:
         raise UserError("size, partitions and photos per shard must be at least 1")
@@ -77,7 +77,7 @@ def plan_partitions(source: str, destination: str, of: int, *, size: int = 256, 
             _merge(ShardWriter(folder, size, opened.uri, None), writer)
         remove_partitions(destination)
         groups = groups_to_do(opened.names(), writer, photos_per_shard)
-        if len(groups) < of:  # smaller shards, rather than partitions with nothing to do
+        if len(groups) < of:  # smaller shards are better than partitions with nothing to do
             smaller = max(_LEAST_PER_SHARD, math.ceil(sum(map(len, groups)) / of))
             groups = groups_to_do(opened.names(), writer, min(smaller, photos_per_shard))
         cuts = [len(groups) * index // of for index in range(of + 1)]
@@ -106,21 +106,21 @@ def ingest_partition(
     progress: Progress | None = None,
     photos_per_shard: int = 512,
 ) -> PartitionReport:
-    """Ingest one partition, or the rest of one that was interrupted; plans where no plan stands.
+    """Ingest one partition, or the rest of one that was interrupted; make the plan if there is none.
 
-    Several processes may run the same one at once: on one file system the second waits, in a store each goes on from
-    what the other wrote.
+    Several processes may ingest the same partition at once: on one file system the second waits; in an object store
+    each continues from what the other has written.
 
     Args:
-        source, destination, size, photos_per_shard: as they were planned.
+        source, destination, size, photos_per_shard: as planned.
         index: 1 to `of`.
-        of: partitions in all.
-        workers: decoding processes; None means one for each core.
-        progress: called after each photo, with numbers of this partition.
+        of: total number of partitions.
+        workers: number of decoding processes; None means one per core.
+        progress: called after each photo, with the numbers of this partition.
 
     Raises:
-        ValueError: as `ingest`, or the standing plan is of another source, size or number of partitions.
-        OSError: as `ingest`. The same call continues later.
+        UserError: as in `ingest`, or the existing plan has another source, size or number of partitions.
+        OSError: as in `ingest`. The same call resumes later.
     """
     if not 1 <= index <= of:
         raise UserError(f"there is no partition {index} of {of}; count from 1")
@@ -137,7 +137,7 @@ def ingest_partition(
     if not groups:
         return PartitionReport(index, of, 0, {})
     with exclusive(plan.folder(index), wait=True):
-        if standing_plan(destination) != plan:  # another process did it meanwhile, and all were merged
+        if standing_plan(destination) != plan:  # another process has done it meanwhile, and all were merged
             _remove_empty(plan.folder(index))
             return PartitionReport(index, of, 0, {})
         while True:
@@ -154,19 +154,19 @@ def ingest_partition(
 
 
 def merge_partitions(plan: Plan) -> Manifest:
-    """Make the dataset of the plan's partitions and of what stood before, and remove the partitions.
+    """Merge the plan's partitions into the dataset at the destination, and remove the partitions.
 
-    The same call goes on where an interrupted one stopped, and does nothing where all is done.
+    After an interruption, the same call resumes; it does nothing if the merge is complete.
 
     Raises:
-        ValueError: a partition is unfinished, or no photo is usable.
+        UserError: a partition is unfinished, or no photo is usable.
         OSError: the destination cannot be written.
     """
     with exclusive(plan.destination, wait=True):
         parts = {index: _opened(plan, index) for index in plan.to_do}
         writer = ShardWriter(plan.destination, plan.size, plan.source, None)
         done = _names_in(writer)
-        if standing_plan(plan.destination) == plan:  # else another process has merged it
+        if standing_plan(plan.destination) == plan:  # otherwise another process has merged it
             done -= {name for name, reason in writer.quarantined.items() if reason.startswith(UNREADABLE)}
         for index, part in parts.items():
             if missing := set(plan.names(index)) - done - (_names_in(part) if part else set()):
@@ -184,15 +184,16 @@ def merge_partitions(plan: Plan) -> Manifest:
 
 
 def reasons_of(manifest: Manifest) -> dict[str, int]:
-    """How many files are quarantined for each reason, most frequent first; a reason's details left out."""
+    """Count the quarantined files for each reason, most frequent first, without the details of the reason."""
     short = (entry.reason.split(":")[0].split(" of ")[0] for entry in manifest.quarantined)
     return dict(Counter(short).most_common())
 
 
 def _merge(part: ShardWriter, writer: ShardWriter) -> None:
-    """Append to `writer` what it lacks of `part`, shard by shard."""
+    """Append to `writer` everything in `part` that it lacks, shard by shard."""
     names = set(writer.names_by_hash.values())
-    # Where a partition's first photo of some pixels proves a duplicate, its own duplicates are of the earlier one, too.
+    # If the photo that a partition kept turns out to be a duplicate, then the partition's own duplicates of it are
+    # duplicates of the earlier photo too.
     originals: dict[str, str] = {}
     for info, index in part.shards:
         kept, entries = set(), []
@@ -229,7 +230,7 @@ def _names_in(writer: ShardWriter) -> set[str]:
 
 
 def _opened(plan: Plan, index: int) -> ShardWriter | None:
-    """What stands of a partition; None where nothing does."""
+    """Open what exists of a partition; return None if nothing does."""
     folder = plan.folder(index)
     if not storage.is_remote(folder) and not Path(folder).is_dir():
         return None
@@ -237,7 +238,7 @@ def _opened(plan: Plan, index: int) -> ShardWriter | None:
 
 
 def _remove_empty(folder: str) -> None:
-    """What waiting for a lock made anew after the merge."""
+    """Remove empty folders that waiting for a lock has created again after the merge."""
     if not storage.is_remote(folder):
         for path in (Path(folder), *Path(folder).parents[:2]):
             with suppress(OSError):

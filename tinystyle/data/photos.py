@@ -1,4 +1,4 @@
-"""Whole photos of a shard dataset as tensors. Imports no Lightning."""
+"""Whole photos of a shard dataset as tensors. Does not import Lightning."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["evenly_spaced", "held_out_photos", "photo_tensor", "reference_photos
 
 
 def photo_tensor(pixels_hw3: np.ndarray, side: int | None = None) -> Tensor:
-    """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..255, channels-last.
+    """Convert (H, W, 3) uint8 to (1, 3, H, W) float32 in 0..255, channels-last.
 
     Args:
-        side: a larger photo is scaled down to this short side, in pixels.
+        side: short side, in pixels, to which a larger photo is scaled down.
     """
     height, width = pixels_hw3.shape[:2]
     if side and min(height, width) > side:
@@ -32,26 +32,26 @@ def photo_tensor(pixels_hw3: np.ndarray, side: int | None = None) -> Tensor:
 
 
 def evenly_spaced(indices: list[int], count: int) -> list[int]:
-    """At most `count` of `indices`, the first included, spread evenly."""
+    """Return at most `count` of `indices`, evenly spaced, including the first."""
     return [indices[i * len(indices) // count] for i in range(count)] if len(indices) > count else indices
 
 
 def trained_on(shards: ShardDataset) -> list[int]:
-    """Indices of the training photos; those held out in a small dataset that has no others."""
+    """Return the indices of the training photos, or of the held-out ones if a small dataset has no others."""
     return shards.training or shards.held_out
 
 
 def held_out_photos(shards: ShardDataset, count: int, side: int | None = None) -> list[Tensor]:
-    """Up to `count` whole held-out photos, each (1, 3, H, W) float32; training photos where the dataset holds none out.
+    """Return up to `count` whole held-out photos, each (1, 3, H, W) float32; training photos if none are held out.
 
     Args:
-        side: larger photos are scaled down to this short side, in pixels.
+        side: short side, in pixels, to which larger photos are scaled down.
     """
     return _read(shards, shards.held_out or shards.training, count, side)
 
 
 def reference_photos(shards: ShardDataset, count: int, side: int | None = None) -> list[Tensor]:
-    """As `held_out_photos`, of training photos."""
+    """Return training photos, otherwise like `held_out_photos`."""
     return _read(shards, trained_on(shards), count, side)
 
 

@@ -1,4 +1,4 @@
-"""What processes have to compute with, and that they do not outlive the one that started them. Imports no torch."""
+"""CPU resources of processes, and the means to end them with the process that started them. Does not import torch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ WATCH_SECONDS = 1.0
 
 
 def cpu_count() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def bf16_pays(cpu: Mapping[str, object]) -> bool:
-    """Whether a CPU convolves faster in bfloat16 than in float32; what torch.cpu.get_capabilities says of it.
+    """Return whether a CPU convolves faster in bfloat16 than in float32.
 
-    With matrix tiles (AMX) it does, and on AMD's processors with AVX512-BF16. On Intel's with AVX512-BF16 alone a step takes
-    1.7 times as long (ARCHITECTURE.md): Winograd's algorithm is faster there, and emulation slower everywhere.
+    It does with matrix tiles (AMX), and on AMD processors with AVX512-BF16. On Intel processors with AVX512-BF16 alone,
+    a step takes 1.7 times as long (ARCHITECTURE.md): Winograd's algorithm is faster there. Emulation is slower
+    everywhere.
+
+    Args:
+        cpu: result of torch.cpu.get_capabilities.
     """
     intel = "intel" in str(cpu.get("cpu_name", "")).lower()
     return bool(cpu.get("amx_bf16") or (cpu.get("avx512_bf16") and not intel))
@@ -35,12 +39,13 @@ def die_with_parent(parent: int | None = None) -> None:
     """Make the system kill this process when its parent dies.
 
     Args:
-        parent: the process id that the parent had; where another one is found already, the parent is dead and so are we.
+        parent: process id of the parent; if this process already has another parent, the original one is dead, and this
+            process is killed too.
     """
     expected = parent or os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    # Elsewhere, and where the parent died before the call above, or its thread did: look.
+    # Poll on other systems, and in case the parent died before the call above, or only the thread that started us did.
     threading.Thread(target=_watch, args=(expected,), daemon=True, name="watch-parent").start()
 
 

@@ -1,4 +1,7 @@
-"""The files of a dataset being made, in a folder or at any URI: listed, created once, copied, described. Decides nothing."""
+"""File operations for a dataset in the making, in a folder or at any URI: list, create, copy, describe.
+
+Makes no decisions about the dataset.
+"""
 
 from __future__ import annotations
 
@@ -33,16 +36,20 @@ __all__ = [
 
 SHARD = re.compile(r"shard-([0-9]{5,9})\.arrow")
 PARTITIONS = "ingest-partitions"
-"""Folder below a dataset where parts of it are made."""
+"""Subfolder of a dataset in which partitions of it are made."""
 OURS = re.compile(
     rf"\.?(shard-[0-9]+\.arrow|manifest\.json)(\..*\.tmp)?|{PARTITIONS}"
-)  # also what a killed process left half-written
+)  # includes files that a killed process left half-written
 
 
 def create(destination: str, file: str, data: bytes) -> None:
-    """Write a shard that is not there yet; in a store, one that is there already with the same bytes is as good."""
+    """Write a shard that does not exist yet; in an object store, an existing one with the same bytes is accepted.
+
+    Raises:
+        ConcurrentIngestError: a store has other bytes under that name.
+    """
     uri = storage.join(destination, file)
-    if not storage.is_remote(uri):  # guarded by `exclusive`
+    if not storage.is_remote(uri):  # the caller holds the lock of `exclusive`
         storage.write_bytes(uri, data)
         return
     filesystem, path = storage._remote(uri)
@@ -54,7 +61,7 @@ def create(destination: str, file: str, data: bytes) -> None:
             if error.errno == errno.ENOSYS:  # a store without conditional writes
                 filesystem.pipe_file(path, data)
                 return
-            # Stores and backends say "it exists" in several ways; a lost answer to the first attempt is one of them.
+            # Stores and backends report "it exists" in several ways; one cause is a lost response to the first attempt.
             try:
                 standing = filesystem.cat_file(path)
             except OSError:
@@ -66,19 +73,19 @@ def create(destination: str, file: str, data: bytes) -> None:
 
 
 def link_or_copy(source: str, target: str) -> None:
-    """One file under a second name; a store copies it on its own side."""
+    """Give a file a second name by a link or a copy; an object store makes the copy on its own side."""
     if storage.is_remote(source):
         filesystem, path = storage._remote(source)
         storage._retrying(filesystem.cp_file, path, storage._remote(target)[1], attempts=storage._WRITE_ATTEMPTS)
         return
     try:
         os.link(source, target)
-    except OSError:  # a file system without links, or the target stands
+    except OSError:  # a file system without links, or the target exists
         storage.copy(source, target)
 
 
 def list_files(destination: str) -> dict[str, int]:
-    """Names and sizes of what stands directly at `destination`; folders have size -1."""
+    """Return the names and sizes of everything directly at `destination`; folders have size -1."""
     if not storage.is_remote(destination):
         items = list(os.scandir(destination))
         return {item.name: -1 if item.is_dir() else item.stat(follow_symlinks=False).st_size for item in items}
@@ -111,7 +118,7 @@ def read_index_at(destination: str, file: str) -> ShardIndex:
         filesystem, path = storage._remote(uri)
 
         def read() -> ShardIndex:
-            # Exactly the parts that are asked for: the photos stay where they are.
+            # Fetch exactly the parts that are requested, which do not include the photos.
             with filesystem.open(path, "rb", cache_type="none") as opened:
                 return shards.read_index(pa.PythonFile(opened, "r"))
 
@@ -122,7 +129,7 @@ def read_index_at(destination: str, file: str) -> ShardIndex:
 
 
 def describe(uri: str, file: str, count: int) -> ShardInfo:
-    """A shard that no manifest lists yet, because the ingest was interrupted."""
+    """Describe a shard that no manifest lists yet because the ingest was interrupted."""
     data = storage.read_bytes(uri)
     return ShardInfo(file=file, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), count=count)
 

@@ -1,7 +1,7 @@
-"""A dataset being made: what stands already, and further shards. Knows the format, not where photos come from.
+"""Writes a dataset: loads what already exists, and adds shards. Does not depend on where photos come from.
 
-The destination is a local folder or any URI. A shard appears whole or not at all and never changes; the manifest comes
-last.
+The destination is a local folder or any URI. Each shard is written atomically and never changes; the manifest is
+written last.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _PARALLEL_READS = 8
 
 
 class ShardWriter:
-    """Adds shards to what stands at `destination`.
+    """Adds shards to the dataset at `destination`.
 
     Args:
-        destination: local folder or URI; made if absent.
+        destination: local folder or URI; created if absent.
         size: short side of the photos in pixels.
-        source: recorded as where the photos come from.
-        held_out: names of the photos that are never trained on; None holds out one in twenty by their hash.
+        source: where the photos come from; recorded in the dataset.
+        held_out: names of the photos that are never used for training; None holds out one in twenty by their hash.
 
     Raises:
-        ValueError: something else stands there: another size, source or held-out rule, damage, or no dataset at all.
+        UserError: the destination holds something else: another size, source or held-out rule, damage, or no dataset.
         OSError: it cannot be read.
     """
 
@@ -53,21 +53,21 @@ class ShardWriter:
         self.size = size
         self.source = source
         self.names_by_hash: dict[str, str] = {}
-        """Every photo in the dataset: its pixels' hash and its name."""
+        """Every photo in the dataset: hash of its pixels -> name."""
         self.quarantined: dict[str, str] = {}
-        """Names and reasons, as the shards tell."""
+        """Quarantined files, as recorded in the shards: name -> reason."""
         self._held_out_names = None if held_out is None else frozenset(held_out)
         self._held_out: list[str] = []
         self.shards: list[tuple[ShardInfo, ShardIndex]] = []
-        """In the order in which they were written."""
+        """Shards in the order in which they were written."""
         self._load()
 
     def append(self, photos: Sequence[tuple[str, PreparedPhoto]], quarantined: Sequence[tuple[str, str]]) -> None:
         """Write one further shard.
 
         Raises:
-            OSError: it cannot be written; what stood before still stands.
-            ConcurrentIngestError: another process wrote another shard of this number.
+            OSError: it cannot be written; existing shards are unchanged.
+            ConcurrentIngestError: another process wrote a different shard with this number.
         """
         rows = [ShardRow(name, photo, self._holds_out(name, photo.sha256)) for name, photo in photos]
         entries = [Quarantined(name=name, reason=reason) for name, reason in quarantined]
@@ -82,10 +82,10 @@ class ShardWriter:
         self._add(info, ShardIndex(self.size, self.source, names, hashes, flags, entries))
 
     def adopt(self, uri: str, info: ShardInfo, index: ShardIndex) -> None:
-        """Take over a finished shard from `uri`, in the same store or file system, without fetching it.
+        """Add a finished shard from `uri`, in the same store or file system, without downloading it.
 
         Raises:
-            OSError: it cannot be copied; what stood before still stands.
+            OSError: it cannot be copied; existing shards are unchanged.
         """
         info = info.model_copy(update={"file": self._next_file()})
         with self._explaining():
@@ -93,7 +93,7 @@ class ShardWriter:
         self._add(info, index)
 
     def finish(self, problems: Sequence[tuple[str, str]]) -> Manifest:
-        """Write the manifest, with `problems` (name, reason) among the quarantined.
+        """Write the manifest, with `problems` (name, reason) among the quarantined files, and return it.
 
         Raises:
             OSError: it cannot be written.
@@ -164,7 +164,7 @@ class ShardWriter:
         self.names_by_hash.update(zip(index.sha256, index.names, strict=True))
         self.quarantined.update((entry.name, entry.reason) for entry in index.quarantined)
         for name, held in zip(index.names, index.held_out, strict=True):
-            self.quarantined.pop(name, None)  # unreadable when an earlier shard was made
+            self.quarantined.pop(name, None)  # it was unreadable when an earlier shard was made
             if held:
                 self._held_out.append(name)
 

@@ -1,6 +1,6 @@
-"""Shards: Arrow IPC files of JPEG photos, and a dataset of them, read at random.
+"""Shards: Arrow IPC files of JPEG photos, and a dataset of shards with random access.
 
-A shard never changes once it stands; a dataset grows by further shards and a new manifest.
+A shard never changes once it is written; a dataset grows by further shards and a new manifest.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _METADATA = b"tinystyle"
 _SCHEMA = pa.schema(
     [
         ("name", pa.string()),
-        ("jpeg", pa.large_binary()),  # plain binary ends at 2 GiB a shard
+        ("jpeg", pa.large_binary()),  # plain binary is limited to 2 GiB per shard
         ("sha256", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
@@ -53,7 +53,7 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class ShardRow:
-    """A photo about to be written."""
+    """A photo to be written to a shard."""
 
     name: str
     photo: PreparedPhoto
@@ -62,7 +62,7 @@ class ShardRow:
 
 @dataclass(frozen=True, slots=True)
 class ShardIndex:
-    """What a shard says, its photos left aside."""
+    """Content of a shard, except the photos."""
 
     size: int
     source: str
@@ -73,12 +73,12 @@ class ShardIndex:
 
 
 def holds_out(sha256: str) -> bool:
-    """Whether a photo of this hash is never trained on: one in twenty, for ever the same ones."""
+    """Return whether a photo with this hash is held out from training: one in twenty, always the same ones."""
     return int(sha256, 16) % 20 == 0
 
 
 def encode_shard(rows: Sequence[ShardRow], quarantined: Sequence[Quarantined], size: int, source: str) -> bytes:
-    """The bytes of a shard file: the same ones for the same content."""
+    """Return the bytes of a shard file; the same content gives the same bytes."""
     about = {
         "format": FORMAT,
         "size": size,
@@ -103,10 +103,10 @@ def encode_shard(rows: Sequence[ShardRow], quarantined: Sequence[Quarantined], s
 
 
 def read_index(file: Any) -> ShardIndex:
-    """The index of a shard, from an Arrow or Python file; the photos' bytes are not read.
+    """Read the index of a shard from an Arrow or Python file, without the bytes of the photos.
 
     Raises:
-        ValueError: it is damaged, or no shard.
+        ValueError, KeyError, TypeError: it is damaged, or not a shard.
     """
     columns = [_SCHEMA.get_field_index(name) for name in ("name", "sha256", "held_out")]
     reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=columns))
@@ -123,10 +123,10 @@ def read_index(file: Any) -> ShardIndex:
 
 
 def read_photos(data: bytes) -> list[tuple[str, PreparedPhoto]]:
-    """Every photo of a shard file, with its name.
+    """Return every photo of a shard file, with its name.
 
     Raises:
-        ValueError: it is damaged, or no shard.
+        ValueError: it is damaged, or not a shard.
     """
     with pa.ipc.open_file(pa.BufferReader(data)) as reader:
         rows = reader.get_batch(0).to_pylist()
@@ -134,15 +134,16 @@ def read_photos(data: bytes) -> list[tuple[str, PreparedPhoto]]:
 
 
 class ShardDataset:
-    """A local shard dataset, memory-mapped. Photos have indices 0..len-1, in the shards' order.
+    """A local shard dataset, memory-mapped. Photos have indices 0..len-1, in the order of the shards.
 
-    Pickles as its path, so a worker process opens its own. One in the cache is not removed from it while this exists.
+    Pickles as its path, so that each worker process opens its own. While it exists, a dataset in the cache is not
+    removed.
 
     Args:
         path: folder with manifest.json and the shards.
 
     Raises:
-        ValueError: it is no dataset, or one that is incomplete or damaged.
+        UserError: it is not a dataset, or is incomplete or damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -154,27 +155,27 @@ class ShardDataset:
         self._batches = [self._open(shard) for shard in self.manifest.shards]
         flags = [flag for batch in self._batches for flag in batch.column("held_out").to_pylist()]
         self.held_out = [index for index, held in enumerate(flags) if held]
-        """Indices of the photos that are never trained on."""
+        """Indices of the photos that are never used for training."""
         self.training = [index for index, held in enumerate(flags) if not held]
-        """Indices of all others."""
+        """Indices of all other photos."""
 
     def __len__(self) -> int:
         return self._starts[-1]
 
     def read(self, index: int) -> NDArray[np.uint8]:
-        """The photo's RGB pixels, (H, W, 3) uint8, min(H, W) == manifest.size."""
+        """Return the photo's RGB pixels, (H, W, 3) uint8, min(H, W) == manifest.size."""
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             np.frombuffer(self._value("jpeg", index).as_buffer(), np.uint8), "RGB", fastdct=False, fastupsample=False
         )
         return pixels
 
     def jpeg(self, index: int) -> bytes:
-        """The photo as a JPEG file."""
+        """Return the photo as a JPEG file."""
         data: bytes = self._value("jpeg", index).as_py()
         return data
 
     def name(self, index: int) -> str:
-        """The photo's name in the source."""
+        """Return the photo's name in the source."""
         name: str = self._value("name", index).as_py()
         return name
 
@@ -182,7 +183,7 @@ class ShardDataset:
         """Compare every shard with its checksum.
 
         Raises:
-            ValueError: one differs.
+            UserError: a shard differs.
         """
         for shard in self.manifest.shards:
             if storage.sha256(self.path / shard.file) != shard.sha256:
@@ -209,7 +210,7 @@ class ShardDataset:
     def _value(self, column: str, index: int) -> Any:
         if not 0 <= index < len(self):
             raise IndexError(f"photo {index} of {len(self)}")
-        # Shards without photos share their start with the next one, which bisect_right passes over.
+        # A shard without photos starts at the same index as the next one; bisect_right skips it.
         shard = bisect.bisect_right(self._starts, index) - 1
         return self._batches[shard].column(column)[index - self._starts[shard]]
 

@@ -1,7 +1,7 @@
-"""Where photographs lie: a local folder, an object store's prefix, or a zip file (local, remote, over https). Lists and
-reads; knows nothing of what is done with the bytes.
+"""Sources of photos: a local folder, an object store prefix, or a zip file (local, remote, over https).
 
-A member of a remote zip is one byte range: members are read in any order, many at a time, and none is fetched twice.
+Lists and reads files; does not depend on what is done with the bytes. A member of a remote zip is one byte range, so
+members are read in any order, many at a time, and none is fetched twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HTTP = ("http://", "https://")
 _ANNOTATIONS = "annotations"
 _FOLDER = "a folder, not a file"
 _NOT_REGULAR = "not a regular file"
-_ZIP_HEADER = struct.Struct("<26xHH")  # of a member; ends with the lengths of its name and of its extra field
+_ZIP_HEADER = struct.Struct("<26xHH")  # header of a member; ends with the lengths of its name and of its extra field
 _ZIP_HEADER_MOST = 30 + 2 * 0xFFFF
 
 Read = Callable[[], bytes]
@@ -45,7 +45,7 @@ class _Entry(NamedTuple):
 
 
 class Source:
-    """Files by name. Every regular file counts, whatever it is called: what is no image shows when it is decoded."""
+    """Files by name. Every regular file counts, whatever its name: decoding finds out which are not images."""
 
     def __init__(
         self, uri: str, entries: dict[str, _Entry], problems: Iterable[tuple[str, str]], *, remote: bool
@@ -55,27 +55,27 @@ class Source:
         """Absolute path, or URI without credentials."""
         self.remote = remote
         self.parallel_reads = _REMOTE_READS if remote else _LOCAL_READS
-        """How many reads at a time are worthwhile."""
+        """Number of simultaneous reads that is worthwhile."""
         self.problems = sorted((name, reason) for name, reason in problems if not name.startswith(ignored))
-        """(name, reason) of what was listed and is no file that could be read."""
+        """(name, reason) of each listed entry that is not a readable file."""
         self._entries = {name: entry for name, entry in entries.items() if not name.startswith(ignored)}
         if not self._entries and not self.problems:
             raise UserError(f"{uri} holds no files")
 
     def names(self) -> list[str]:
-        """Every file, relative to the source, with "/" between folders, sorted."""
+        """Return the sorted names of all files, relative to the source, with "/" between folders."""
         return sorted(self._entries)
 
     def fingerprint(self) -> str:
-        """Hexadecimal digest of the listing: names, sizes, and times or checksums."""
+        """Return a hexadecimal digest of the listing: names, sizes, and times or checksums."""
         listing = "\0".join(f"{name}\0{self._entries[name].state}" for name in self.names())
         return hashlib.sha256(listing.encode()).hexdigest()
 
     def read(self, name: str) -> bytes:
-        """The file's bytes. Safe to call from several threads.
+        """Return the file's bytes. May be called from several threads.
 
         Raises:
-            Unusable: it cannot be read; the reason begins with "unreadable" where another time it might.
+            Unusable: it cannot be read; the reason begins with "unreadable" if it may be readable at another time.
         """
         try:
             return self._entries[name].read()
@@ -84,10 +84,10 @@ class Source:
 
 
 def open_source(uri: str) -> Source:
-    """List a local folder, a local or remote zip file, or an object store's prefix.
+    """List a local folder, a local or remote zip file, or an object store prefix.
 
     Raises:
-        ValueError: there is nothing, or nothing that can be listed.
+        UserError: nothing exists there, or nothing that can be listed.
     """
     try:
         if not storage.is_remote(uri):
@@ -96,7 +96,7 @@ def open_source(uri: str) -> Source:
             return _open_remote_zip(uri)
         return _open_prefix(uri)
     except FileNotFoundError as error:
-        # Over https every failure comes as this one; what it was stands behind it.
+        # Over https, every failure is reported as FileNotFoundError, with the real one as its cause.
         cause = error.__cause__ if uri.startswith(_HTTP) else None
         if cause is not None and getattr(cause, "status", None) != 404:
             raise UserError(f"{_public(uri)} cannot be read: {cause}") from error
@@ -135,7 +135,7 @@ def _scan(root: Path) -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
             problems.append((prefix, f"unreadable: {_why(error)}"))
             continue
         for item in found:
-            # A name need not be UTF-8 on disk, in a shard it must.
+            # A file name need not be UTF-8 on disk, but it must be in a shard.
             name = prefix + os.fsencode(item.name).decode("utf-8", "backslashreplace")
             try:
                 status = item.stat()
@@ -151,7 +151,7 @@ def _scan(root: Path) -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
                 folders.append((Path(item.path), f"{name}/", ancestors | {_identity(status)}))
             elif stat.S_ISREG(status.st_mode):
                 entries[name] = _Entry(f"{status.st_size} {status.st_mtime_ns}", partial(_read_local, item.path))
-            else:  # never opened: a FIFO would wait for a writer for ever
+            else:  # never opened: a FIFO would wait for a writer forever
                 problems.append((name, _NOT_REGULAR))
     return entries, problems
 
@@ -203,7 +203,7 @@ def _open_remote_zip(uri: str) -> Source:
         entries, problems = storage._retrying(listing)
     except _NotAZipError:
         raise
-    except ValueError as error:  # of the file, asked for a range that it does not get
+    except ValueError as error:  # raised by the file if it requests a range and does not get it
         raise UserError(no_ranges) from error
     return Source(_public(uri), entries, problems, remote=True)
 
@@ -256,7 +256,7 @@ def _read_member(fetch: Fetch, member: zipfile.ZipInfo, end: int) -> bytes:
 
 
 def _annotation_folders(names: Iterable[str]) -> tuple[str, ...]:
-    """COCO's layout: `annotations/` beside folders of images."""
+    """Return the `annotations/` folders that are beside folders of images, as in COCO's layout."""
     children: dict[str, set[str]] = {}
     for name in names:
         parts = name.split("/")
@@ -267,7 +267,7 @@ def _annotation_folders(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _public(uri: str) -> str:
-    """A URI fit to be recorded: without user, password and query (a signed address carries its secret there)."""
+    """Return a URI that is safe to record: without user, password and query (signed addresses carry secrets in it)."""
     parts = urlsplit(uri)
     return urlunsplit((parts.scheme, parts.netloc.rsplit("@", 1)[-1], parts.path.rstrip("/"), "", ""))
 

@@ -1,6 +1,6 @@
-"""Files anywhere: a local path, s3://, https://, memory://, through fsspec. Knows nothing of photos or networks.
+"""Reads and writes files anywhere: a local path, s3://, https://, memory://, through fsspec.
 
-What is written appears under its final name whole or not at all.
+Does not depend on photos or networks. Writes are atomic: a file appears under its final name only once it is complete.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ __all__ = [
     "write_bytes",
 ]
 
-# What will not be different a second later.
+# Errors that a second attempt will not fix.
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, ImportError)
-# A backend's own words for what a user can put right, by the name of its exception.
-_SAYINGS = {  # none of them passes, either
+# Messages for backend errors that the user can fix, by the name of the exception.
+_SAYINGS = {  # none of these is temporary, either
     "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "NotImplementedError": "this kind of address can be read only",
 }
-# The first contact is a read, and is to fail in seconds; a write may have hours of work behind it.
+# The first contact is a read and should fail within seconds; a write may follow hours of work.
 _READ_ATTEMPTS, _WRITE_ATTEMPTS = 4, 8
 
 
 def cache_dir(subfolder: str = "") -> Path:
-    """The cache folder (made if absent): $TINYSTYLE_CACHE, or the user's cache folder by the platform's custom."""
+    """Return the cache folder (created if absent): $TINYSTYLE_CACHE, or the platform's cache folder for the user."""
     root = Path(os.environ.get("TINYSTYLE_CACHE") or platformdirs.user_cache_path("tinystyle"))
     folder = root / subfolder
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,26 +57,26 @@ def cache_dir(subfolder: str = "") -> Path:
 
 
 def is_remote(uri: str | Path) -> bool:
-    """Whether `uri` names something outside the local file system."""
+    """Return whether `uri` is outside the local file system."""
     return "://" in str(uri) and not str(uri).startswith("file://")
 
 
 def join(uri: str | Path, *names: str) -> str:
-    """`uri` with `names` below it."""
+    """Return `uri` with `names` appended as path components."""
     head = str(uri)
     stripped = head.rstrip("/")
     return (head if stripped[-1:] in ("", ":") else stripped + "/") + "/".join(names)
 
 
 def exists(uri: str | Path) -> bool:
-    """Whether a file or folder stands at `uri`."""
+    """Return whether a file or folder exists at `uri`."""
     if not is_remote(uri):
         return _local(uri).exists()
     return bool(_call(uri, "exists"))
 
 
 def read_bytes(uri: str | Path) -> bytes:
-    """The whole file.
+    """Return the content of a file.
 
     Raises:
         OSError: it is missing or cannot be read (FileNotFoundError if missing).
@@ -88,7 +88,7 @@ def read_bytes(uri: str | Path) -> bytes:
 
 
 def write_bytes(uri: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all, making folders as needed."""
+    """Write a file atomically, creating folders as needed."""
     if not is_remote(uri):
         with atomic_path(_local(uri)) as temporary:
             temporary.write_bytes(data)
@@ -97,7 +97,7 @@ def write_bytes(uri: str | Path, data: bytes) -> None:
 
 
 def copy(source: str | Path, destination: str | Path) -> None:
-    """Copy a local file to a path or URI, or a remote one to a local path; the destination appears whole or not at all."""
+    """Copy a local file to a path or URI, or a remote one to a local path, with an atomic write."""
     if is_remote(destination):
         _call(destination, "put_file", before=str(_local(source)), attempts=_WRITE_ATTEMPTS)
         return
@@ -109,7 +109,7 @@ def copy(source: str | Path, destination: str | Path) -> None:
 
 
 def remove(uri: str | Path) -> None:
-    """Remove a file; none there is no error."""
+    """Remove a file; do nothing if it does not exist."""
     if not is_remote(uri):
         _local(uri).unlink(missing_ok=True)
         return
@@ -118,9 +118,9 @@ def remove(uri: str | Path) -> None:
 
 
 def fetch(uri: str | Path, subfolder: str) -> Path:
-    """A local path with the content of `uri`: itself where it is local, else a copy in the cache, fetched once.
+    """Return a local path with the content of `uri`: itself if it is local, else a copy in the cache, fetched once.
 
-    For files that never change under their name: one that is replaced in its place is not fetched again.
+    Meant for files that never change: a file that is replaced under the same name is not fetched again.
 
     Raises:
         OSError: it is missing or cannot be read.
@@ -130,7 +130,7 @@ def fetch(uri: str | Path, subfolder: str) -> Path:
         if not path.is_file():
             raise FileNotFoundError("no such file")
         return path
-    # Of a signed address only the path names the file.
+    # In a signed address, only the path names the file.
     name = PurePosixPath(urlsplit(str(uri)).path).name[-80:]
     cached = cache_dir(subfolder) / f"{hashlib.sha256(str(uri).encode()).hexdigest()[:16]}-{name}"
     if not cached.exists():
@@ -142,14 +142,14 @@ def fetch(uri: str | Path, subfolder: str) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a local file."""
+    """Return the hexadecimal SHA-256 of a local file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; renamed to `path` when the block ends well, removed when it does not."""
+    """Yield a temporary path beside `path` to write to; rename it to `path` if the block succeeds, else remove it."""
     temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,16 +163,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         if error.errno and error.filename in (None, str(temporary), str(path.parent)):
-            # Of the file that was asked for: the other name says nothing to anybody, and a full disk gives none.
+            # Name the requested file: the temporary name means nothing to anybody, and a full disk gives no name.
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
 def check_writable(folder: Path) -> None:
-    """Make a local folder if absent, and find out now whether files can be written there.
+    """Create a local folder if absent, and check now that files can be written there.
 
     Raises:
-        ValueError: they cannot.
+        UserError: they cannot.
     """
     probe = folder / f".write-test-{secrets.token_hex(4)}"
     try:
@@ -186,14 +186,14 @@ def _local(uri: str | Path) -> Path:
     path = Path(str(uri).removeprefix("file://"))
     try:
         return path.expanduser()
-    except RuntimeError:  # "~nobody": then it is a name like any other
+    except RuntimeError:  # "~nobody" is then treated like any other name
         return path
 
 
 def _remote(uri: str | Path) -> tuple[Any, str]:
     options: dict[str, Any] = {}
     if str(uri).startswith(("s3://", "s3a://")) and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
-        # One layer retries, `_retrying`: botocore's own, multiplied with it, takes most of a minute to say "unreachable".
+        # Only `_retrying` retries: with botocore's retries too, reporting an unreachable server takes most of a minute.
         options["config_kwargs"] = {"connect_timeout": 5, "retries": {"max_attempts": 0}}
     try:
         filesystem, path = fsspec.core.url_to_fs(str(uri), **options)
@@ -203,7 +203,7 @@ def _remote(uri: str | Path) -> tuple[Any, str]:
 
 
 def _call(uri: str | Path, method: str, *args: Any, before: str | None = None, attempts: int = _READ_ATTEMPTS) -> Any:
-    """Call a method of the file system of `uri` with its path (and `before` ahead of it); errors name `uri`."""
+    """Call a method of the file system of `uri` with its path (after `before`, if given); errors name `uri`."""
     filesystem, path = _remote(uri)
     try:
         return _retrying(
@@ -216,7 +216,7 @@ def _call(uri: str | Path, method: str, *args: Any, before: str | None = None, a
 
 
 def _retrying(function: Any, *args: Any, attempts: int = _READ_ATTEMPTS) -> Any:
-    """Call, and on a fault that may pass call again, over some seconds (four attempts) to half a minute (eight)."""
+    """Call a function, and retry temporary failures for some seconds (four attempts) to half a minute (eight)."""
     try:
         for attempt in Retrying(
             stop=stop_after_attempt(attempts),
@@ -228,7 +228,7 @@ def _retrying(function: Any, *args: Any, attempts: int = _READ_ATTEMPTS) -> Any:
                 return function(*args)
     except (OSError, ValueError, ImportError):
         raise
-    except Exception as error:  # a backend's own family (aiohttp, botocore), as the one that callers know
+    except Exception as error:  # a backend's own exceptions (aiohttp, botocore) become one that callers know
         name = type(error).__name__
         raise UnavailableError(_SAYINGS.get(name) or f"{name}: {error}") from error
 

@@ -1,6 +1,7 @@
-"""What a stylised image is worth: losses and paint beside two trivial answers, collapse, artifacts. Knows nothing of training.
+"""Quality metrics for stylized images, with two baselines (identity and color matching).
 
-Images are RGB tensors (batch, 3, height, width) in 0..255, float. `model_report` puts it all together for a model file.
+Measures losses, the distance to the painting, collapse, and artifacts. Images are float RGB tensors (batch, 3, height,
+width) in 0..255. `model_report` combines all metrics for a model file. Independent of training.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What pictures in one style are judged by: losses and paint, from one pass of the loss network for each image."""
+"""The criterion that judges stylized photos: losses and paint, from one pass of the loss network per image."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Criterion", "PhotoFeatures", "Scores", "paint_measure"]
 
 @dataclass(frozen=True)
 class PhotoFeatures:
-    """What of a photo its stylized pictures are compared with."""
+    """The measurements of a photo that its stylized versions are compared with."""
 
     content: Tensor
     """Features of the content layer, (1, C, H, W)."""
     distances: Tensor
-    """To the painting, see `PaintMeasure.distances`."""
+    """Distances to the painting, see `PaintMeasure.distances`."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one picture; lower is better."""
+    """The scores of one picture; lower is better."""
 
     content: float
     style: float
@@ -37,18 +37,18 @@ class Scores:
 
     @property
     def score(self) -> float:
-        """`picture_score`: content and paint in one figure."""
+        """`picture_score`, which combines content and paint into one figure."""
         return picture_score(self.content, self.paint3, self.paint4)
 
 
 class Criterion:
-    """Judges pictures by the losses of a run and by `PaintMeasure` on the same network.
+    """Judges pictures by the losses of a run and by `PaintMeasure`, both on the same loss network.
 
     Args:
-        losses: of the style.
-        paint: of the same style, on `losses.network`.
-        content_weight: of the content loss in totals.
-        style_weight: of the style loss in totals.
+        losses: losses of the style.
+        paint: paint measure of the same style, on `losses.network`.
+        content_weight: weight of the content loss in totals.
+        style_weight: weight of the style loss in totals.
     """
 
     def __init__(self, losses: Losses, paint: PaintMeasure, content_weight: float, style_weight: float) -> None:
@@ -60,14 +60,14 @@ class Criterion:
 
     @torch.no_grad()
     def photo_features(self, photo_13hw: Tensor) -> PhotoFeatures:
-        """Of a photo, RGB in 0..255."""
+        """Compute the features of a photo, RGB (1, 3, H, W) in 0..255."""
         content = self.network.content_layer
         features = self.network(photo_13hw, {content, *self.network.paint_layers})
         return PhotoFeatures(features[content], self.paint.distances(features))
 
     @torch.no_grad()
     def scores(self, output_13hw: Tensor, photo: PhotoFeatures) -> Scores:
-        """Of a picture, RGB in 0..255, that was made from `photo`."""
+        """Score a picture, RGB (1, 3, H, W) in 0..255, that was made from `photo`."""
         layers = {*self.losses.layers, *self.network.paint_layers}
         features = self.network(output_13hw, layers)
         content, style = self.losses.compare(features, photo.content)
@@ -76,10 +76,10 @@ class Criterion:
 
 
 def paint_measure(network: PerceptualNetwork, style: str | Style, device: torch.device) -> PaintMeasure:
-    """The measure for a style image (path, URI or `builtin:NAME`), seen at those of PAINTING_SIZES that it has.
+    """Create the measure for a style image (path, URI or `builtin:NAME`), at the PAINTING_SIZES that it has.
 
     Raises:
-        ValueError: the image cannot be read or decoded.
+        UserError: the image cannot be read or decoded.
     """
     return PaintMeasure(
         network, [photo_tensor(pixels).to(device) for pixels in Style.load(style).at_sizes(PAINTING_SIZES)]

@@ -1,6 +1,6 @@
-"""What a model file is worth and costs: all figures of `tinystyle evaluate`, and their tables.
+"""Quality and cost of a model file: all figures of `tinystyle evaluate`, and their tables.
 
-Computed on the CPU in float32, so that they are the same on every machine, but for the latency.
+Everything is computed on the CPU in float32, so that all figures except the latency are the same on every machine.
 """
 
 from __future__ import annotations
@@ -39,59 +39,59 @@ __all__ = ["Export", "ModelReport", "evaluate_model", "export_sizes", "latency_m
 WIDTH, HEIGHT = 640, 480
 WARM_UPS, REPEATS = 2, 9
 SECOND_NETWORK = "efficientnet-lite0"
-"""A network may be trained to please one measure; a second one, of other features, tells."""
+"""A network may be trained to please one measure; a second measure, on other features, reveals it."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """What one Core ML file takes."""
+    """Format and size of one Core ML file."""
 
     format: str
     bits: int
     ios: int
-    """The oldest that was asked for, as `export_model` takes it."""
+    """Oldest iOS that was requested, as `export_model` accepts it."""
     bytes: int
 
 
 @dataclass(frozen=True)
 class ModelReport:
-    """What a model is worth on photos, and what it costs at 640x480."""
+    """The quality of a model on photos, and its cost at 640x480."""
 
     model: str
     photos: str
     style: str
-    """All three as given."""
+    """Model, photos and style are stored as given."""
     name: str
     """Architecture and alpha."""
     count: int
-    """Of the photos evaluated."""
+    """Number of photos evaluated."""
     short_side: int
-    """Of the photos, in pixels."""
+    """Short side of the photos, in pixels."""
     held_out: bool
-    """Whether the photos are those that training never saw, or all."""
+    """Whether only held-out photos, which training never saw, were used; otherwise all photos."""
     perceptual: str
     second: str | None
-    """The network that training does not see, by which paint is measured again; None where its weights are not at hand."""
+    """Network, not used in training, on which paint is measured again; None if there is none (see `second_network`)."""
     style_size: int
     content_weight: float
     style_weight: float
     rows: list[QualityRow]
-    """`identity`, `color match` and the model."""
+    """The rows of `identity`, `color match` and the model."""
     weights: int
     macs: int
     activation_bytes: int
-    """Both per image of 640x480, by the conventions of `nets.cost`."""
+    """Multiply-accumulates and activation bytes are per 640x480 image, by the conventions of `nets.cost`."""
     latency_ms: float
     threads: int
-    """CPU threads that the latency was measured with."""
+    """Number of CPU threads used to measure the latency."""
     exports: list[Export]
-    """Every format, number of bits and iOS at 640x480; empty if not asked for."""
+    """Core ML files in every format, number of bits and iOS version at 640x480; empty if not requested."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def tables(self) -> Iterator[Table]:
-        """Losses and paint; artifacts; what the network costs; the bytes of its exports."""
+        """Yield the tables: losses and paint; artifacts; cost of the network; sizes of its exports, if any."""
         photos = f"{self.count} {'held-out ' if self.held_out else ''}photos"
         title = f"{photos}, short side {self.short_side}, {self.perceptual}"
         losses = Table(title=title, caption=_PAINT_LEGEND, caption_justify="left")
@@ -110,7 +110,7 @@ class ModelReport:
             artifacts.add_column(column, justify="right")
         for row in self.rows:
             cells = [f"{row.bad_blocks:.2%}", f"{row.worst_photo:.2%}", f"{row.checkerboard:.2f}"]
-            artifacts.add_row(row.name, *cells, f"{round(row.border_error, 2) + 0.0:.2f}")  # no -0.00
+            artifacts.add_row(row.name, *cells, f"{round(row.border_error, 2) + 0.0:.2f}")  # avoid -0.00
         yield artifacts
         cost = Table("", title=f"{self.name} at {WIDTH}x{HEIGHT}", show_header=False)
         cost.add_column(justify="right")
@@ -158,23 +158,26 @@ def evaluate_model(
     exports: bool = True,
     progress: Progress | None = None,
 ) -> ModelReport:
-    """Evaluate the network in a model.safetensors or .ckpt.
+    """Evaluate the network in a model.safetensors or .ckpt file against two baselines, identity and color matching.
 
     Args:
         model_file: path or URI.
-        photos: a shard dataset, or anything that `ingest` takes, as for training. The held-out photos are evaluated,
-            those of a dataset at their stored size; the style loss's denominator is averaged over 64 training photos, as in
-            training.
+        photos: a shard dataset, or anything that `ingest` accepts. Uses the held-out photos, those of a dataset at
+            their stored size; the style loss is normalized by its average over 64 training photos, as in training.
         style: path or URI of the style image, or `builtin:NAME`.
-        loss: loss network, style size and the weights of content and style; the rest is training's.
-        size: short side in pixels at which photos that are yet to be ingested are evaluated; the least of those of a dataset.
-        all_photos: evaluate every photo, and average the denominator over the same, so that `identity` has style loss 1.
-        max_photos: evaluate at most so many, evenly spaced; None means all.
-        exports: convert to every Core ML format and number of bits, for their bytes.
-        progress: called with photos done, photos in all and unusable ones, first of ingest, then of evaluation.
+        loss: loss network, size of the style image, and the weights of content and style; other fields are those of
+            training.
+        size: short side, in pixels, at which photos that are not a dataset yet are evaluated; the minimum for those of
+            a dataset.
+        all_photos: evaluate every photo, and normalize by the same photos, so that `identity` has style loss 1.
+        max_photos: maximum number of photos, evenly spaced; None means all.
+        exports: also convert to every Core ML format and number of bits, to report the file sizes.
+        progress: called with the numbers of photos done, photos in total and unusable photos; first by ingest, then by
+            the evaluation.
 
     Raises:
-        ValueError: something is missing or wrong, or no photo is held out; in one sentence, before the work starts.
+        UserError: something is missing or invalid, or no photo is held out; the message is one sentence, before any
+            work.
         OSError: the photos cannot be read.
     """
     if Path(model_file).suffix in (".mlmodel", ".mlpackage"):
@@ -186,7 +189,7 @@ def evaluate_model(
     style_13hw = photo_tensor(image.at(loss.style_side(size)))
     perceptual = load_perceptual_network(loss.perceptual, loss.perceptual_weights)
     perceptual.prepare(torch.device("cpu"), torch.float32)
-    # Photographs are ingested as training does it: else others would be held out.
+    # Ingested with the same size as for training; otherwise other photos would be held out.
     dataset = dataset_for_training(photos, size, progress, ingest_size=DataConfig(size=size).photo_side)
     side = None if is_dataset(photos) else size
     shards = ShardDataset(dataset)
@@ -236,13 +239,13 @@ def evaluate_model(
 
 
 def second_measure(style: str | Style, perceptual: str) -> PaintMeasure | None:
-    """Paint on the features of the `second_network`, where there is one."""
+    """Create the paint measure on the features of the `second_network`, or return None if there is none."""
     cpu, network = torch.device("cpu"), second_network(perceptual)
     return paint_measure(network.prepare(cpu, torch.float32), style, cpu) if network else None
 
 
 def second_network(perceptual: str) -> PerceptualNetwork | None:
-    """SECOND_NETWORK, where it is not the one that trained and its package is installed."""
+    """Load SECOND_NETWORK; return None if it is the loss network of training or its package is not installed."""
     if perceptual == SECOND_NETWORK:
         return None
     try:
@@ -254,7 +257,7 @@ def second_network(perceptual: str) -> PerceptualNetwork | None:
 def _read(
     shards: ShardDataset, indices: Sequence[int], side: int | None, progress: Progress | None
 ) -> Iterator[Tensor]:
-    """Photos one by one: those held out of a large dataset do not fit into memory together."""
+    """Yield photos one by one, because the held-out photos of a large dataset do not fit into memory together."""
     for done, index in enumerate(indices):
         if progress:
             progress(done, len(indices), 0)
@@ -265,7 +268,7 @@ def _read(
 
 @torch.inference_mode()
 def latency_ms(network: nn.Module) -> float:
-    """Milliseconds for one 640x480 image on the CPU, float32: the median of 9 runs, after 2 that do not count."""
+    """Measure the milliseconds for one 640x480 image on the CPU in float32: the median of 9 runs after 2 warm-ups."""
     image = torch.rand(1, 3, HEIGHT, WIDTH).mul(255).contiguous(memory_format=torch.channels_last)
     times = []
     for _ in range(WARM_UPS + REPEATS):
@@ -276,7 +279,7 @@ def latency_ms(network: nn.Module) -> float:
 
 
 def export_sizes(model: LoadedModel) -> list[Export]:
-    """The bytes of every Core ML file that the model can be exported to at 640x480."""
+    """Return the size in bytes of every Core ML file that the model can be exported to, at 640x480."""
     exports = []
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
         for format, bits, ios in VARIANTS:

@@ -1,10 +1,11 @@
-"""How near a picture is to a painting, so that the figure agrees with the eye: `paint3` and `paint4`.
+"""The distance between a picture and a painting, as figures that agree with human judgment: `paint3` and `paint4`.
 
-The features of a picture at one layer are a cloud of points, one for each position. Two clouds are compared by the
-squared sliced 2-Wasserstein distance (Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing", 2011;
-Heitz et al., arXiv:2006.07229, eq. 3): projected on fixed directions, sorted, and the mean square difference of equal
-quantiles taken. It sees which features occur and how often; a Gram matrix sees only their second moments, by which a gray
-emboss can be nearer to a painting than a picture that everybody would call painted (benchmarks/paint.md).
+The features of a picture at one layer form a point cloud with one point per position. Two clouds are compared by the
+squared sliced 2-Wasserstein distance (Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing",
+2011; Heitz et al., arXiv:2006.07229, eq. 3): project both on fixed directions, sort, and take the mean squared
+difference of equal quantiles. This captures which features occur and how often. A Gram matrix captures only their
+second moments, by which a gray emboss can be closer to a painting than a picture that everybody would call painted
+(benchmarks/paint.md).
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ from tinystyle.nets.perceptual.sliced import at_quantiles, directions, sorted_pr
 __all__ = ["CONTENT_PER_PAINT", "PAINTING_SIZES", "PaintMeasure", "picture_score"]
 
 PAINTING_SIZES = (128, 192, 256, 384, 512)
-"""Short sides, in pixels, at which a painting is seen: the nearest counts, so the size of the strokes is free."""
+"""Short sides, in pixels, at which a painting is seen. The closest one counts, so the size of the strokes is free."""
 DIRECTIONS = 128
 QUANTILES = 256
 SEED = 0
-"""Of the directions: others than any loss uses."""
+"""Seed of the directions; different from those of any loss."""
 CONTENT_PER_PAINT = 4.0
-"""What a picture may lose of the photo for being a painting: one unit of paint is worth four of content loss."""
+"""Exchange rate between content and paint: one unit of paint is worth four units of content loss."""
 
 
 def picture_score(content: float, paint3: float, paint4: float) -> float:
-    """One figure for a picture, lower is better: content + 4 * (paint3 + paint4) / 2; an untouched photo has 4.
+    """Combine content and paint into one score: content + 4 * (paint3 + paint4) / 2. Lower is better; a photo has 4.
 
-    The factor is what ranks published and own pictures as the eye does (benchmarks/paint.md).
+    The factor makes the score rank published pictures and ours as human judgment does (benchmarks/paint.md).
     """
     return content + CONTENT_PER_PAINT * (paint3 + paint4) / 2
 
 
 class PaintMeasure:
-    """The distance of pictures to one painting, relative to that of the photo they were made from.
+    """Measures the distance of pictures to one painting, relative to that of the photo they were made from.
 
     Args:
-        network: gives the features; its `paint_layers` are used.
-        paintings: the painting, RGB in 0..255, each (1, 3, H, W), at the sizes at which it is seen.
+        network: network whose features are compared, at its `paint_layers`.
+        paintings: the painting at the sizes at which it is seen, each (1, 3, H, W), RGB in 0..255.
     """
 
     def __init__(self, network: PerceptualNetwork, paintings: Sequence[Tensor]) -> None:
@@ -52,10 +53,10 @@ class PaintMeasure:
             self._targets = [self._quantiles(network(image, network.paint_layers)) for image in paintings]
 
     def distances(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Squared sliced 2-Wasserstein distances (2, sizes) of one picture's features to the painting's.
+        """Return squared sliced 2-Wasserstein distances (2, sizes) between one picture's features and the painting's.
 
         Args:
-            features: of the network's `paint_layers`, each (1, C, H, W); others are ignored.
+            features: features at the network's `paint_layers`, each (1, C, H, W); other layers are ignored.
         """
         quantiles = self._quantiles(features)
         rows = [
@@ -66,20 +67,20 @@ class PaintMeasure:
 
     @torch.no_grad()
     def of(self, image_13hw: Tensor) -> Tensor:
-        """`distances` of a picture, RGB in 0..255, (1, 3, H, W)."""
+        """Return the `distances` of a picture, (1, 3, H, W), RGB in 0..255."""
         return self.distances(self.network(image_13hw, self.network.paint_layers))
 
     @staticmethod
     def scores(output_2s: Tensor, photo_2s: Tensor) -> tuple[float, float]:
-        """(paint3, paint4) of a picture: its distances over the photo's, the smallest over the sizes of the painting.
+        """Return (paint3, paint4) of a picture: its distances over the photo's, minimized over the painting's sizes.
 
-        0 is the painting, 1 is as far from it as the untouched photo.
+        0 means equal to the painting, and 1 means as far from it as the unstylized photo.
         """
         fine, coarse = (output_2s / photo_2s.clamp_min(1e-12)).amin(1).tolist()
         return fine, coarse
 
     def _quantiles(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Layer -> (QUANTILES, DIRECTIONS), along each direction the quantiles of the features at all positions."""
+        """Return, by layer, (QUANTILES, DIRECTIONS): quantiles of the features at all positions, by direction."""
         result = {}
         for layer in self.network.paint_layers:
             x_bchw = features[layer][:1].float()

@@ -1,4 +1,4 @@
-"""The rows of a table of results: a network's losses, paint and artifacts, beside those of two trivial answers."""
+"""The rows of a table of results: losses, paint and artifacts of a network and of the two baselines."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ __all__ = [
 ]
 
 REFERENCE_PHOTOS = 64
-"""Training photos over which the denominator of the style loss is averaged (`perceptual.losses.StyleTarget`)."""
+"""Number of training photos whose average normalizes the style loss (`perceptual.losses.StyleTarget`)."""
 
 Stylise = Callable[[Tensor], Tensor]
-"""A photo (1, 3, H, W) to an output of the same shape, RGB 0..255, float32."""
+"""A function from a photo (1, 3, H, W) to an output of the same shape, both float32 RGB in 0..255."""
 
 
 def identity(photo_b3hw: Tensor) -> Tensor:
-    """The photo itself: style loss 1, content loss 0."""
+    """Return the photo itself, a baseline with style loss 1 and content loss 0."""
     return photo_b3hw
 
 
 def color_match(style_13hw: Tensor) -> Stylise:
-    """A function that gives a photo the style image's mean and deviation of each channel: the trivial stylisation."""
+    """Return the color matching baseline, which gives each channel the style image's mean and deviation."""
     style_std, style_mean = torch.std_mean(style_13hw, (2, 3), keepdim=True)
 
     def recolor(photo_b3hw: Tensor) -> Tensor:
@@ -51,13 +51,13 @@ def color_match(style_13hw: Tensor) -> Stylise:
 
 
 def beside_trivial(name: str, stylise: Stylise, style_13hw: Tensor) -> dict[str, Stylise]:
-    """What every table of results has: `identity`, `color match` with a style image (RGB 0..255), and `stylise`."""
+    """Return the baselines `identity` and `color match` (with a style image, RGB in 0..255) and `stylise`, by name."""
     return {"identity": identity, "color match": color_match(style_13hw), name: stylise}
 
 
 @dataclass(frozen=True)
 class LossRow:
-    """Means over photos: one row of every table of results."""
+    """Means over photos; one row of a table of results."""
 
     name: str
     content: float
@@ -66,11 +66,11 @@ class LossRow:
     paint3: float
     paint4: float
     score: float
-    """`paint.picture_score` of the means: what decides which checkpoint is the best."""
+    """`paint.picture_score` of the means; determines the best checkpoint."""
     bad_blocks: float
-    """Share in 0..1, mean over the photos."""
+    """Share of bad blocks in 0..1, averaged over the photos."""
     worst_photo: float
-    """The largest share of bad blocks of a photo."""
+    """Highest share of bad blocks in any photo, in 0..1."""
 
     def as_dict(self) -> dict[str, float | str | None]:
         return asdict(self)
@@ -78,15 +78,15 @@ class LossRow:
 
 @dataclass(frozen=True)
 class QualityRow(LossRow):
-    """Means over photos, with artifacts, and paint by a second network."""
+    """Means over photos, with artifacts, and with paint on a second network."""
 
     checkerboard: float
-    """`checkerboard_energy`, the photo's being 1."""
+    """Mean `checkerboard_energy`; 1 for the photo."""
     border_error: float
-    """In gray levels."""
+    """Mean border error, in gray levels."""
     second3: float | None
     second4: float | None
-    """paint3 and paint4 on the features of a network that training does not see; None where there is none."""
+    """second3 and second4 are paint3 and paint4 on a network that was not used in training; None if there is none."""
 
 
 @torch.no_grad()
@@ -97,10 +97,14 @@ def loss_row(
     criterion: Criterion,
     features: Sequence[PhotoFeatures] | None = None,
 ) -> LossRow:
-    """Means of `stylise` over `photos`, each (1, 3, H, W).
+    """Return the mean losses of `stylise` over `photos`, each (1, 3, H, W).
 
     Args:
-        features: of the photos, where the caller keeps them.
+        name: name of the row.
+        stylise: the function to evaluate.
+        photos: RGB in 0..255.
+        criterion: computes the scores.
+        features: features of the photos, if the caller has cached them.
     """
     features = features or [criterion.photo_features(photo) for photo in photos]
     means = _Means(criterion)
@@ -117,13 +121,16 @@ def quality_rows(
     criterion: Criterion,
     second: PaintMeasure | None = None,
 ) -> list[QualityRow]:
-    """The rows of several functions, in one pass over `photos`, each (1, 3, H, W).
+    """Return the rows of several functions, computed in one pass over `photos`, each (1, 3, H, W).
 
     Args:
-        second: the measure on a network of which the losses know nothing.
+        candidates: the functions to evaluate, by name.
+        photos: RGB in 0..255.
+        criterion: computes the scores.
+        second: paint measure on a network that the losses do not use.
 
     Raises:
-        ValueError: an output is not finite.
+        UserError: an output contains NaN or infinity.
     """
     means = {name: _Means(criterion) for name in candidates}
     for photo in photos:
@@ -151,7 +158,7 @@ def quality_rows(
 
 
 class _Means:
-    """The scores of one function on photo after photo, and their means."""
+    """Collects the scores of one function for each photo, and averages them."""
 
     def __init__(self, criterion: Criterion) -> None:
         self.criterion = criterion
@@ -179,6 +186,6 @@ class _Means:
         }
 
     def of_others(self) -> tuple[float, float, float | None, float | None]:
-        """Checkerboard, border error, and where there is a second measure its paint3 and paint4."""
+        """Return the means of checkerboard, border error, and, if there is a second measure, its paint3 and paint4."""
         grid, border, *second = (fmean(values) for values in zip(*self.others, strict=True))
         return (grid, border, second[0], second[1]) if second else (grid, border, None, None)

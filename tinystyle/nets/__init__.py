@@ -1,4 +1,4 @@
-"""The style networks. A new one is a file in this folder and a line in `ARCHITECTURES`.
+"""The style networks. To add one, add a file in this folder and a line in `ARCHITECTURES`.
 
 Importing this module does not import torch; building a network does.
 """
@@ -23,7 +23,7 @@ ARCHITECTURES = {
 
 
 def check_architecture(name: str) -> str:
-    """Return `name`, or raise ValueError that lists the known architectures."""
+    """Return `name`, or raise UserError, listing the known architectures, if it is unknown."""
     if name not in ARCHITECTURES:
         raise UserError(f"unknown architecture {name!r}; choose one of {', '.join(sorted(ARCHITECTURES))}")
     return name

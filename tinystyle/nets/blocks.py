@@ -1,4 +1,4 @@
-"""The pieces that the style networks are built of, and the frame around them. Knows nothing of losses or training."""
+"""The building blocks of the style networks, and the frame around them. Does not depend on losses or training."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from tinystyle.errors import UserError
 __all__ = ["ConvNorm", "ResidualBlock", "StyleNetwork", "UpsampleConvNorm", "filters"]
 
 MARGIN = 16
-"""Pixels that an image is extended by on every side, by reflection, and its picture cropped by: what the zero padding of the
-convolutions does lies in them and is cut off. A multiple of every stride. Only outside of training, see `Conv2d`."""
+"""Pixels by which an image is extended on every side, by reflection, and its output cropped.
+
+The effects of the convolutions' zero padding are within this margin and are cut off. A multiple of every stride. Not
+used in training; see `Conv2d`.
+"""
 
 
 def filters(alpha: float, base: int) -> int:
-    """Number of filters of a layer whose width at alpha 1 is `base`: int(alpha * base), at least 1."""
+    """Return the number of filters of a layer whose width at alpha 1 is `base`: int(alpha * base).
+
+    Raises:
+        UserError: it is less than 1.
+    """
     width = int(alpha * base)
     if width < 1:
         raise UserError(
@@ -26,11 +33,11 @@ def filters(alpha: float, base: int) -> int:
 
 
 class Conv2d(nn.Conv2d):
-    """Convolution without bias that pads by zeros, but in training by reflection.
+    """Convolution without bias that pads with zeros, but by reflection in training.
 
-    Zeros tell a network where the border is, and one that has learned to look for them puts there what it is to hide: a frame,
-    or a bar in the painting's color (ARCHITECTURE.md). Reflection tells it nothing. Once trained it may meet zeros again,
-    which Core ML pads with at no cost; `MARGIN` hides what is left of them.
+    Zeros tell a network where the border is, and a network that has learned to detect them paints there what no loss
+    penalizes, such as a frame or a bar in the painting's color (ARCHITECTURE.md). Reflection tells it nothing. After
+    training it may see zeros again, with which Core ML pads at no cost; `MARGIN` hides their remaining effect.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
@@ -53,7 +60,7 @@ class ConvNorm(nn.Sequential):
 
 
 class UpsampleConvNorm(nn.Sequential):
-    """Nearest-neighbour upsampling by 2, then `ConvNorm`: no checkerboard (Odena et al., 2016)."""
+    """Nearest-neighbor upsampling by 2, then `ConvNorm`, which avoids checkerboards (Odena et al., 2016)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__()
@@ -62,7 +69,10 @@ class UpsampleConvNorm(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv(relu(norm(conv(x))))), both convolutions 3x3 (Johnson et al., arXiv:1603.08155, supplement)."""
+    """Computes x + norm(conv(relu(norm(conv(x))))), both convolutions 3x3.
+
+    From Johnson et al., arXiv:1603.08155, supplement.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -78,10 +88,10 @@ class StyleNetwork(nn.Module):
     """The image transformation network of Johnson et al. (arXiv:1603.08155) with instance norm.
 
     9x9 convolution, two stride-2 convolutions, residual blocks, two upsampling convolutions, 9x9 convolution, tanh.
-    Scaling in and out is part of the network: it takes and returns RGB images in 0..255.
+    Scaling of input and output is part of the network: it takes and returns RGB images in 0..255.
 
     Args:
-        widths: filters after the first, second and third convolution.
+        widths: numbers of filters of the first, second and third convolution.
         residual_blocks: number of residual blocks, at the third width.
     """
 
@@ -97,20 +107,20 @@ class StyleNetwork(nn.Module):
 
     @torch.no_grad()
     def match_output(self, image_13hw: Tensor) -> None:
-        """Set the last norm so that outputs have each channel's mean and deviation of an RGB image in 0..255, before tanh."""
+        """Set the last norm so that, before tanh, each channel has the mean and deviation of an RGB image in 0..255."""
         z_3n = torch.atanh((image_13hw[0].flatten(1) / 127.5 - 1.0).clamp(-0.96, 0.96))
         self.out.norm.weight.copy_(z_3n.std(1))
         self.out.norm.bias.copy_(z_3n.mean(1))
 
     def forward(self, photo_b3hw: Tensor) -> Tensor:
-        """Stylise RGB photos in 0..255, float, of any size; the output has the same shape and range."""
+        """Stylize RGB photos in 0..255, float, of any size; the output has the same shape and range."""
         return self.forward_with_preactivation(photo_b3hw)[0]
 
     def forward_with_preactivation(self, photo_b3hw: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, and beside the image the input of the output tanh, of the same shape."""
+        """Return the result of `forward`, and the input of the output tanh, which has the same shape."""
         height, width = photo_b3hw.shape[-2:]
         margin = 0 if self.training else MARGIN
-        # Scaled first: the variance of 0..255 overflows float16 inside instance norm.
+        # Scale first: the variance of 0..255 overflows float16 inside instance norm.
         x_bchw = _extended(photo_b3hw / 255.0, margin, self.stride)
         for layer in self.down:
             x_bchw = F.relu(layer(x_bchw))
@@ -119,7 +129,7 @@ class StyleNetwork(nn.Module):
             x_bchw = F.relu(layer(x_bchw))
         z_b3hw = self.out(x_bchw)
         if z_b3hw.shape[-2:] == (height + 2 * MARGIN, width + 2 * MARGIN):
-            # Counted from the end: else a size would stand in programs that are to take any.
+            # Count from the end: otherwise programs that take any size would contain a fixed size.
             z_b3hw = z_b3hw[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
         elif z_b3hw.shape != photo_b3hw.shape:
             z_b3hw = z_b3hw[..., margin : margin + height, margin : margin + width]
@@ -127,9 +137,11 @@ class StyleNetwork(nn.Module):
 
 
 def _extended(x_bchw: Tensor, margin: int, stride: int) -> Tensor:
-    """Extend by `margin` on every side, and to a multiple of `stride` at the right and bottom: by reflection, or replication
-    if the image is too small for it."""
-    height, width = map(int, x_bchw.shape[-2:])  # tracing would keep them as operations
+    """Extend by `margin` on every side, and to a multiple of `stride` at the right and bottom.
+
+    The extension is by reflection, or by replication if the image is too small for that.
+    """
+    height, width = map(int, x_bchw.shape[-2:])  # tracing would otherwise record them as operations
     bottom, right = (margin + -side % stride for side in (height, width))
     if not (bottom or right):
         return x_bchw

@@ -1,9 +1,9 @@
-"""What a network costs to run, found by running it on tensors without data. Knows nothing of the architectures.
+"""The cost of running a network, found by running it on tensors without data. Does not depend on the architectures.
 
 Conventions:
 - a multiply-accumulate is one product and sum of a convolution; norms, activations and additions are not counted;
-- activation bytes are those moved if every operation reads its input images from memory once and writes its output
-  once, in float16 (2 bytes a value), nothing fused; weights are not counted, and cropping is free.
+- activation bytes are the bytes moved if every operation reads its input images from memory once and writes its output
+  once, in float16 (2 bytes per value), without fusion; weights are not counted, and cropping is free.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LayerCost:
     operation: str
     """Name of the torch function, such as `conv2d`."""
     output_shape: tuple[int, ...]
-    """(channels, height, width)."""
+    """Shape of the output: (channels, height, width)."""
     weights: int
     macs: int
     activation_bytes: int
@@ -43,7 +43,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one image: totals over `layers`, which stand in order of execution."""
+    """The cost of one image: totals over `layers`, which are in order of execution."""
 
     weights: int
     macs: int
@@ -52,10 +52,10 @@ class Cost:
 
 
 def network_cost(network: nn.Module, width: int = 640, height: int = 480) -> Cost:
-    """Cost of one RGB image of `width` x `height` pixels; by the module's conventions, with no arithmetic done.
+    """Return the cost of one RGB image of `width` x `height` pixels, by the conventions above; no arithmetic is done.
 
     Raises:
-        ValueError: width or height is under 1.
+        UserError: width or height is less than 1.
     """
     if width < 1 or height < 1:
         raise UserError(f"an image of {width}x{height} pixels has no content; both sides must be at least 1")
@@ -76,7 +76,7 @@ def network_cost(network: nn.Module, width: int = 640, height: int = 480) -> Cos
 
 
 class _Recorder(TorchFunctionMode):
-    """Sees every torch function that the network calls, as it calls it (not what that is made of inside torch)."""
+    """Records every torch function that the network calls directly, not what those consist of inside torch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _Recorder(TorchFunctionMode):
         with FlopCounterMode(display=False) as flops:
             output = func(*args, **(kwargs or {}))
         tensors = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)]
-        # Outside every module there is only the making of the input; a slice is a view, which moves nothing.
+        # Outside of all modules, only the input is created; a slice is a view, which moves nothing.
         if self._path and isinstance(output, Tensor) and func is not Tensor.__getitem__:
             parameters = [value for value in tensors if isinstance(value, nn.Parameter)]
             moved = [value for value in tensors if not isinstance(value, nn.Parameter)] + [output]

@@ -8,5 +8,5 @@ __all__ = ["johnson"]
 
 
 def johnson(alpha: float) -> StyleNetwork:
-    """Widths 32, 64, 128 times alpha, five residual blocks."""
+    """Build a network with widths of 32, 64 and 128 times alpha and five residual blocks."""
     return StyleNetwork((filters(alpha, 32), filters(alpha, 64), filters(alpha, 128)), residual_blocks=5)

@@ -1,4 +1,4 @@
-"""`small`: the same plan with one width throughout and three residual blocks. At alpha 0.3 it has 11,868 weights."""
+"""`small`: `johnson` with one width throughout and three residual blocks. At alpha 0.3 it has 11,868 weights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ __all__ = ["small"]
 
 
 def small(alpha: float) -> StyleNetwork:
-    """Width 32 times alpha everywhere, three residual blocks."""
+    """Build a network with a width of 32 times alpha everywhere and three residual blocks."""
     width = filters(alpha, 32)
     return StyleNetwork((width, width, width), residual_blocks=3)

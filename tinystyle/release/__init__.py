@@ -1,1 +1,1 @@
-"""What ships: the folder of a style with its Core ML files, card, Swift code and checksums, and how it is published."""
+"""What is released: the folder of a style with Core ML files, card, Swift code and checksums, and its publication."""

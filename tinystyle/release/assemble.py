@@ -1,13 +1,13 @@
-"""From a trained network to the folder that is logged, registered and published: every file verified, with its card.
+"""Makes the folder of a trained network that is logged, registered and published, with every file verified.
 
-Knows nothing of MLflow, object stores or flows.
+Does not depend on MLflow, object stores or flows.
 
     model/model.safetensors, model/run.json             the network, and the record of its training if there is one
     coreml/STYLE-8.mlmodel, coreml/STYLE-int4.mlpackage.zip   the Core ML files, named by their bits
     coreml/FILE.md, coreml/FILE.png                     card and preview beside each, FILE without .zip
     coreml/StyleTransfer.swift                          runs the first file in an app
-    coreml/files.json                                   what stands here (`tinystyle.release.bundle`)
-    evaluation.json                                     what the network is worth, if it was evaluated
+    coreml/files.json                                   list of the Core ML files (`tinystyle.release.bundle`)
+    evaluation.json                                     report of the network's evaluation, if there is one
 """
 
 from __future__ import annotations
@@ -52,26 +52,26 @@ def assemble(
     run_record: Path | None = None,
     report: ModelReport | None = None,
 ) -> list[CoreMLFile]:
-    """Export and verify Core ML files of a network, and fill a folder with all that belongs to them.
+    """Export and verify Core ML files of a network, and write the folder with everything that belongs to them.
 
-    The folder appears whole or not at all. The same arguments give the same bytes.
+    The folder is written atomically. The same arguments give the same bytes.
 
     Args:
         model: the trained network.
         folder: absent or empty.
-        style: the registered name, [a-z0-9-]{1,60}; the files are named by it.
-        files: such as mlmodel-8, mlpackage-int4; see `tinystyle.release.bundle.FILES`.
+        style: registered name, [a-z0-9-]{1,60}; the files are named after it.
+        files: names such as mlmodel-8, mlpackage-int4; see `tinystyle.release.bundle.FILES`.
         size: image sizes of the files, as `ImageSizes.parse` takes them.
         photos: (name, RGB image) pairs to verify with, at least one.
         preview: picture for the cards.
         run_record: run.json of the training.
-        report: of the network.
+        report: report of the network's evaluation.
 
     Returns:
-        What files.json says, in the order of `files`.
+        The entries of files.json, in the order of `files`.
 
     Raises:
-        ValueError: an argument is not possible, before any work; or a file is not the network, by name.
+        UserError: an argument is not possible (raised before any work), or a file, which is named, is not the network.
     """
     check_name(style)
     variants = check_files(list(files))
@@ -96,7 +96,7 @@ def assemble(
         if report is not None:
             text = json.dumps(report.as_dict(), indent=2, sort_keys=True, allow_nan=False)
             storage.write_bytes(new.evaluation, text.encode() + b"\n")
-        new.folder.replace(folder)  # also over an empty folder
+        new.folder.replace(folder)  # works over an empty folder too
     return entries
 
 
@@ -109,7 +109,7 @@ def _add_file(
     photos: list[tuple[str, Image.Image]],
     preview: Image.Image | None,
 ) -> CoreMLFile:
-    """Export, pack, verify what was packed, write the card; what stays in `folder` is the file, its card and picture."""
+    """Export, pack, verify what was packed, and write the card; `folder` then holds the file, its card and picture."""
     ((format, bits, ios),) = check_files([name])
     exported = export_model(
         model, format=format, bits=bits, size=sizes, out=folder / f"{style}-{name.partition('-')[2]}.{format}", ios=ios
@@ -120,7 +120,7 @@ def _add_file(
         assert content_sha256(file) == content_sha256(exported.path)
         result = verify(file, model, photos)
         if not result.passed:
-            # Without the path, which nobody will find.
+            # Without the path, which is temporary.
             raise UserError(f"{name} of {style} is {result.sentence().replace(f'{file}: ', '')}")
         read = read_model(file)
     assert result.worst is not None
@@ -142,10 +142,10 @@ def _add_file(
 
 
 def _packed(path: Path) -> Path:
-    """A Core ML file as one file: itself, or the zip of the package, beside it."""
+    """Return a Core ML file as one file: itself, or the zip of the package, which is made beside it."""
     return path if path.is_file() else zip_package(path, path.with_name(f"{path.name}.zip"))
 
 
 def _unpacked(download: Path, folder: Path) -> Path:
-    """The Core ML file in what `_packed` made; of a zip in `folder`."""
+    """Return the Core ML file in what `_packed` made; a zip is unpacked into `folder`."""
     return unzip_package(download, folder) if download.suffix == ".zip" else download

@@ -1,9 +1,9 @@
-"""The folder of a trained style that ships: its layout, its names, and whether it is whole. Imports no torch.
+"""The folder of a trained style that is released: its layout, its names, and its integrity. Does not import torch.
 
 model/model.safetensors, run.json      the network, and the record of the run that trained it
-coreml/files.json                      which Core ML files there are
-coreml/...                             these, each with a card and maybe a preview, and StyleTransfer.swift
-evaluation.json                        the report of an evaluation, if there is one
+coreml/files.json                      list of the Core ML files
+coreml/...                             the Core ML files, each with a card and perhaps a preview, and
+StyleTransfer.swift evaluation.json                        the report of an evaluation, if there is one
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ SUMS = "SHA256SUMS"
 FILES: dict[str, tuple[str, int, int]] = {
     f"{format}-{'int4' if ios == 18 else bits}": (format, bits, ios) for format, bits, ios in VARIANTS
 }
-"""What a file is asked for by, such as mlmodel-8 or mlpackage-int4 -> (format, bits, iOS)."""
+"""Name by which a file is requested, such as mlmodel-8 or mlpackage-int4 -> (format, bits, iOS)."""
 
 
 class CoreMLFile(BaseModel):
-    """One Core ML file that was verified."""
+    """One verified Core ML file."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: str
-    """Of the file to download; an .mlpackage, which is a folder, is in a zip: NAME.mlpackage.zip."""
+    """Name of the file to download; an .mlpackage, which is a folder, is in a zip: NAME.mlpackage.zip."""
     format: str
     """mlmodel (neural network) or mlpackage (ML Program)."""
     bits: int
-    """Per convolution weight."""
+    """Bits per convolution weight."""
     bytes: int
-    """Size of the file to download."""
+    """Size of the file to download, in bytes."""
     sha256: str
-    """Of the file to download, hexadecimal."""
+    """Hexadecimal SHA-256 of the file to download."""
     sizes: ImageSizes
-    """Image sizes that it takes, (width, height) in pixels."""
+    """Image sizes that the file takes, (width, height) in pixels."""
     minimum_ios: int
     input: str
-    """Name of the image that it takes."""
+    """Name of the input image."""
     output: str
-    """Name of the image that it returns."""
+    """Name of the output image."""
     psnr: float
-    """dB, the lowest over the photos that it was verified with."""
+    """Lowest PSNR, in dB, over the photos that the file was verified with."""
 
     @property
     def coreml_name(self) -> str:
-        """Name of the Core ML file itself, out of its zip."""
+        """Name of the Core ML file itself, outside its zip."""
         return self.name.removesuffix(".zip")
 
 
@@ -68,10 +68,10 @@ _ENTRIES = TypeAdapter(list[CoreMLFile])
 
 
 def check_files(names: list[str]) -> list[tuple[str, int, int]]:
-    """(format, bits, iOS) of every name of a Core ML file, such as mlmodel-8.
+    """Return (format, bits, iOS) for every name of a Core ML file, such as mlmodel-8.
 
     Raises:
-        ValueError: there are none, one is unknown, or one stands there twice.
+        UserError: there are no names, one is unknown, or one is repeated.
     """
     for name in names:
         if name not in FILES:
@@ -82,7 +82,7 @@ def check_files(names: list[str]) -> list[tuple[str, int, int]]:
 
 
 def check_name(style: str) -> str:
-    """Return `style`, if it can be the name of a registered and published style.
+    """Return `style` if it can be the name of a registered and published style.
 
     Raises:
         UserError: it cannot.
@@ -100,17 +100,17 @@ class Bundle:
 
     @property
     def model(self) -> Path:
-        """The network."""
+        """File of the network."""
         return self.folder / "model" / MODEL_FILE
 
     @property
     def coreml(self) -> Path:
-        """Folder of the Core ML files and what belongs to them."""
+        """Folder of the Core ML files and everything that belongs to them."""
         return self.folder / "coreml"
 
     @property
     def swift(self) -> Path:
-        """Source code that runs the files in an app."""
+        """Swift source code that runs a Core ML file in an app."""
         return self.coreml / "StyleTransfer.swift"
 
     @property
@@ -119,19 +119,19 @@ class Bundle:
         return self.folder / "evaluation.json"
 
     def file(self, entry: CoreMLFile) -> Path:
-        """The file to download."""
+        """Return the path of the file to download."""
         return self.coreml / entry.name
 
     def card(self, entry: CoreMLFile) -> Path:
-        """The model card of a Core ML file."""
+        """Return the path of a Core ML file's model card."""
         return self.coreml / f"{entry.coreml_name}.md"
 
     def preview(self, entry: CoreMLFile) -> Path:
-        """The picture on the card, which may be absent."""
+        """Return the path of the picture on the card; the picture may be absent."""
         return self.coreml / f"{entry.coreml_name}.png"
 
     def entries(self) -> list[CoreMLFile]:
-        """Read files.json: at least one entry.
+        """Read files.json, which has at least one entry.
 
         Raises:
             UserError: it is missing or damaged.
@@ -153,14 +153,14 @@ class Bundle:
         return entries
 
     def write_entries(self, entries: list[CoreMLFile]) -> None:
-        """Write files.json, whole."""
+        """Write files.json atomically."""
         storage.write_bytes(self.coreml / LISTING, _ENTRIES.dump_json(entries, indent=2) + b"\n")
 
     def check(self) -> list[CoreMLFile]:
-        """Compare every Core ML file with the size and SHA-256 in files.json; returns the entries.
+        """Compare every Core ML file with the size and SHA-256 in files.json, and return the entries.
 
         Raises:
-            UserError: files.json is missing or damaged, or a file is absent or another.
+            UserError: files.json is missing or damaged, or a file is absent or differs.
         """
         entries = self.entries()
         for entry in entries:
@@ -174,7 +174,7 @@ class Bundle:
         return entries
 
     def report(self) -> dict[str, Any] | None:
-        """Read evaluation.json, with one row at least; None if there is none.
+        """Read evaluation.json, which has at least one row; return None if there is none.
 
         Raises:
             UserError: it is damaged.

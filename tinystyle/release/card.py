@@ -1,6 +1,6 @@
-"""The model card: a Markdown file, and a picture where there is one, beside a Core ML file, for whoever takes that.
+"""Writes model cards: a Markdown file, and perhaps a picture, beside a Core ML file, for the users of that file.
 
-Cards bear no date: the same file has the same card.
+Cards contain no date, so the same file has the same card.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["newest_preview", "record_verification", "remove_card", "stylised_preview", "write_card"]
 
 PREVIEW_SIDE = 640
-"""Pixels, longer side of a photo that is stylised for a card."""
+"""Longer side, in pixels, of a photo that is stylized for a card."""
 _LAST_SECTION = "\n## Verification\n\n"
 _NOT_RUN = "Not run on Apple hardware."
 _KINDS = {"mlmodel": "neural network (.mlmodel)", "mlpackage": "ML Program (.mlpackage)"}
@@ -44,12 +44,12 @@ def write_card(
 
     Args:
         result: the exported file.
-        model: what it was made of.
-        preview: a picture of what the network does; None removes that of an earlier card.
-        verification: what was found of the file; None says that nobody looked.
+        model: the model that it was made from.
+        preview: a picture of what the network does; None removes the picture of an earlier card.
+        verification: result of the verification; None says that the file is not verified.
 
     Returns:
-        The card's path.
+        Path of the card.
     """
     card, picture = _paths(result.path)
     if preview is None:
@@ -63,9 +63,9 @@ def write_card(
 
 
 def record_verification(path: Path, text: str) -> Path | None:
-    """Replace the last section of the card beside the Core ML file `path` by `text`; the card's path.
+    """Replace the last section of the card beside the Core ML file `path` by `text`, and return the path of the card.
 
-    None, and nothing is done, if there is no card or it describes a file of other content.
+    If there is no card, or it describes a file with other content, do nothing and return None.
     """
     card, _ = _paths(path)
     if not card.is_file():
@@ -78,13 +78,13 @@ def record_verification(path: Path, text: str) -> Path | None:
 
 
 def remove_card(path: Path) -> None:
-    """Remove the card beside the Core ML file `path`, and its picture: they would describe another file."""
+    """Remove the card beside the Core ML file `path`, and its picture, because they would describe another file."""
     for file in _paths(path):
         file.unlink(missing_ok=True)
 
 
 def newest_preview(model: str) -> Image.Image | None:
-    """The last picture in `previews/` beside a model file, as training leaves them; None if there is none."""
+    """Return the last picture in `previews/` beside a model file, where training writes them; None if there is none."""
     if storage.is_remote(model) or is_pretrained(model):
         return None
     folder = Path(model).parent / "previews"
@@ -95,10 +95,10 @@ def newest_preview(model: str) -> Image.Image | None:
 
 
 def stylised_preview(model: LoadedModel, photo: str) -> Image.Image:
-    """Photo and what the network makes of it, side by side.
+    """Draw a photo and its stylized version side by side.
 
     Raises:
-        ValueError: the photo is missing or cannot be read.
+        UserError: the photo is missing or cannot be read.
     """
     try:
         image = open_rgb(storage.read_bytes(photo), photo)
@@ -109,7 +109,7 @@ def stylised_preview(model: LoadedModel, photo: str) -> Image.Image:
 
 
 def _paths(path: Path) -> tuple[Path, Path]:
-    """The card's, and that of its picture."""
+    """Return the paths of the card and of its picture."""
     return path.with_name(f"{path.name}.md"), path.with_name(f"{path.name}.png")
 
 
@@ -153,7 +153,7 @@ def _text(result: ExportResult, model: LoadedModel, picture: Path | None) -> str
         "default size and returns a `VNPixelBufferObservation`.\n"
         "Without: give `image` a `CVPixelBuffer` of a size from the table, and read `stylized`.",
         "## Lineage",
-        # Indented, not fenced: no value can end it.
+        # Indented, not fenced: no value can end the block.
         "\n".join(f"    {line}" for line in lineage.split("\n")),
         "## Licence",
         f"{LICENCE}.",

@@ -1,4 +1,4 @@
-"""An .mlpackage, a folder, as one file for stores that hold files: a zip with the same bytes for the same content."""
+"""Packs an .mlpackage, which is a folder, into one zip for object stores; the same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from tinystyle.errors import UserError
 
 __all__ = ["unzip_package", "zip_package"]
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest that the format knows
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that the format can store
 MAX_BYTES = 1 << 28
-"""Of an unpacked package; `johnson` at alpha 1 in float32 takes 7 MB."""
+"""Maximum size of an unpacked package in bytes; `johnson` at alpha 1 in float32 takes 7 MB."""
 
 
 def zip_package(package: Path, out: Path) -> Path:
-    """Write the folder `package` to the zip file `out`; in it, everything stands below the package's name.
+    """Write the folder `package` to the zip file `out`, with all paths below the package's name, and return `out`.
 
-    Stored, not compressed: compressed bytes differ between versions of zlib, and quantized weights would not shrink.
+    Files are stored, not compressed: compressed bytes differ between versions of zlib, and quantized weights would not
+    shrink.
     """
     with storage.atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()):
             member = zipfile.ZipInfo(f"{package.name}/{path}", EPOCH)
-            member.create_system = 3  # Unix, wherever this runs
+            member.create_system = 3  # Unix, on every platform
             member.external_attr = (stat.S_IFREG | 0o644) << 16
             archive.writestr(member, (package / path).read_bytes())
     return out
 
 
 def unzip_package(archive: Path, folder: Path) -> Path:
-    """Unpack NAME.mlpackage.zip into `folder`, which must not hold the package yet; returns folder/NAME.mlpackage.
+    """Unpack NAME.mlpackage.zip into `folder`, which must not contain the package yet; return folder/NAME.mlpackage.
 
     Raises:
-        ValueError: it is no zip, or holds anything but regular files below NAME.mlpackage.
+        UserError: it is not a zip, is too large, or contains anything but regular files below NAME.mlpackage.
     """
     name = archive.name.removesuffix(".zip")
     try:

@@ -1,6 +1,7 @@
-"""A Swift file that runs a saved Core ML file in an app. Knows nothing of how the file was made.
+"""Writes a Swift file that runs a saved Core ML file in an app. Does not depend on how the file was made.
 
-Its text is StyleTransfer.swift.template beside this module, in which ___NAME___ stands for what depends on the model.
+Its text is StyleTransfer.swift.template beside this module, with ___NAME___ as placeholders for what depends on the
+model.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from tinystyle.coreml.sizes import ImageSizes
 __all__ = ["class_name", "swift_source"]
 
 _FIRST_IOS, _FIRST_MACOS = 15, 12
-"""Of the template's own calls; later pairs of releases keep the distance (iOS 16 and macOS 13, 18 and 15)."""
+"""Oldest systems with the calls in the template; later releases pair up alike (iOS 16 and macOS 13, 18 and 15)."""
 _STRIDE = 4
-"""Sides of images in pixels are multiples of this: a network halves them twice."""
+"""Image sides, in pixels, are multiples of this, because a network halves them twice."""
 _TEMPLATE = resources.files("tinystyle.release").joinpath("StyleTransfer.swift.template")
 
 _NEAREST_OF_SEVERAL = """
@@ -59,10 +60,10 @@ _NEAREST_IN_RANGE = """
 
 
 def class_name(out: Path) -> str:
-    """The class that the Swift file `out` declares: named like the file, as Swift files are.
+    """Return the class that the Swift file `out` declares: it has the file's name, as is usual in Swift.
 
     Raises:
-        ValueError: the name does not end in .swift, cannot name a class, or is one that the file's own code uses.
+        UserError: the name does not end in .swift, cannot name a class, or is one that the file's own code uses.
     """
     name = out.stem
     if out.suffix != ".swift" or not re.fullmatch(r"[A-Z][A-Za-z0-9_]*", name):
@@ -76,16 +77,16 @@ def class_name(out: Path) -> str:
 
 
 def swift_source(model: CoreMLModel, name: str = "StyleTransfer") -> str:
-    """The text of NAME.swift: class NAME, which runs `model` with its own feature names and image sizes.
+    """Return the text of NAME.swift: class NAME, which runs `model` with its own feature names and image sizes.
 
-    The same model gives the same text. Whatever stands in the model's names ends up in Swift string literals, escaped.
+    The same model gives the same text. Names from the model become Swift string literals and are escaped.
 
     Args:
-        model: the saved file; its name without the suffix is what the class asks the app's bundle for.
-        name: of the class; see `class_name`.
+        model: the saved file; the class loads it from the app's bundle by its name without the suffix.
+        name: name of the class; see `class_name`.
 
     Raises:
-        ValueError: Xcode generates a class of the same name for the file, and an app cannot hold both.
+        UserError: Xcode generates a class of the same name for the file, and an app cannot contain both.
     """
     if name == _xcode_class(model.path):
         raise UserError(
@@ -101,14 +102,14 @@ def swift_source(model: CoreMLModel, name: str = "StyleTransfer") -> str:
         "FILE": _printable(model.path.name),
         "INPUT": _literal(model.input),
         "OUTPUT": _literal(model.output),
-        # The camera's smallest format that the model can use.
+        # The smallest format of the camera that is sufficient for the model.
         "PRESET": ".vga640x480" if max(sizes.default) <= 640 and min(sizes.default) <= 480 else ".high",
         "RESOURCE": _literal(model.path.stem),
         "SIZES": str(sizes),
         "SIZE_RULE": _size_rule(sizes),
         "SYSTEM": " or ".join(_systems(model.minimum_ios)),
     }
-    # One pass: what a model's name holds is never taken for a placeholder.
+    # In one pass, so that text from a model's name is never taken for a placeholder.
     return re.sub(r"___([A-Z_]+?)___", lambda match: values[match[1]], _TEMPLATE.read_text(encoding="utf-8"))
 
 
@@ -118,7 +119,7 @@ def _systems(minimum_ios: int) -> tuple[str, str]:
 
 
 def _xcode_class(path: Path) -> str:
-    """The class that Xcode generates for a model file: its name with anything but letters and digits as `_`."""
+    """Return the class that Xcode generates for a model file: its name with `_` for anything but letters and digits."""
     name = re.sub(r"\W", "_", path.stem)
     return f"_{name}" if name[:1].isdigit() else name
 
@@ -136,10 +137,10 @@ def _size(size: Sequence[int]) -> str:
 
 
 def _literal(text: str) -> str:
-    """`text` as a Swift string literal."""
+    """Return `text` as a Swift string literal."""
     return '"' + _printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
 def _printable(text: str) -> str:
-    """`text` with what would end a line, or could not be seen, as Swift escapes it."""
+    """Return `text` with everything that would end a line, or is invisible, escaped as in Swift."""
     return "".join(letter if letter.isprintable() else f"\\u{{{ord(letter):x}}}" for letter in text)

@@ -1,4 +1,4 @@
-"""Style images, the built-in ones among them, and the trained styles that ship with the package."""
+"""Style images, including the built-in ones, and the trained styles that ship with the package."""
 
 from __future__ import annotations
 

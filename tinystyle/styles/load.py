@@ -1,4 +1,4 @@
-"""Style images: from a path, a URI or the built-in catalogue to pixels. Knows nothing of training."""
+"""Loads style images from a path, a URI or the built-in catalog as pixels. Does not depend on training."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tinystyle.styles.builtin import BUILTIN_STYLES, check_builtin, draw_style
 __all__ = ["BUILTIN", "BUILTIN_STYLES", "Style", "builtin_name", "draw_style", "image_name", "load_style"]
 
 BUILTIN = "builtin:"
-"""What the names of built-in styles begin with."""
+"""Prefix of the URIs of built-in styles."""
 _MAX_ENLARGEMENT = 2
 _MAX_ASPECT = 4
 _MIN_DEVIATION = 2.0
 
 
 def image_name(uri: str) -> str:
-    """The name of a style image: its file's without folder and suffix, or that of a built-in one."""
+    """Return the name of a style image: its file name without folder and suffix, or that of a built-in style."""
     return PurePosixPath(uri.removeprefix(BUILTIN)).stem
 
 
 def builtin_name(uri: str) -> str | None:
-    """The name of a built-in style; None where `uri` says another image."""
+    """Return the name of a built-in style; None if `uri` is another image."""
     return uri.removeprefix(BUILTIN) if uri.startswith(BUILTIN) else None
 
 
@@ -39,15 +39,15 @@ class Style:
     """A style image, read and decoded once.
 
     Attributes:
-        uri: where it was loaded from.
-        name: of its file without folder and suffix, or of a built-in style.
+        uri: where the image was loaded from.
+        name: file name without folder and suffix, or the name of a built-in style.
     """
 
     def __init__(self, uri: str, image: Image.Image | None) -> None:
         self.uri = uri
         self.name = image_name(uri)
         self._image = image
-        """None for a built-in style, which is drawn at each size."""
+        """The decoded image; None for a built-in style, which is drawn at each size."""
 
     @classmethod
     def load(cls, style: str | Style) -> Style:
@@ -69,7 +69,7 @@ class Style:
 
     @cached_property
     def sha256(self) -> str:
-        """Hexadecimal SHA-256 of the size and pixels, whatever the file's name and format.
+        """Hexadecimal SHA-256 of the size and pixels, independent of the file's name and format.
 
         A built-in style is hashed as drawn at its default size.
         """
@@ -77,23 +77,23 @@ class Style:
         return hashlib.sha256(f"{image.width}x{image.height} RGB\n".encode() + image.tobytes()).hexdigest()
 
     def at(self, size: int) -> NDArray[np.uint8]:
-        """The image with its short side at `size` pixels: RGB, (H, W, 3), 0..255.
+        """Return the image with its short side at `size` pixels: RGB, (H, W, 3), 0..255.
 
         Raises:
-            UserError: it would be enlarged more than 2 times, has an aspect over 4, or is of one color.
+            UserError: it would be enlarged more than 2 times, has an aspect ratio over 4, or has only one color.
         """
         if self._image is None:
             return np.array(draw_style(str(builtin_name(self.uri)), size))
         return _at_size(self._image, self.uri, size)
 
     def at_sizes(self, sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
-        """The image at each of the short sides `sizes`, in pixels, for which it need not be enlarged more than 2 times.
+        """Return the image at those of the short sides `sizes`, in pixels, that enlarge it at most 2 times.
 
         Returns:
-            At least one; of an image that is too small for all of them, at its own size.
+            At least one image; if it is too small for all sizes, the image at its own size.
 
         Raises:
-            UserError: as `at`.
+            UserError: as in `at`.
         """
         if self._image is None:
             return [self.at(size) for size in sizes]
@@ -102,7 +102,7 @@ class Style:
 
 
 def load_style(uri: str, size: int) -> NDArray[np.uint8]:
-    """The style image with its short side at `size` pixels; see `Style`."""
+    """Return the style image with its short side at `size` pixels; see `Style`."""
     return Style.load(uri).at(size)
 
 
@@ -132,7 +132,7 @@ def _open(uri: str) -> Image.Image:
     try:
         data = storage.read_bytes(uri)
     except OSError as error:
-        # Backends word a missing file in many ways, some with the path alone.
+        # Backends report a missing file in many ways, some with the path alone.
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
         raise UserError(
             f"style {uri} cannot be read ({reason}); give an image file or URI, or one of "

@@ -1,7 +1,7 @@
-"""Photos through a trained model, each to a PNG with the photo's name, size and EXIF. Knows nothing of training.
+"""Applies a trained model to photos; each becomes a PNG with the photo's name, size and EXIF.
 
-`photos` finds them, `picture` reads and writes them, `render` applies the model, `memory` says whether it fits, `batch`
-overlaps it all.
+Does not depend on training. `photos` finds them, `picture` reads and writes them, `render` applies the model, `memory`
+determines whether they fit into memory, and `batch` runs all of it concurrently.
 """
 
 from tinystyle.stylize.batch import stylize_photos

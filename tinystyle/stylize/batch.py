@@ -1,4 +1,4 @@
-"""Many photos: decoding the next and encoding the last overlap the network, an error in one does not stop the others."""
+"""Stylizes many photos. Decoding and encoding overlap with the network; an error affects one photo only."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ __all__ = ["stylize_photos"]
 
 _LOG = logging.getLogger(__name__)
 
-# The file written (None: to standard output), or why there is none.
+# The file written (None: standard output), or the reason why there is none.
 _Outcome: TypeAlias = Path | ValueError | None
-# Below it any network of nets/ needs less than a gigabyte, and it is not worth the looking.
+# Below this number of pixels any network of nets/ needs less than a gigabyte, which is not worth checking.
 _SURELY_FITS = 1_000_000
-# Of the pictures around the network: three at a time, of 3 bytes a pixel, one of them decoded twice over.
+# Bytes per pixel of the pictures around the network: three at a time with 3 bytes, and two more copies while decoding.
 _PICTURES_BYTES = 15
-# The C library keeps some of what was freed in pieces of up to 32 MB, whatever the photo: so much was seen.
+# The C library keeps some freed memory, in pieces of up to 32 MB, whatever the photo; this much was observed.
 _KEPT_BYTES = 150_000_000
-# The reference evaluator lays tensors out plainly; inside a convolution they are copied into blocks of 16 channels.
+# The reference evaluator lays tensors out plainly; convolutions copy them into blocks of 16 channels.
 _REFERENCE_FACTOR = 1.6
 _PROBE_SIDE = 256
-# Short sides of photos, in training crops: beyond the first, strokes look fine; at the second they look as in training.
+# Short sides of photos, in training crops. Beyond the first, strokes look fine; at the second, as in training.
 _FAR_LARGER, _WELL_SEEN = 6, 3
 
 
@@ -55,25 +55,25 @@ def stylize_photos(
     progress: Callable[[int, int, int], None] = lambda *_: None,
     written: Callable[[Path], None] = lambda _: None,
 ) -> list[Path]:
-    """Stylise photos into the folder `out`: PNG files with the photos' names, EXIF and, upright, their sizes.
+    """Stylize photos into the folder `out`: PNG files with the photos' names, EXIF and (upright) sizes.
 
-    A photo that cannot be read does not keep the others from being done. At most three photos are in memory.
+    A photo that cannot be read does not stop the others. At most three photos are in memory.
 
     Args:
-        photos: as `find_photos` takes them: files, URIs, folders, patterns, "-" for standard input (named stdin.png).
-        out: folder, or "-": one PNG to standard output.
-        max_side: larger photos are scaled down to this longer side in pixels, and stay so.
+        photos: files, URIs, folders, patterns, or "-" for standard input (named stdin.png), as in `find_photos`.
+        out: folder, or "-" for one PNG to standard output.
+        max_side: longer side, in pixels, to which larger photos are scaled down; their results keep that size.
         keep_colors, strength, stroke_size: see `stylize_image`.
         progress: called after each photo with (done, total, failed).
-        written: called with each file as it is written.
+        written: called with each file that has been written.
 
     Returns:
         The files written, in the order of the photos.
 
     Raises:
-        ValueError: before any work, if a photo is missing, two would get the same name, one would be overwritten, an
-            option is out of range, `out` is no folder, or one would not fit into memory; at the end, if photos could
-            not be stylised, naming each.
+        UserError: before any work, if a photo is missing, two would get the same name, one would be overwritten, an
+            option is out of range, `out` is not a folder, or a photo would not fit into memory; at the end, if photos
+            could not be stylized, naming each.
         OSError: a result cannot be written.
     """
     if not 0 <= strength <= 1:
@@ -108,7 +108,7 @@ def stylize_photos(
 
 
 def _targets(photos: list[Photo], out: Path | str) -> list[Path | None]:
-    """The file to write for each photo, None for standard output."""
+    """Return the file to write for each photo, None for standard output."""
     if str(out) != STANDARD_STREAM:
         if Path(out).exists() and not Path(out).is_dir():
             raise UserError(f"{out}: is a file; give a folder for the stylised photos")
@@ -126,7 +126,10 @@ def _overlapped(
     decode: Callable[[Photo], Picture],
     render: Callable[[Photo, Picture], Picture],
 ) -> Iterator[_Outcome]:
-    """For each photo in turn what was written, or why nothing was: one is decoded, one rendered, one encoded at a time."""
+    """Yield for each photo in turn what was written, or why nothing was.
+
+    One photo at a time is decoded, one rendered and one encoded.
+    """
     with ThreadPoolExecutor(1) as decoder, ThreadPoolExecutor(1) as encoder:
         decoding = decoder.submit(decode, photos[0])
         encoding: Future[_Outcome] | None = None
@@ -159,7 +162,7 @@ def _render(model: Model, photo: Photo, picture: Picture, **options: Any) -> Pic
     try:
         return Picture(stylize_image(model, picture.image, **options), picture.exif)
     except (MemoryError, RuntimeError) as error:
-        # torch has no exception of its own for it.
+        # torch has no exception of its own for this.
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
             width, height = picture.image.size
             problem = f"{photo.source}: not enough memory for {width}x{height} pixels; give a smaller `max_side`"
@@ -177,7 +180,7 @@ def _write(picture: Picture, target: Path | None) -> _Outcome:
 
 
 class _Hint:
-    """Says once, of the first photo that is far larger than the network's training crops, what its strokes will be like."""
+    """Warns once how strokes will look, for the first photo that is far larger than the network's training crops."""
 
     def __init__(self, model: Model, stroke_size: float) -> None:
         crop = training_crop(model)
@@ -185,7 +188,7 @@ class _Hint:
         self._crop = crop or 0
 
     def of(self, source: str, size: tuple[int, int]) -> None:
-        """A photo of `size` (width, height) is about to be stylized."""
+        """Warn if a photo of `size` (width, height), which is about to be stylized, is the first that is far larger."""
         if min(size) > self._largest:
             factor = max(2, round(min(size) / (_WELL_SEEN * self._crop)))
             _LOG.warning(
@@ -200,14 +203,14 @@ class _Hint:
 
 
 class _Memory:
-    """What a model needs, found by one run on a small image, and only once a photo is large."""
+    """Memory that a model needs, measured by a run on a small image, and only once a photo is large."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._bytes_per_pixel: float | None = None
 
     def check(self, what: str, size: tuple[int, int], stroke_size: float) -> None:
-        """Raise ValueError if stylising a photo of `size` (width, height) takes more memory than there is."""
+        """Raise UserError if stylizing a photo of `size` (width, height) takes more memory than is available."""
         pixels = _with_margin(size_for(self._model, reduced_size(size, stroke_size)))
         if pixels <= _SURELY_FITS:
             return
@@ -225,14 +228,14 @@ class _Memory:
 
     def _measure(self) -> float:
         width, height = size_for(self._model, (_PROBE_SIDE, _PROBE_SIDE))
-        if width * height > _SURELY_FITS:  # a Core ML file of large fixed size: measuring is all of the work
+        if width * height > _SURELY_FITS:  # a Core ML file of a large fixed size: measuring would be all of the work
             return 0.0
         probe = partial(run, self._model, torch.zeros(height, width, 3, dtype=torch.uint8))
-        probe()  # what the first run alone needs does not grow with the photo
+        probe()  # what only the first run needs does not grow with the photo
         factor = 1.0 if isinstance(self._model, LoadedModel) else _REFERENCE_FACTOR
         return factor * peak_bytes(probe) / _with_margin((width, height))
 
 
 def _with_margin(size: tuple[int, int]) -> int:
-    """Pixels that the network's layers see of an image of `size`."""
+    """Return the number of pixels that the network's layers see of an image of `size`."""
     return prod(side + 2 * MARGIN for side in size)

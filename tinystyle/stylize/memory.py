@@ -1,4 +1,4 @@
-"""How much memory a photo of a given size takes, and how much there is. Knows nothing of architectures or photos."""
+"""Estimates how much memory a photo needs, and how much is available. Does not depend on architectures or photos."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 
 
 def peak_bytes(function: Callable[[], object]) -> int:
-    """The most bytes that tensors made during the call held at once. It is called, in this thread.
+    """Return the most bytes that tensors made during a call of `function` hold at once.
 
-    Each storage counts from the operation that makes it until nothing refers to it. Operations that are made of others
-    are counted as those: instance norm copies an image that is not laid out plainly. For a network of `nets/` this is
-    proportional to the number of pixels, and what its resident memory grows by on large images.
+    The call is made in this thread. Each storage counts from the operation that makes it until nothing refers to it.
+    Operations that are composed of others are counted as those: instance norm copies an image that is not laid out
+    plainly. For a network of `nets/`, the result is proportional to the number of pixels, and equals the growth of
+    resident memory on large images.
     """
     live = _LiveBytes()
     with live:
@@ -32,7 +33,7 @@ def peak_bytes(function: Callable[[], object]) -> int:
 
 
 def available_memory() -> int:
-    """Bytes that this process can still take: of the machine, of its container (cgroup) and of `ulimit -v`."""
+    """Return how many bytes this process can still take from the machine, its container (cgroup) and `ulimit -v`."""
     available = [psutil.virtual_memory().available]
     process = psutil.Process()
     used = process.memory_info()
@@ -55,9 +56,9 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with self:
             output = func.decompose(*args, **(kwargs or {}))
-        if output is NotImplemented:  # not made of others
+        if output is NotImplemented:  # not composed of others
             output = func(*args, **(kwargs or {}))
-        for storage in _storages(output) - _storages((args, kwargs)):  # an input returned, or a view of one, is not new
+        for storage in _storages(output) - _storages((args, kwargs)):  # a returned input, or a view of one, is not new
             if storage not in self._known:
                 self._known.add(storage)
                 self._now += storage.nbytes()

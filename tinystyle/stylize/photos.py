@@ -1,4 +1,4 @@
-"""Which photos are meant, and what each result is called: everything that can be refused before any work."""
+"""Finds the photos that the arguments mean, and names the results: everything that can be rejected before any work."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _HTTP = ("http://", "https://")
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that is there; whether it can be decoded shows later."""
+    """A photo that exists; whether it can be decoded is found out later."""
 
     source: str
-    """What names it: a path, a URI, or "standard input"."""
+    """Path, URI, or "standard input"."""
     stem: str
-    """Its file name without folder and suffix."""
+    """File name without folder and suffix."""
     size: tuple[int, int] | None = None
-    """(width, height) as stored, before it is turned upright; None if not known without reading the whole file."""
+    """(width, height) as stored, before it is turned upright; None if unknown without reading the whole file."""
     data: bytes | None = None
-    """The file, where it has been read already."""
+    """Content of the file, if it has been read already."""
 
     def read(self) -> bytes:
-        """The whole file.
+        """Return the content of the file.
 
         Raises:
             OSError: it cannot be read.
@@ -50,14 +50,14 @@ class Photo:
 
 
 def find_photos(arguments: Sequence[str | Path]) -> list[Photo]:
-    """Every photo that the arguments mean, in their order, those of a folder or pattern by name.
+    """Find every photo that the arguments mean, in their order; those of a folder or pattern are sorted by name.
 
     Args:
         arguments: files, URIs, folders (the images directly in them), glob patterns (`**` for any folders), and "-" for
-            standard input. Of a folder or pattern, hidden files and what is no image are left out.
+            standard input. In a folder or pattern, hidden files and files that are not images are left out.
 
     Raises:
-        ValueError: there are none, one is missing, a folder holds no image, a pattern matches none.
+        UserError: there are none, one is missing, a folder holds no image, or a pattern matches none.
         OSError: a folder cannot be listed.
     """
     if not arguments:
@@ -66,10 +66,10 @@ def find_photos(arguments: Sequence[str | Path]) -> list[Photo]:
 
 
 def name_results(photos: Iterable[Photo], out: Path) -> list[Path]:
-    """The PNG in the folder `out` for each photo.
+    """Return the path of the PNG in the folder `out` for each photo.
 
     Raises:
-        ValueError: two would get the same name, or one would overwrite a photo.
+        UserError: two would get the same name, or one would overwrite a photo.
     """
     photos, sources = list(photos), {}
     for photo in photos:
@@ -77,7 +77,7 @@ def name_results(photos: Iterable[Photo], out: Path) -> list[Path]:
             sources[storage._local(photo.source).resolve()] = photo.source
     targets: dict[str, str] = {}
     for photo in photos:
-        # Many file systems do not tell a.png from A.png.
+        # Many file systems do not distinguish a.png from A.png.
         if other := targets.get(photo.stem.casefold()):
             raise UserError(
                 f"{other} and {photo.source} would both become {photo.stem}.png; stylise them into two folders"
@@ -102,10 +102,10 @@ def _find_local(argument: str) -> list[Photo]:
     if path.is_dir():
         found = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
     elif path.exists():
-        # A pipe has no size to be looked up beforehand: looking would consume it.
+        # The size of a pipe cannot be read beforehand: that would consume it.
         return [Photo(argument, path.stem, _size(path) if path.is_file() else None)]
     elif glob.has_magic(argument):
-        found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (takes absolute ones)
+        found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (or absolute)
     else:
         raise UserError(f"{argument}: no such photo")
     photos, others = [], []
@@ -119,7 +119,7 @@ def _find_local(argument: str) -> list[Photo]:
 
 
 def _find_remote(argument: str) -> list[Photo]:
-    if argument.startswith(_HTTP):  # lists nothing; what follows "?" is a query or a signature
+    if argument.startswith(_HTTP):  # cannot be listed; what follows "?" is a query or a signature
         path, pattern = urlsplit(argument).path, None
     else:
         path, pattern = argument, argument if glob.has_magic(argument) else None
@@ -133,7 +133,7 @@ def _find_remote(argument: str) -> list[Photo]:
     filesystem, key = storage._remote(pattern or argument)
     listing = storage._retrying(partial(filesystem.glob, key, detail=True))
     files = [PurePosixPath(name) for name in sorted(listing) if listing[name]["type"] == "file"]
-    # By name, unlike those on disk: finding out would fetch them all.
+    # By suffix, unlike local files: reading their headers would fetch them all.
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
     images = [file for file in files if file.suffix.lower() in suffixes and not file.name.startswith(".")]
     others = [file.name for file in files if file.suffix.lower() not in suffixes]
@@ -151,7 +151,10 @@ def _some(photos: list[Photo], others: list[str], argument: str) -> list[Photo]:
 
 
 def _size(file: Path | BytesIO, *, strict: bool = False) -> tuple[int, int] | None:
-    """(width, height) by the header; None where it cannot be read, or where strict, UnidentifiedImageError of no image."""
+    """Return (width, height) from the header; None if it cannot be read.
+
+    If `strict`, raise UnidentifiedImageError for a file that is not an image.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -160,6 +163,6 @@ def _size(file: Path | BytesIO, *, strict: bool = False) -> tuple[int, int] | No
         except UnidentifiedImageError:
             if strict:
                 raise
-        except Exception:  # damaged, or past reading: decoding will say so in its own words
+        except Exception:  # damaged, or of an unsupported kind: decoding will report it
             pass
     return None

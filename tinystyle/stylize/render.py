@@ -1,4 +1,7 @@
-"""One image through a model, at the size the model takes, and blended with the photo. Knows nothing of files but the model's."""
+"""Applies a model to one image, at a size that the model takes, and blends the result with the photo.
+
+Does not access any files except the model's.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,12 @@ Model: TypeAlias = "LoadedModel | CoreMLModel"
 
 
 def open_model(uri: str | Path) -> Model:
-    """Read a model to stylise with: .safetensors or checkpoint (path or URI), .mlmodel (path or URI) or .mlpackage (path).
+    """Open a model: .safetensors or checkpoint (path or URI), .mlmodel (path or URI) or .mlpackage (path).
 
     Core ML files are computed by the reference evaluator.
 
     Raises:
-        ValueError: it is missing or damaged.
+        UserError: it is missing or damaged.
     """
     kind = PurePosixPath(str(uri)).suffix.lower()
     if kind not in (".mlmodel", ".mlpackage"):
@@ -45,28 +48,28 @@ def open_model(uri: str | Path) -> Model:
 
 
 def training_crop(model: Model) -> int | None:
-    """Side, in pixels, of the crops that the model was trained on; None if its file does not say."""
+    """Return the side, in pixels, of the crops that the model was trained on; None if its file does not say."""
     if isinstance(model, LoadedModel):
         lineage: Any = model.lineage
     else:
         try:
             lineage = json.loads(model.metadata.get("lineage", "{}"))
-        except ValueError:  # it was too long for the file
+        except ValueError:  # the lineage was too long for the file, which has only its hash
             return None
     crop = str(lineage.get("crop", ""))
     return int(crop) if crop.isdecimal() else None
 
 
 def size_for(model: Model, size: tuple[int, int]) -> tuple[int, int]:
-    """The (width, height) at which the model sees a photo of `size`: its own, or the nearest that a Core ML file allows."""
+    """Return the (width, height) at which the model sees a photo of `size`: that size, or the nearest that it takes."""
     return size if isinstance(model, LoadedModel) or model.sizes.allows(*size) else model.sizes.nearest(*size)
 
 
 def run(model: Model, photo_hw3: Tensor) -> Tensor:
-    """The model's output for an RGB photo, (height, width, 3) uint8, of a size that it takes: the same, rounded.
+    """Return the model's output for an RGB photo, (height, width, 3) uint8, of a size that it takes, in the same form.
 
-    A Core ML file of ranged sizes may return more than it was given, each side rounded up to a multiple of its stride,
-    with the image at the top left.
+    A Core ML file with a range of sizes may return more than it was given: each side rounded up to a multiple of its
+    stride, with the image at the top left. The excess is cut off, and values are rounded.
     """
     height, width = photo_hw3.shape[:2]
     photo_13hw = photo_hw3.permute(2, 0, 1)[None].to(torch.float32, memory_format=torch.channels_last)
@@ -82,19 +85,20 @@ def run(model: Model, photo_hw3: Tensor) -> Tensor:
 def stylize_image(
     model: Model, photo: Image.Image, *, keep_colors: bool = False, strength: float = 1.0, stroke_size: float = 1.0
 ) -> Image.Image:
-    """Stylise an RGB image; the result has its size.
+    """Stylize an RGB image; the result has the same size.
 
-    A Core ML file that does not take this size sees the photo scaled to the nearest that it takes, both sides filled
-    whatever that does to the proportions, as Apple's Vision does with `scaleFill`; its output is scaled back.
+    A Core ML file that does not take this size sees the photo scaled to the nearest size that it takes. The photo fills
+    both sides, even if its proportions change, as in Apple's Vision with `scaleFill`; the output is scaled back.
 
     Args:
-        keep_colors: take the luminance from the stylised image and the colours (Cb and Cr of BT.601) from the photo.
-        strength: 0 is the photo, 1 the stylised image, between them their linear blend.
-        stroke_size: strokes so many times as large as trained, from 0.25 to 16: the model sees the photo smaller by that,
-            and its picture gets the photo's edges back (see `stroke_size.with_edges`).
+        keep_colors: take the luminance from the stylized image and the colors (Cb and Cr of BT.601) from the photo.
+        strength: 0 gives the photo, 1 the stylized image, values in between their linear blend.
+        stroke_size: size of the strokes relative to training, from 0.25 to 16: the model sees the photo smaller by this
+            factor, and its output gets the photo's edges back (see `stroke_size.with_edges`).
 
     Raises:
-        ValueError: stroke_size is out of range, or a Core ML file's operation gave NaN or infinity.
+        UserError: stroke_size is out of range.
+        NotFiniteError: an operation of a Core ML file gave NaN or infinity.
     """
     check_stroke_size(stroke_size)
     copy = _scaled(photo, reduced_size(photo.size, stroke_size))
@@ -107,7 +111,7 @@ def stylize_image(
     photo_hw3 = torch.from_numpy(np.array(photo)).float()
     change_hw3 = torch.from_numpy(np.array(stylised)) - photo_hw3
     if keep_colors:
-        # With Cb and Cr as they are, R, G and B all differ by what Y does.
+        # With Cb and Cr unchanged, R, G and B all change by as much as Y.
         change_hw3 = (change_hw3 @ torch.tensor(LUMA))[..., None].expand_as(change_hw3)
     blend_hw3 = photo_hw3.add_(change_hw3, alpha=strength).round_().clamp_(0, 255)
     return Image.fromarray(blend_hw3.to(torch.uint8).numpy())

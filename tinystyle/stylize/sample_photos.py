@@ -1,4 +1,4 @@
-"""The photographs that a Core ML file is verified with: those of a folder, or held out in a dataset."""
+"""The photos that a Core ML file is verified with: those of a folder, or those held out in a dataset."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _LOG = logging.getLogger(__name__)
 
 
 def verification_photos(location: str, most: int) -> Iterator[tuple[str, Image.Image]]:
-    """(name, RGB image) of at most `most` photos, evenly spaced; decoded as they are asked for.
+    """Return an iterator over (name, RGB image) of at most `most` photos, evenly spaced and decoded on demand.
 
     Args:
-        location: a dataset made by `tinystyle ingest`, path or URI, of which the held-out photos are taken; or what
-            `find_photos` takes: a folder, a file, a pattern.
-        most: at least 1.
+        location: a dataset made by `tinystyle ingest`, path or URI, whose held-out photos are used; or a folder, a file
+            or a pattern, as in `find_photos`.
+        most: maximum number of photos, at least 1.
 
     Raises:
-        ValueError: there are none; raised by this call, not by the iteration.
+        UserError: there are none; raised by this call, not by the iteration.
         OSError: they cannot be listed.
     """
     if storage.exists(storage.join(location, "manifest.json")):

@@ -1,4 +1,4 @@
-"""Strokes larger than a network has learned: it sees the photo smaller, and its picture gets the photo's edges back."""
+"""Strokes larger than a network has learned: it sees a smaller photo, and its output gets the photo's edges back."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["check_stroke_size", "reduced_size", "with_edges"]
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 EDGE = 6.0
-"""Gray levels: what of the photo's detail is fainter is grain or texture, over which a painting's strokes go."""
+"""Threshold in gray levels: fainter detail of the photo is grain or texture, which a painting's strokes cover."""
 RANGE = (0.25, 16.0)
 
 
 def check_stroke_size(stroke_size: float) -> None:
-    """Raise ValueError unless the factor is one that can be worked with."""
+    """Raise UserError unless the factor is in range."""
     if not RANGE[0] <= stroke_size <= RANGE[1]:
         raise UserError(
             f"`stroke_size` {stroke_size:g}: give a factor from {RANGE[0]:g} to {RANGE[1]:g}; 1 is as trained"
@@ -24,19 +24,20 @@ def check_stroke_size(stroke_size: float) -> None:
 
 
 def reduced_size(size: tuple[int, int], stroke_size: float) -> tuple[int, int]:
-    """(width, height) at which the network is to see an image of `size` for strokes `stroke_size` times as large."""
+    """Return the (width, height) at which the network sees an image of `size` for strokes of this relative size."""
     width, height = (max(1, round(side / stroke_size)) for side in size)
     return width, height
 
 
 def with_edges(stylized: Image.Image, seen: Image.Image, photo: Image.Image) -> Image.Image:
-    """Bring a picture of a smaller copy of a photo to the photo's size, with the edges that the copy has lost.
+    """Scale the picture of a smaller copy of a photo to the photo's size, and add the edges that the copy has lost.
 
-    To the enlarged picture is added what the photo's luma has over the enlarged copy's, but for EDGE gray levels: the top of
-    a Laplacian pyramid (Burt & Adelson 1983), cored. So contours are as sharp as the photo's, and no grain comes back.
+    What the photo's luma has beyond that of the enlarged copy, reduced by EDGE gray levels, is added to the enlarged
+    picture. This is the top of a Laplacian pyramid (Burt & Adelson 1983), cored: contours are as sharp as the photo's,
+    and no grain comes back.
 
     Args:
-        stylized: RGB, of the size of `seen`.
+        stylized: picture of the copy, RGB, of the same size as `seen`.
         seen: the copy, RGB.
         photo: RGB, at least as large as the copy.
     """

@@ -1,1 +1,1 @@
-"""MLflow, all of it: the run that a training logs to, the model registry, and the files of a registered version."""
+"""Everything that uses MLflow: the run that a training run logs to, the model registry, and the files of a version."""

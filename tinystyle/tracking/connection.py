@@ -1,4 +1,4 @@
-"""Where MLflow is, how long to wait for it, and its faults in one sentence. Knows nothing of runs or models."""
+"""The connection to MLflow: its address, timeouts, and errors as one sentence. Independent of runs and models."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ REFUSED = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 
 
 def tracking_uri() -> str:
-    """$MLFLOW_TRACKING_URI, by default a SQLite file in the current folder."""
+    """Return $MLFLOW_TRACKING_URI, by default a SQLite file in the current folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
 def public_uri() -> str:
-    """`tracking_uri` without the user and the password that an address may hold."""
+    """Return `tracking_uri` without the user name and password that it may contain."""
     uri = tracking_uri()
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else uri
 
 
 def user_name() -> str:
-    """Who runs this process: the account's name, or its number where it has none."""
+    """Return the account name of the user that runs this process, or the numeric user ID if the account has no name."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a user without a name, as in containers
         return str(os.getuid())
 
 
 def run_url(run_id: str) -> str | None:
-    """Address of a run in MLflow's UI; None where there is no server, or it does not answer."""
+    """Return the address of a run in MLflow's UI, or None if MLflow has no server or the server does not answer."""
     if not tracking_uri().startswith("http"):
         return None
     try:
@@ -54,19 +54,19 @@ def run_url(run_id: str) -> str | None:
             experiment = client.get_run(run_id).info.experiment_id
     except UserError:
         return None
-    # Without the type, MLflow's UI since 3.17 opens a view made for language models.
+    # Without the workflow type, MLflow's UI since 3.17 opens a view made for language models.
     return f"{public_uri().rstrip('/')}/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
 
 
 @contextmanager
 def quiet(*, timeout: int, retries: int) -> Iterator[None]:
-    """MLflow without its warnings, logs, progress bars and telemetry, and only as patient as is asked.
+    """Silence MLflow's warnings, logs, progress bars and telemetry, and limit how long it waits for a server.
 
     Args:
-        timeout: seconds for an answer.
-        retries: of a request that failed, each after a pause twice as long as the one before.
+        timeout: seconds to wait for a response.
+        retries: number of retries of a failed request, each after twice the delay of the one before.
 
-    What the user's environment sets counts.
+    Variables that the user has set in the environment take precedence.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     settings = {
@@ -78,11 +78,11 @@ def quiet(*, timeout: int, retries: int) -> Iterator[None]:
     ours = {name: value for name, value in settings.items() if name not in os.environ}
     os.environ.update(ours)
     try:
-        with warnings.catch_warnings():  # of MLflow's own parts to each other
+        with warnings.catch_warnings():  # MLflow's parts warn about each other
             warnings.simplefilter("ignore")
-            import mlflow  # noqa: F401  sets levels of its own
+            import mlflow  # noqa: F401  it sets log levels, which are changed below
 
-            for name in ("alembic", "mlflow"):  # how they set up a database
+            for name in ("alembic", "mlflow"):  # they log how they set up a database
                 logging.getLogger(name).setLevel(logging.ERROR)
             yield
     finally:
@@ -92,11 +92,11 @@ def quiet(*, timeout: int, retries: int) -> Iterator[None]:
 
 @contextmanager
 def connect() -> Iterator[Any]:
-    """An MlflowClient for what must succeed: uploads may take minutes, a server that is not there takes seconds.
+    """Yield an MlflowClient for calls that must succeed, with minutes for an upload, but seconds to find the server.
 
     Raises:
         UnavailableError: the server cannot be reached, or fails.
-        UserError: it refuses the credentials, or there is no such store.
+        UserError: the server refuses the credentials or the request, or the store does not exist.
     """
     uri = tracking_uri()
     _check_reachable(uri)
@@ -112,16 +112,21 @@ def connect() -> Iterator[Any]:
 
 
 def _check_reachable(uri: str) -> None:
-    """Before MLflow is imported, and with less patience than its requests need."""
+    """Check that the server or the SQLite file exists, before the import of MLflow and faster than its requests would.
+
+    Raises:
+        UnavailableError: the server cannot be reached.
+        UserError: the SQLite file does not exist.
+    """
     if uri.startswith(("http://", "https://")):
         try:
             urllib.request.urlopen(public_uri().rstrip("/") + "/health", timeout=PROBE_SECONDS).close()
         except urllib.error.HTTPError as error:
-            error.close()  # there is a server
+            error.close()  # an error status, but from a server that exists
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLError):
-                return  # MLflow has settings of its own for whom to trust
+                return  # MLflow has its own settings for trusted certificates
             words = getattr(reason, "strerror", None) or str(reason) or "no answer"
             raise UnavailableError(
                 f"the MLflow server at {public_uri()} cannot be reached ({words}); start it, or set MLFLOW_TRACKING_URI"

@@ -1,4 +1,4 @@
-"""Makes the folder of a network an MLflow model, which `mlflow.pyfunc.load_model` and `mlflow models serve` take.
+"""Turns the folder of a network into an MLflow model, for `mlflow.pyfunc.load_model` and `mlflow models serve`.
 
 model = mlflow.pyfunc.load_model("models:/starry-night@champion")
 stylized = model.predict(photo)  # RGB, (height, width, 3), uint8
@@ -19,15 +19,15 @@ from tinystyle.errors import UserError
 __all__ = ["write_mlmodel"]
 
 EXAMPLE_SIDE = 32
-"""Side, in pixels, of the input example."""
+"""Side of the input example, in pixels."""
 
 
 def write_mlmodel(model: Path, run_id: str) -> None:
     """Write MLmodel, an input example and the requirements beside a model.safetensors.
 
     Args:
-        model: the network's file.
-        run_id: of the MLflow run that the files are logged to.
+        model: path of the network's file.
+        run_id: ID of the MLflow run that the files are logged to.
     """
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
@@ -54,35 +54,35 @@ def write_mlmodel(model: Path, run_id: str) -> None:
 
 
 def _load_pyfunc(path: str) -> _Stylizer:
-    """Load a network for MLflow, which calls this by name.
+    """Load a network; MLflow calls this function by name.
 
     Args:
-        path: of the network's file.
+        path: path of the network's file.
     """
     return _Stylizer(path)
 
 
 class _Stylizer:
-    """What `mlflow.pyfunc` wraps."""
+    """The object that `mlflow.pyfunc` wraps."""
 
     def __init__(self, path: str) -> None:
         from tinystyle.model_file import load_model
 
         self._model = load_model(path)
 
-    # Without annotations: MLflow would take them for a schema of its own.
+    # Not annotated, because MLflow would interpret type annotations as a schema.
     def predict(self, photo, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
         """Stylize one photo.
 
         Args:
             photo: RGB, (height, width, 3), uint8.
-            params: none are known.
+            params: ignored; no parameters are supported.
 
         Returns:
             The stylized photo, of the same shape and type.
 
         Raises:
-            UserError: it is no such array.
+            UserError: `photo` has another type or shape.
         """
         from tinystyle.stylize import stylize_image
 

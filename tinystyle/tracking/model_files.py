@@ -1,10 +1,10 @@
-"""The files of a finished model in its MLflow run: uploaded and downloaded whole, every byte checked by its SHA-256.
+"""Uploads and downloads the files of a finished model in its MLflow run. A SHA-256 checksum protects every file.
 
-    model/, coreml/, evaluation.json       as `tinystyle.release.bundle` has them, packages as NAME.mlpackage.zip
-    evaluation-table.json                  the rows of the evaluation, as MLflow's UI shows a table
-    SHA256SUMS                             of all of these; uploaded last, so that where it exists the upload is complete
+    model/, coreml/, evaluation.json       laid out as in `tinystyle.release.bundle`, packages as NAME.mlpackage.zip
+    evaluation-table.json                  the rows of the evaluation, in the format of tables in MLflow's UI
+    SHA256SUMS                             checksums of all of these; uploaded last, so it marks a complete upload
 
-They travel through the MLflow server: no client holds a key to the object store.
+All transfers go through the MLflow server, so no client needs a key to the object store.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ PACKAGE = ".mlpackage"
 
 
 def log_model(run_id: str, folder: Path) -> None:
-    """Upload a finished model to its run; again is no error, and replaces it.
+    """Upload a finished model to its run; a repeated upload replaces the earlier one.
 
     Args:
-        run_id: of the MLflow run.
-        folder: as `tinystyle.release.assemble` leaves it: model/, coreml/ and, if there is one, evaluation.json, as above.
-            Where an .mlpackage is still a folder, it is zipped on the way.
+        run_id: ID of the MLflow run.
+        folder: folder that `tinystyle.release.assemble` wrote: model/, coreml/ and optionally evaluation.json, as
+            above. An .mlpackage that is still a folder is zipped for the upload.
 
     Raises:
-        ValueError: something is missing or is not what files.json says; before anything is uploaded.
-        OSError: the server cannot be reached, refuses or fails.
+        UserError: a file is missing or does not match files.json; raised before anything is uploaded.
+        UnavailableError: the server cannot be reached, or fails.
     """
     bundle = Bundle(Path(folder))
     if not bundle.model.is_file():
@@ -65,23 +65,24 @@ def log_model(run_id: str, folder: Path) -> None:
 
 
 def download(run_id: str, out: Path) -> Path:
-    """The files of a model, model/, coreml/ and evaluation.json, into `out`, whole or not at all.
+    """Download the files of a model (model/, coreml/ and evaluation.json) into `out` atomically.
 
-    An .mlpackage comes twice, as the zip of the run and unpacked beside it.
+    An .mlpackage is delivered twice: as the zip stored in the run, and unpacked beside it.
 
     Args:
-        run_id: of the MLflow run.
-        out: a folder that is empty or not there yet.
+        run_id: ID of the MLflow run.
+        out: a folder that is empty or does not exist yet.
 
     Raises:
-        ValueError: `out` is in use, the run holds no finished model, or a file is not what its checksum says.
-        OSError: the server cannot be reached, refuses or fails.
+        UserError: `out` is not empty, the run has no finished model, or a file does not match its checksum.
+        UnavailableError: the server cannot be reached, or fails.
+        OSError: a file cannot be written.
     """
     out = Path(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} is not an empty folder; give a new one")
     storage.check_writable(out if out.exists() else out.parent)
-    # On the file system of `out`, which may be a mount point of its own.
+    # On the file system of `out`, which may be a mount point, so that files can be moved by renaming.
     with tempfile.TemporaryDirectory(prefix=".tinystyle-", dir=out if out.exists() else out.parent) as temporary:
         received, new = Path(temporary) / "received", Path(temporary) / "new"
         received.mkdir()
@@ -91,13 +92,13 @@ def download(run_id: str, out: Path) -> Path:
         if not out.exists():
             new.rename(out)
         else:
-            for path in sorted(new.iterdir(), reverse=True):  # coreml, with the list of what there is, last
+            for path in sorted(new.iterdir(), reverse=True):  # coreml/ last, since it contains the list of files
                 path.rename(out / path.name)
     return out
 
 
 def _stage(source: Path, destination: Path) -> None:
-    """Copy a folder, its packages as zips."""
+    """Copy a folder, and zip its packages."""
     destination.mkdir(parents=True)
     for path in sorted(source.iterdir()):
         if path.suffix == PACKAGE and path.is_dir():
@@ -109,12 +110,12 @@ def _stage(source: Path, destination: Path) -> None:
 
 
 def _stage_evaluation(bundle: Bundle, staged: Path) -> bool:
-    """Copy evaluation.json, its rows in MLflow's form of a table too; whether there is one."""
+    """Copy evaluation.json, also as a table in MLflow's format, and return whether it exists."""
     report = bundle.report()
     if report is None:
         return False
     shutil.copyfile(bundle.evaluation, Bundle(staged).evaluation)
-    # As `MlflowClient.log_table` writes it, which appends to one that exists.
+    # The format of `MlflowClient.log_table`, which is not used because it would append to an existing table.
     columns = list(report["rows"][0])
     table = {"columns": columns, "data": [[row.get(column) for column in columns] for row in report["rows"]]}
     storage.write_bytes(staged / TABLE, json.dumps(table).encode())
@@ -122,7 +123,7 @@ def _stage_evaluation(bundle: Bundle, staged: Path) -> bool:
 
 
 def _sums(folder: Path) -> str:
-    """What `sha256sum` prints of all files below `folder`, by path."""
+    """Return the checksums of all files in `folder`, sorted by path, in the format of `sha256sum`."""
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return "".join(f"{storage.sha256(folder / path)}  {path}\n" for path in paths)
 
@@ -138,7 +139,11 @@ def _receive(run_id: str, folder: Path) -> None:
 
 
 def _take(run_id: str, received: Path, new: Path) -> None:
-    """Move what the manifest lists from `received` to `new`, checked, and unpack packages."""
+    """Verify the files listed in the manifest, move them from `received` to `new`, and unpack packages.
+
+    Raises:
+        UserError: a file is missing or damaged, or has an invalid path.
+    """
     for line in (received / SUMS).read_text().splitlines():
         expected, _, name = line.partition("  ")
         path = PurePosixPath(name)

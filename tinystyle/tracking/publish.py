@@ -1,4 +1,4 @@
-"""Publishes a version of the model registry: what `tinystyle.release.publishing` does with a folder."""
+"""Publishes a version of the model registry, as `tinystyle.release.publishing` does for a folder."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _METRIC_TAGS = {
 
 
 def publish_version(version: ModelVersion, root: str = DEFAULT_ROOT, *, reason: str = "") -> PublishedVersion:
-    """Fetch a version of the model registry and publish it; see `publish_folder`."""
-    open_place(root)  # a root that is none is known before anything is fetched
+    """Fetch a version from the model registry and publish it; see `publish_folder`."""
+    open_place(root)  # reports an invalid root before anything is fetched
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
         return publish_folder(
             registry.fetch(version, Path(folder)),
@@ -36,7 +36,7 @@ def publish_version(version: ModelVersion, root: str = DEFAULT_ROOT, *, reason: 
 
 
 def _tagged(tags: Mapping[str, str]) -> dict[str, float]:
-    """The figures among a version's tags that the index gives."""
+    """Return the figures in a version's tags that the index shows."""
     metrics = {}
     for name, tag in _METRIC_TAGS.items():
         with suppress(KeyError, ValueError):

@@ -1,6 +1,6 @@
-"""MLflow's model registry: one registered model per style, its versions with tags and aliases. Decides nothing.
+"""MLflow's model registry: one registered model per style, whose versions have tags and aliases. Makes no decisions.
 
-The alias `candidate` names the version that passed the gates, `champion` the one that is published.
+The alias `candidate` marks the version that passed the gates, and `champion` the one to publish.
 """
 
 from __future__ import annotations
@@ -35,43 +35,45 @@ __all__ = [
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 PAGE = 200
-UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")  # the last for what is no run id at all
+UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")  # the last one for a malformed run ID
 
 MAY_PASS = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered model of a style."""
+    """A version of the registered model of a style."""
 
     style: str
     version: int
     run_id: str
     aliases: tuple[str, ...]
     tags: dict[str, str]
-    """What it is worth and made of, and under `decision.<alias>`, as JSON, why it has or had an alias."""
+    """Facts and figures of the model, and as JSON in `decision.<alias>`, why it has or had an alias."""
     created: datetime
-    """In UTC."""
+    """Creation time in UTC."""
 
 
 def register(style: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
-    """A version for the model that `log_model` has put into a finished run; the same one if the run has one already.
+    """Register the model that `log_model` uploaded to a finished run, and return its version.
+
+    A run that is already registered keeps its version.
 
     Args:
-        style: name of the registered model; made if absent.
-        run_id: of the MLflow run.
-        tags: set on the version, also on one that stands.
+        style: name of the registered model; created if absent.
+        run_id: ID of the MLflow run.
+        tags: tags to set on the version, also on an existing one.
 
     Raises:
-        ValueError: the name cannot be, or the run is unknown, not finished or holds no model.
-        OSError: the server cannot be reached, refuses or fails.
+        UserError: the name is invalid, or the run is unknown, unfinished or has no model.
+        UnavailableError: the server cannot be reached, or fails.
     """
     check_name(style)
     with connect() as client:
         source = _model_of(client, run_id)
         if not _of_run(client, style, run_id):
             _create(client, style, run_id, source, dict(tags))
-        # Two at once for one run make two: all but the first go, whoever made them.
+        # Two concurrent calls for one run create two versions; delete all but the first, whichever call created them.
         kept, *others = _of_run(client, style, run_id)
         for other in others:
             _ignoring(UNKNOWN, client.delete_model_version, style, str(other))
@@ -84,10 +86,10 @@ def register(style: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
 
 
 def versions(style: str | None = None) -> list[ModelVersion]:
-    """All versions of a style, or of all styles; newest first. None of a style that is not registered."""
+    """Return all versions of a style, or of all styles, newest first; an empty list if the style is not registered."""
     names = f"name = '{check_name(style)}'" if style is not None else None
     with connect() as client:
-        # A search for versions leaves their aliases out in some stores; the model has them in all.
+        # Some stores omit aliases when searching for versions; the registered model always has them.
         models = _all_pages(client.search_registered_models, filter_string=names)
         aliases = {(model.name, alias): int(of) for model in models for alias, of in model.aliases.items()}
         found = _all_pages(client.search_model_versions, filter_string=names)
@@ -108,11 +110,11 @@ def versions(style: str | None = None) -> list[ModelVersion]:
 
 
 def find(style: str, version: int | str) -> ModelVersion:
-    """The version of a style by number or alias.
+    """Return the version of a style by number or alias.
 
     Raises:
-        ValueError: there is none; the sentence lists what there is.
-        OSError: the server cannot be reached, refuses or fails.
+        UserError: it does not exist; the message lists those that exist.
+        UnavailableError: the server cannot be reached, or fails.
     """
     there = versions(style)
     wanted = str(version)
@@ -127,13 +129,14 @@ def find(style: str, version: int | str) -> ModelVersion:
 
 
 def assign(style: str, alias: str, version: int, reason: str) -> ModelVersion:
-    """Give an alias to a version, taking it from the one that has it, and record why.
+    """Assign an alias to a version, which takes it away from its current holder, and record the reason.
 
-    The tag `decision.<alias>` holds, as JSON, reason, who (user@host), time (ISO 8601, UTC) and replaces (a version or null).
+    The tag `decision.<alias>` is JSON with reason, who (user@host), time (ISO 8601, UTC) and replaces (a version or
+    null).
 
     Raises:
-        ValueError: there is no such version.
-        OSError: the server cannot be reached, refuses or fails.
+        UserError: the version does not exist.
+        UnavailableError: the server cannot be reached, or fails.
     """
     before = next((other.version for other in versions(style) if alias in other.aliases), None)
     chosen = find(style, version)
@@ -143,7 +146,7 @@ def assign(style: str, alias: str, version: int, reason: str) -> ModelVersion:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "replaces": before if before != chosen.version else None,
     }
-    # The reason first: a decision without an effect misleads less than an effect without a reason.
+    # Record the reason first, because a reason without an effect misleads less than an effect without a reason.
     annotate(style, chosen.version, {f"decision.{alias}": json.dumps(decision)})
     with connect() as client:
         client.set_registered_model_alias(style, alias, str(chosen.version))
@@ -151,19 +154,23 @@ def assign(style: str, alias: str, version: int, reason: str) -> ModelVersion:
 
 
 def annotate(style: str, version: int, tags: Mapping[str, str]) -> None:
-    """Set tags of a version; others stay."""
+    """Set tags of a version; its other tags are kept."""
     with connect() as client:
         for name, value in tags.items():
             client.set_model_version_tag(style, str(version), name, str(value))
 
 
 def fetch(version: ModelVersion, out: Path) -> Path:
-    """The files of a version below model/ and coreml/ into `out`; see `model_artefacts.download`."""
+    """Download the files of a version into `out`; see `model_files.download`."""
     return download(version.run_id, out)
 
 
 def _model_of(client: Any, run_id: str) -> str:
-    """URI of the model's files in a finished run."""
+    """Return the URI of the model's files in a finished run.
+
+    Raises:
+        UserError: the run is unknown, unfinished or has no model.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -182,7 +189,7 @@ def _model_of(client: Any, run_id: str) -> str:
 def _create(client: Any, style: str, run_id: str, source: str, tags: dict[str, str]) -> None:
     _ignoring(("RESOURCE_ALREADY_EXISTS",), client.create_registered_model, style)
     for attempt in Retrying(
-        # SQLite without a server says "locked" of what another process writes.
+        # SQLite without a server reports "locked" while another process writes.
         stop=stop_after_attempt(4),
         wait=wait_exponential_jitter(multiplier=0.1, max=3),
         retry=retry_if_exception(lambda error: getattr(error, "error_code", "") in MAY_PASS),
@@ -193,7 +200,7 @@ def _create(client: Any, style: str, run_id: str, source: str, tags: dict[str, s
 
 
 def _of_run(client: Any, style: str, run_id: str) -> list[int]:
-    """The versions of a style that a run has, oldest first."""
+    """Return the versions of a style that belong to a run, oldest first."""
     found = _all_pages(client.search_model_versions, filter_string=f"name = '{style}' and run_id = '{run_id}'")
     return sorted(int(version.version) for version in found)
 

@@ -1,7 +1,8 @@
-"""MLflow: one run per training run, resumed with it. Tracking never stops a training run: after a fault it pauses.
+"""The MLflow run of a training run, resumed together with it. Errors pause tracking and never stop training.
 
-Where it logs to is MLflow's own business: MLFLOW_TRACKING_URI, by default a SQLite file in the current folder. The run of a
-sweep is a `Tracker` too; its `run_id` goes to its children, or to their processes as TINYSTYLE_PARENT_RUN.
+MLflow's own settings determine where it logs to: MLFLOW_TRACKING_URI, by default a SQLite file in the current folder.
+The run of a sweep is a `Tracker` too; its `run_id` is passed to its children, or to their processes as
+TINYSTYLE_PARENT_RUN.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ __all__ = ["PARENT_RUN", "Tracker", "close_run", "flatten", "run_tags"]
 _LOG = logging.getLogger(__name__)
 
 PARENT_RUN = "TINYSTYLE_PARENT_RUN"
-"""Environment variable: id of the MLflow run that every run of this process is a child of."""
+"""Environment variable with the ID of the MLflow run that is the parent of all runs of this process."""
 FIRST_PAUSE_SECONDS = 60.0
-"""After a fault; doubled by every further one, so that a server that hangs costs a run of hours no more than minutes."""
+"""Pause after the first error; doubled after each further one, so that a hanging server costs a run only minutes."""
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} to {"a.b": 1}."""
+    """Flatten nested dictionaries: {"a": {"b": 1}} becomes {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
@@ -39,7 +40,7 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def run_tags(lineage: Mapping[str, str]) -> dict[str, str]:
-    """Tags of a training run: its lineage, and commit, user and source under MLflow's own names."""
+    """Return the tags of a training run: its lineage, and the commit, user and source under MLflow's own names."""
     own = {
         "mlflow.source.name": "tinystyle train",
         "mlflow.source.type": "LOCAL",
@@ -52,16 +53,16 @@ def run_tags(lineage: Mapping[str, str]) -> dict[str, str]:
 
 
 class Tracker:
-    """One MLflow run. What is logged during a pause is lost.
+    """One MLflow run. Anything logged during a pause is lost.
 
     Args:
-        experiment: name of the experiment; made if absent.
-        run_name: what the UI calls the run.
-        run_id: an earlier run to go on with; None, or one that the server does not know, starts one.
-        parameters: logged once.
-        tags: logged once.
-        started: called with the id of a run that was started.
-        parent_run: id of the run that this one is a child of; None means that of the environment, if any.
+        experiment: name of the experiment; created if absent.
+        run_name: name of the run in MLflow's UI.
+        run_id: ID of an earlier run to resume; None, or an ID that the server does not know, starts a new run.
+        parameters: parameters, logged once.
+        tags: tags, logged once.
+        started: called with the ID of a newly started run.
+        parent_run: ID of the parent run; None means the one in the environment, if any.
     """
 
     def __init__(
@@ -87,12 +88,12 @@ class Tracker:
         self._do(lambda _client, _run_id: None)
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
-        """Log values of a step, and every ten seconds what the run takes of its machine."""
+        """Log the metrics of a step, and every ten seconds the machine's resource usage."""
         self._last_step = step
         self._do(lambda client, run_id: _log(client, run_id, step, values | self._machine.due()))
 
     def image(self, path: Path, key: str, step: int) -> None:
-        """Log a picture under `key`, of which MLflow's UI shows the steps side by side."""
+        """Log a picture under `key`; MLflow's UI shows the steps of a key side by side."""
 
         def log(client: Any, run_id: str) -> None:
             with Image.open(path) as picture:
@@ -101,7 +102,7 @@ class Tracker:
         self._do(log)
 
     def dataset(self, name: str, digest: str, source: str, photos: int) -> None:
-        """Log the dataset that the run trains on as its input; again is no error."""
+        """Log the training dataset as an input of the run; logging it again has no effect."""
 
         def log(client: Any, run_id: str) -> None:
             from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -118,12 +119,18 @@ class Tracker:
         self._do(lambda client, run_id: client.log_artifact(run_id, str(path), folder))
 
     def finish(self, status: str, artifacts: tuple[Path, ...] = (), folder: str | None = None) -> None:
-        """Close the run and upload files, also in a pause: FINISHED, FAILED or KILLED (stopped, to be resumed)."""
+        """Close the run and upload files, even during a pause.
+
+        Args:
+            status: FINISHED, FAILED or KILLED (stopped, and to be resumed).
+            artifacts: files to upload.
+            folder: artifact folder of the files.
+        """
         self._silent_until = 0.0
 
         def close(client: Any, run_id: str) -> None:
-            client.set_terminated(run_id, status)  # first: files may have a store of their own, with faults of its own
-            if self._last_step is not None:  # so that a run of seconds has a reading too
+            client.set_terminated(run_id, status)  # first, because the upload of files may fail
+            if self._last_step is not None:  # so that even a run of a few seconds has one reading
                 _log(client, run_id, self._last_step, self._machine.read())
             for path in artifacts:
                 client.log_artifact(run_id, str(path), folder)
@@ -131,11 +138,11 @@ class Tracker:
         self._do(close)
 
     def _do(self, action: Callable[[Any, str], None]) -> None:
-        """Call `action` with the client and the run's id, unless in a pause; a fault begins one."""
+        """Call `action` with the client and the run ID, unless in a pause; an error starts a pause."""
         if monotonic() < self._silent_until:
             return
         try:
-            # A server that does not answer must not hold up a GPU for minutes.
+            # A server that does not answer must not block a GPU for minutes.
             with quiet(timeout=5, retries=1):
                 client, run_id = self._connect()
                 action(client, run_id)
@@ -147,7 +154,7 @@ class Tracker:
             self._pause *= 2
 
     def _connect(self) -> tuple[Any, str]:
-        """The client and the run, which is looked for or started at the first call that succeeds."""
+        """Return the client and the run ID; the first successful call resumes or starts the run."""
         if self._client is not None and self.run_id is not None:
             return self._client, self.run_id
         from mlflow import MlflowClient
@@ -163,7 +170,7 @@ class Tracker:
             except MlflowException as error:
                 if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     raise
-                self.run_id = None  # deleted, or of another server than the interrupted run had
+                self.run_id = None  # deleted, or the interrupted run used another server
         if self.run_id is None:
             run_id = client.create_run(_experiment_id(client, self._experiment), run_name=self._run_name).info.run_id
             client.log_batch(
@@ -178,7 +185,7 @@ class Tracker:
 
 
 def close_run(run_id: str, status: str) -> None:
-    """Close a run whose own process cannot; a server that does not answer is left alone."""
+    """Close a run whose own process can no longer do so; a server that does not answer only causes a warning."""
     from tinystyle.tracking.connection import connect
 
     try:
@@ -202,7 +209,7 @@ def _experiment_id(client: Any, name: str) -> str:
     if found is None:
         try:
             return str(client.create_experiment(name))
-        except MlflowException:  # another run was a moment faster
+        except MlflowException:  # another run has just created it
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise

@@ -1,7 +1,7 @@
-"""What a training run takes of its machine, under MLflow's own names, so that its UI shows it under "System metrics".
+"""Resource usage of a training run, under MLflow's own names, so that MLflow's UI shows it under "System metrics".
 
-MLflow's monitor is a thread with requests of its own, which ends at the first fault of the server and holds up the end of a
-run. These gauges are read between steps and sent with the losses, so they have the losses' steps, and their pauses.
+MLflow's own monitor is a thread that sends its own requests, ends at the first server error and delays the end of a
+run. These metrics are read between steps and sent with the losses, so they share their steps and their pauses.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ MEGABYTE = 1e6
 
 
 class SystemMetrics:
-    """Gauges of the processors, the memory, the disk and the GPUs; those of GPUs are left out where NVML is not installed.
+    """Reads the usage of CPU, memory, disk and GPUs; GPU metrics are omitted if NVML is not installed.
 
-    Processor and GPU use are percentages of all of the machine, since the reading before.
+    CPU utilization is a percentage of all cores, GPU utilization of one GPU, both since the previous reading.
     """
 
     def __init__(self) -> None:
         self._nvml, self._gpus = _nvidia()
         self._next = monotonic() + EVERY_SECONDS
         with suppress(Exception):
-            psutil.cpu_percent()  # from here on
+            psutil.cpu_percent()  # starts the first interval
 
     def due(self) -> dict[str, float]:
-        """A reading, if the last one is ten seconds ago; else nothing."""
+        """Return a reading if the last one is at least ten seconds old, otherwise nothing."""
         return self.read() if monotonic() >= self._next else {}
 
     def read(self) -> dict[str, float]:
-        """A reading now. A gauge that fails is left out."""
+        """Return a reading now, without the metrics that cannot be read."""
         self._next = monotonic() + EVERY_SECONDS
         values: dict[str, float] = {}
         for gauges in (self._machine, self._graphics):
-            with suppress(Exception):  # a container without /proc, a GPU off its bus: no reason to stop a run
+            with suppress(Exception):  # such as no /proc in a container, or a lost GPU: no reason to stop a run
                 values |= gauges()
         return {f"system/{name}": value for name, value in values.items()}
 

@@ -1,6 +1,6 @@
-"""Training one style network. Knows nothing of Prefect or Core ML."""
+"""Training of one style network. Imports neither Prefect nor Core ML."""
 
 __all__ = ["TRAINING_REVISION"]
 
 TRAINING_REVISION = 3
-"""Raised by hand when the maths of training changes (the golden-loss test fails until it is); part of a run's key."""
+"""Part of every run key. Increase it when the math of training changes; the golden-loss test fails until then."""

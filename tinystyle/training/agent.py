@@ -1,6 +1,6 @@
-"""torchrun, tied to the command that starts it: `python -m tinystyle.training.agent PARENT_PID TORCHRUN_ARGUMENT...`.
+"""Start torchrun so that it dies with its parent: `python -m tinystyle.training.agent PARENT_PID TORCHRUN_ARGUMENT...`.
 
-Says nothing of its own: what happened stands in the run record, and the command puts it in a sentence.
+Prints nothing itself: the outcome is in the run record, and the parent command reports it in one sentence.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from tinystyle.data.processes import die_with_parent
 from tinystyle.training.worker import AGENT_VARIABLE
 
 NO_RENDEZVOUS = 3
-"""Exit code: the machines did not meet at the endpoint."""
+"""Exit code if the machines did not meet at the rendezvous endpoint."""
 
 
 def main() -> int:
-    """Run `torch.distributed.run` with the given arguments; 0 where every worker ended well."""
+    """Run `torch.distributed.run` with the given arguments and return the exit code, 0 if every worker succeeded."""
     die_with_parent(int(sys.argv[1]))
     os.environ[AGENT_VARIABLE] = str(os.getpid())
 

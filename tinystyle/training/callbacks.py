@@ -1,4 +1,4 @@
-"""What happens around training steps: report, check, save, show. Every decision is the same on every process."""
+"""Lightning callbacks for metrics, evaluation, checkpoints and previews. All processes take the same decisions."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from tinystyle.training.run_folder import BEST, LAST
 __all__ = ["Checkpoints", "CollapsedError", "Previews", "StepReport", "to_image"]
 
 COLLAPSE_GRACE_STEPS, COLLAPSE_GRACE_SHARE = 100, 0.25
-"""A network this young, in steps and in its share of the run, may still be black or flat anywhere: in the style of a pale
-painting it begins paler than it will be."""
+"""Collapse is ignored until a run is past both limits: 100 steps, and a quarter of its steps. A young network may still
+be black or flat in places; for the style of a pale painting it starts paler than it will end."""
 Report = Callable[[int, dict[str, float]], None]
 
 
 class CollapsedError(ArithmeticError):
-    """The network's outputs are worthless; the last checkpoint is from before."""
+    """The network has collapsed (see `tinystyle.evaluation.collapsed`); the last checkpoint dates from before."""
 
 
 def to_image(output_13hw: Tensor) -> Image.Image:
-    """A (1, 3, H, W) tensor in 0..255 as an RGB image."""
+    """Convert a (1, 3, H, W) tensor with values in 0..255 to an RGB image."""
     return Image.fromarray(output_13hw[0].round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
 
 
 class StepReport(L.Callback):
-    """Reads the losses, averaged over processes; writes them to metrics.jsonl; notices a request to stop.
+    """Averages the losses over all processes, writes them to metrics.jsonl, and notices requests to stop.
 
     Attributes:
-        stopping: every process was told, at the same step, that this step is the last.
+        stopping: True once all processes have agreed, at the same step, that this step is the last one.
     """
 
     def __init__(self, file: Path, reports: Sequence[Report]) -> None:
@@ -59,7 +59,7 @@ class StepReport(L.Callback):
         self._clock: tuple[float, int] = (0.0, 0)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        # Here, because Lightning installs handlers of its own just before.
+        # Installed here because Lightning installs its own handlers just before.
         signal.signal(signal.SIGTERM, self._request)
         signal.signal(signal.SIGINT, self._request)
         if trainer.is_global_zero:
@@ -96,16 +96,18 @@ class StepReport(L.Callback):
 
 
 class Checkpoints(L.Callback):
-    """Every N steps: evaluates held-out photos, stops a collapsed run, saves `last.ckpt`, and `best.ckpt` where it is the best.
+    """Evaluates held-out photos every N steps, stops a collapsed run, and saves `last.ckpt` and `best.ckpt`.
+
+    `best.ckpt` is replaced only if the score on the held-out photos is the lowest so far.
 
     Args:
-        location: folder or URI for the checkpoints.
-        every: steps.
-        photos: held-out photos, each (1, 3, H, W).
-        criterion: what their pictures are judged by; its score decides which checkpoint is the best.
-        style_13hw: the style image: what a color match with it flattens is no collapse.
+        location: folder or URI of the checkpoints.
+        every: number of steps between checkpoints.
+        photos: held-out photos, each (1, 3, H, W) with values in 0..255.
+        criterion: judges the stylized photos; the checkpoint with the lowest score is the best one.
+        style_13hw: style image. Blocks that color matching with it flattens do not count as collapse.
         steps: the `StepReport` of this run.
-        reports: called with the held-out losses.
+        reports: functions called with the step and the held-out losses.
     """
 
     def __init__(
@@ -133,7 +135,7 @@ class Checkpoints(L.Callback):
         step = trainer.global_step
         if step % self.every and step < pl_module.config.optimizer.steps and not self.steps.stopping:
             return
-        # One process looks, all act on what it saw.
+        # One process evaluates, and all act on its result.
         reason, results = trainer.strategy.broadcast(
             self._evaluate(pl_module) if trainer.is_global_zero else (None, {})
         )
@@ -163,7 +165,7 @@ class Checkpoints(L.Callback):
         with _evaluating(module.network) as network:
             reason = collapse([network(photo) for photo in photos], photos, matched)
             if self.steps.stopping:
-                return reason, {}  # the process that asked waits only so long
+                return reason, {}  # whoever asked the run to stop waits only for a limited time
             row = loss_row("run", network, photos, self.criterion, self._features)
         return reason, {f"held_out_{name}": value for name, value in row.as_dict().items() if isinstance(value, float)}
 
@@ -184,7 +186,7 @@ class Checkpoints(L.Callback):
 
 
 class Previews(L.Callback):
-    """Every N steps: a strip of held-out photos beside their stylisations, previews/step-NNNNNN.png."""
+    """Writes a strip of held-out photos and their stylized versions to previews/step-NNNNNN.png every N steps."""
 
     def __init__(self, folder: Path, every: int, photos: list[Tensor], report: Callable[[Path, int], None]) -> None:
         self.folder = folder
@@ -209,7 +211,7 @@ class Previews(L.Callback):
 
 @contextmanager
 def _evaluating(network: StyleNetwork) -> Iterator[StyleNetwork]:
-    """The network as it is exported; in training it pads otherwise."""
+    """Switch the network to evaluation mode, in which it is exported; in training mode it pads differently."""
     network.eval()
     try:
         yield network
@@ -218,7 +220,7 @@ def _evaluating(network: StyleNetwork) -> Iterator[StyleNetwork]:
 
 
 def _keep_up_to(file: Path, step: int) -> None:
-    """Drop the lines of steps after `step`, which are about to be trained again."""
+    """Drop the lines of metrics for steps after `step`, which will be trained again."""
     lines = file.read_text().splitlines(keepends=True) if file.exists() else []
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
     storage.write_bytes(file, "".join(kept).encode())

@@ -1,6 +1,6 @@
-"""Runs a training job in child processes through torchrun, and says how it ended. Nothing of the run outlives the command.
+"""Runs a training job in child processes through torchrun and reports how it ended. No process outlives the command.
 
-Everything that can be known to be wrong is found out here, before a process is started.
+Validates everything it can before it starts a process.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ _CALMER = "try a lower `content_target`, `style_weight` or `learning_rate`"
 
 
 def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress | None = None) -> RunRecord:
-    """Check everything a run needs and write its record: `resolve`, then `begin`.
+    """Validate a run and write its record: `resolve`, then `begin`.
 
     Args:
         config: the run.
-        folder: where it goes; made if absent.
-        resume: as for `begin`.
-        progress: called after each photo, where `config.photos` is no dataset yet.
+        folder: folder of the run; created if absent.
+        resume: see `begin`.
+        progress: called after each ingested photo, if `config.photos` is not a dataset yet.
 
     Raises:
-        UserError, OSError: something is missing or wrong, in one sentence.
+        UserError, OSError: something is missing or invalid; the message is one sentence.
     """
     config = settle(config)
     style = Style.load(config.style)
     style.at(config.style_side)
     storage.check_writable(folder)
     if resume:
-        _earlier(config, folder)  # one that is damaged is to be known before photos are ingested
+        _earlier(config, folder)  # reports a damaged record before any photo is ingested
     return begin(resolve(config, style, progress), folder, resume=resume)
 
 
@@ -67,14 +67,14 @@ def begin(run: Resolved, folder: Path, *, resume: bool) -> RunRecord:
     """Write the record of a run to its folder.
 
     Args:
-        run: from `resolve`.
-        folder: where it goes; exists.
-        resume: continue the run that `folder`, or else the place of the checkpoints, holds, if it is this one; else begin
-            anew.
+        run: a run that `resolve` returned.
+        folder: folder of the run; must exist.
+        resume: continue the run found in `folder`, or else beside the checkpoints, if it has the same key; without such
+            a run, or if False, start from step 0.
 
     Raises:
-        RunInTheWayError: the folder holds another run.
-        UserError: another command trains there.
+        RunInTheWayError: the folder holds a different run.
+        UserError: another command is training in this folder.
         OSError: a file cannot be written.
     """
     before = _earlier(run.config, folder) if resume else None
@@ -82,7 +82,7 @@ def begin(run: Resolved, folder: Path, *, resume: bool) -> RunRecord:
     with _alone(run.config.execution, folder):
         if before:
             record = _continued(before, record, folder)
-        record.write_beside_checkpoints()  # so that a place that cannot be written to shows now
+        record.write_beside_checkpoints()  # fails now if that place is not writable
         if not before:
             RunFolder(folder).clear(run.config.execution)
         record.write(folder)
@@ -90,7 +90,7 @@ def begin(run: Resolved, folder: Path, *, resume: bool) -> RunRecord:
 
 
 def _earlier(config: RunConfig, folder: Path) -> RunRecord | None:
-    """The record of the run in `folder`, or else beside the checkpoints; None if there is none."""
+    """Return the record of the run in `folder`, or else beside its checkpoints, or None if there is none."""
     for place in (folder, config.execution.checkpoints):
         if place and storage.exists(storage.join(place, RUN_FILE)):
             return RunRecord.read(place)
@@ -98,7 +98,7 @@ def _earlier(config: RunConfig, folder: Path) -> RunRecord | None:
 
 
 def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
-    """The record `before`, to go on with as `now` asks; both must be of the same run."""
+    """Return the record `before`, updated to be resumed with the settings of `now`; both must describe the same run."""
     if before.lineage.get("key") != now.lineage["key"]:
         raise RunInTheWayError(f"{folder} holds another run ({_difference(before, now)})")
     record = before.model_copy(update={"config": now.config, "dataset": now.dataset})
@@ -114,15 +114,15 @@ def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
 
 
 def launch(record: RunRecord, folder: Path) -> RunRecord:
-    """Train a prepared run in child processes; returns its record as they left it.
+    """Train a prepared run in child processes and return its final record.
 
     Args:
-        record: from `prepare`.
-        folder: of the run.
+        record: the record that `prepare` returned.
+        folder: folder of the run.
 
     Raises:
-        UserError: another command trains there.
-        TrainingProcessError: a bug ended it.
+        UserError: another command is training in this folder.
+        TrainingProcessError: a bug ended a training process.
     """
     with _alone(record.config.execution, folder):
         return _train(record.config, folder)
@@ -159,7 +159,7 @@ def _train(config: RunConfig, folder: Path) -> RunRecord:
 
 
 def _close_tracking(record: RunRecord) -> None:
-    """Mark the MLflow run of processes that were killed as KILLED: they could not."""
+    """Mark the MLflow run as KILLED, for training processes that were killed before they could do so."""
     if record.tracking_run:
         from tinystyle.tracking.run import close_run
 
@@ -167,7 +167,7 @@ def _close_tracking(record: RunRecord) -> None:
 
 
 def _why_it_ended(code: int, execution: ExecutionConfig) -> str:
-    """Of training processes that left no word of their own."""
+    """Explain why the training processes ended when they did not report a reason themselves."""
     if code == NO_RENDEZVOUS:
         return f"the {execution.nodes} machines did not meet at {execution.rdzv_endpoint}; start the command on all of them"
     if code == 0:
@@ -176,7 +176,7 @@ def _why_it_ended(code: int, execution: ExecutionConfig) -> str:
 
 
 def _torchrun(config: RunConfig, folder: Path) -> tuple[int, bool]:
-    """Run to the end; (exit code, whether SIGTERM or SIGINT asked this process to stop)."""
+    """Run torchrun to its end and return its exit code and whether SIGTERM or SIGINT asked this process to stop."""
     execution = config.execution
     arguments = [f"--nproc-per-node={execution.devices}", "--max-restarts=0"]
     if execution.nodes > 1:
@@ -190,16 +190,16 @@ def _torchrun(config: RunConfig, folder: Path) -> tuple[int, bool]:
         arguments += ["--standalone", "--local-addr=127.0.0.1"]
     agent = [sys.executable, "-m", "tinystyle.training.agent", str(os.getpid())]
     worker = ["-m", "tinystyle.training.worker", str(folder)]
-    # Torchrun warns of every signal that it passes on; whoever looks for its faults can set LOGLEVEL.
+    # torchrun warns about every signal it forwards, so its log is off by default; set LOGLEVEL to debug it.
     environment = {"LOGLEVEL": "CRITICAL", **os.environ}
-    # A session of its own: Ctrl-C in a terminal reaches this process alone, which then asks for an orderly stop.
+    # In a separate session, so that Ctrl-C in a terminal reaches only this process, which then requests a clean stop.
     child = subprocess.Popen(
         [*agent, *arguments, *worker], start_new_session=True, stdin=subprocess.DEVNULL, env=environment
     )
     try:
         with _forwarding(child) as asked:
             code = child.wait()
-    except BaseException:  # whatever ends this function ends the run, in order
+    except BaseException:  # any exception here stops the run cleanly
         child.terminate()
         child.wait()
         raise
@@ -208,10 +208,10 @@ def _torchrun(config: RunConfig, folder: Path) -> tuple[int, bool]:
 
 @contextmanager
 def _alone(execution: ExecutionConfig, folder: Path) -> Iterator[None]:
-    """Keep a second command out of the folder of a run, which several machines may share.
+    """Lock the folder of a run against a second command. Runs on several machines share the folder and take no lock.
 
     Raises:
-        ValueError: another command trains there.
+        UserError: another command is training in this folder.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -223,7 +223,7 @@ def _alone(execution: ExecutionConfig, folder: Path) -> Iterator[None]:
                 f"{folder} is in use by another command; wait until it ends, or choose another `out`"
             ) from error
         except OSError:
-            pass  # a network file system without locks
+            pass  # network file systems may not support locks
         yield
     finally:
         os.close(descriptor)
@@ -231,7 +231,7 @@ def _alone(execution: ExecutionConfig, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Pass SIGTERM and SIGINT on to `child` as SIGTERM; yields the list of those that came. A third one kills."""
+    """Forward the first SIGTERM or SIGINT to `child` as SIGTERM, kill it at the third; yield the list of signals."""
     asked: list[int] = []
 
     def forward(number: int, _frame: FrameType | None) -> None:
@@ -241,7 +241,7 @@ def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
         elif len(asked) > 2:
             child.kill()
 
-    if threading.current_thread() is not threading.main_thread():  # of a flow: others decide what a signal means
+    if threading.current_thread() is not threading.main_thread():  # in a flow, Prefect handles signals
         yield asked
         return
     before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -253,7 +253,7 @@ def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
 
 
 def _difference(before: RunRecord, now: RunRecord) -> str:
-    """The first thing in which two runs differ, in words."""
+    """Describe the first difference between two runs in words."""
     from tinystyle.tracking.run import flatten
 
     ignored = {"style", "photos", "init_from", "execution"}

@@ -1,4 +1,4 @@
-"""What a run is made from, as hashes; and its key, the hash of these. Imports no torch."""
+"""Hashes of everything a run is made from, and the run key, the hash of these hashes. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["lineage_of", "run_key"]
 def lineage_of(
     config: RunConfig, dataset_sha256: str, style_sha256: str, perceptual_sha256: str, init_sha256: str | None
 ) -> dict[str, str]:
-    """Everything that decides a run's weights, by hash, and for the record the style's name, the commit and the
-    version.
+    """Return the hashes of everything that determines a run's weights, and, for the record only, the style's name, the
+    commit and the version.
 
     Args:
-        config: the run, its precision resolved.
-        dataset_sha256: of the dataset's manifest.
-        style_sha256: of the style image's pixels.
-        perceptual_sha256: of the file of the perceptual network's weights.
-        init_sha256: of the file of initial weights, if there is one.
+        config: the run, with its precision resolved.
+        dataset_sha256: SHA-256 of the dataset's manifest.
+        style_sha256: SHA-256 of the style image's pixels.
+        perceptual_sha256: SHA-256 of the weights file of the loss network.
+        init_sha256: SHA-256 of the file of initial weights, if any.
     """
     recipe = config.model_dump(mode="json", exclude={"style", "photos", "init_from", "execution"})
-    # The same image, photos or weights at another place are the same run.
+    # The location of the image, the photos or the weights does not matter, only their content.
     recipe["loss"].pop("perceptual_weights")
     facts = {
         "recipe": _digest(recipe),
@@ -40,8 +40,8 @@ def lineage_of(
     }
     if init_sha256:
         facts["init_from"] = init_sha256
-    # Beside the key, not in it: the same image under another name is the same style.
-    crop = str(config.data.size)  # in the recipe too, but a hash does not tell
+    # Stored beside the key, not in it: the same image under another name is the same style.
+    crop = str(config.data.size)  # also in the recipe, but cannot be read from its hash
     return {
         **facts,
         "key": run_key(facts),
@@ -53,7 +53,7 @@ def lineage_of(
 
 
 def run_key(facts: dict[str, str]) -> str:
-    """Sixteen hexadecimal digits that name everything in `facts`."""
+    """Return the run key of `facts`: the first 16 hexadecimal digits of their SHA-256."""
     return _digest(facts)[:16]
 
 
@@ -63,8 +63,8 @@ def _digest(value: object) -> str:
 
 @cache
 def _commit() -> str:
-    """The commit of the checkout this package runs from, with "-dirty" where files differ from it; "" outside one."""
-    # Installed into somebody else's checkout, it is no part of that one's commits.
+    """Return the commit of this package's checkout, with "-dirty" if files were modified, or "" outside a checkout."""
+    # A package that is merely installed inside another project's checkout is not part of its commits.
     is_tracked = ("ls-files", "--error-unmatch", __file__)
     describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     try:

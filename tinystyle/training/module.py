@@ -1,4 +1,4 @@
-"""One training step: the style network, its losses, its optimiser. Knows nothing of files, processes or tracking."""
+"""One training step: the style network, its losses and its optimizer. Independent of files, processes and tracking."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.nets.perceptual.losses import Losses, grid_loss, saturation_loss, total_variation_loss
 from tinystyle.training.style_weight import StyleWeight
 
-__all__ = ["LOSS_NAMES", "NotFiniteError", "StyleTransferModule"]
+__all__ = ["LOSS_NAMES", "GradientNotFiniteError", "StyleTransferModule"]
 
 LOSS_NAMES = ("content", "style", "total_variation", "saturation", "checkerboard", "total")
 
 
-class NotFiniteError(ArithmeticError):
-    """The gradient holds NaN or infinity; the weights are as they were before the step."""
+class GradientNotFiniteError(ArithmeticError):
+    """The gradient contains NaN or infinity; the weights are unchanged by this step."""
 
 
 class StyleTransferModule(L.LightningModule):
-    """Lightning's view of a run.
+    """The LightningModule of a run.
 
-    The perceptual network is no submodule: it is not trained, not saved, not synchronised.
+    The loss network is not registered as a submodule: it is not trained, saved or synchronized.
 
     Args:
         config: the run.
-        network: the style network, channels-last.
-        losses: content and style losses, on the device that trains.
+        network: the style network, in channels-last memory format.
+        losses: content and style losses, on the training device.
         bf16: whether the style network computes in bfloat16.
-        rate_scale: factor on the learning rate, under 1 after a rollback.
+        rate_scale: factor on the learning rate; below 1 after a rollback.
     """
 
     def __init__(
@@ -48,21 +48,21 @@ class StyleTransferModule(L.LightningModule):
         plan = config.optimizer
         self.style_weight = StyleWeight(config.loss, losses.target, plan.warmup, plan.steps)
         self.step_losses = torch.zeros(len(LOSS_NAMES))
-        """The last step's `LOSS_NAMES`, means over this process's photos."""
+        """Losses of the last step in the order of `LOSS_NAMES`, averaged over the photos of this process."""
 
     @property
     def losses(self) -> Losses:
         return self.unregistered[0]
 
     def training_step(self, photo_b3hw: Tensor, _: int) -> Tensor:
-        """The weighted loss of a batch of RGB crops, uint8."""
+        """Return the weighted loss of a batch of RGB crops, uint8, (batch, 3, height, width)."""
         weights = self.config.loss
         photo = photo_b3hw.float().contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             output, preactivation = self.network.forward_with_preactivation(photo)
         output = output.float()
         content_b, style_b = self.losses(output, photo)
-        # Losses that weigh nothing are computed all the same, but for the grid's: it wants a spectrum.
+        # Losses with weight 0 are still computed for the metrics, except the checkerboard loss, which needs a spectrum.
         grid_b = grid_loss(output, photo) if weights.checkerboard_weight else torch.zeros_like(content_b)
         terms = torch.stack(
             [content_b, style_b, total_variation_loss(output), saturation_loss(preactivation), grid_b]
@@ -84,29 +84,36 @@ class StyleTransferModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        # A checkpoint brings the rate of its own schedule; after a rollback this run's is lower.
+        # The checkpoint restores the learning rate it was saved with; after a rollback the rate must be lower.
         self.trainer.optimizers[0].param_groups[0]["lr"] = self.config.optimizer.learning_rate * self._rate(
             self.global_step
         )
 
     def _rate(self, step: int) -> float:
-        """Learning rate of a step (from 0), as a fraction: quadratic warm-up times cosine decay (arXiv:1608.03983, eq. 5)."""
+        """Return the learning rate of a step (from 0) as a fraction of the peak.
+
+        The schedule is a quadratic warm-up times a cosine decay (arXiv:1608.03983, eq. 5).
+        """
         plan = self.config.optimizer
-        # Quadratic: while rates are high, rounding errors grow to differences one can see within ten steps (ARCHITECTURE.md).
+        # Quadratic: at high rates, rounding errors grow into visible differences within ten steps (ARCHITECTURE.md).
         warmup = min(1.0, ((step + 1) / (plan.warmup + 1)) ** 2)
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / plan.steps)))
         return self.rate_scale * warmup * (plan.final_rate + (1 - plan.final_rate) * cosine)
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
-        """Clip by norm, and stop here, before the weights change, on a gradient that is not finite."""
-        # By hand: Lightning's own clipping refuses fused Adam.
+        """Clip the gradient by its norm, and stop before the weights change if it is not finite.
+
+        Raises:
+            GradientNotFiniteError: the gradient contains NaN or infinity; checked every `sync_every` steps.
+        """
+        # Done by hand because Lightning's own clipping rejects fused Adam.
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip_norm, foreach=True)
         if (self.global_step + 1) % self.sync_every == 0 and not torch.isfinite(norm):
-            raise NotFiniteError(f"the gradient at step {self.global_step + 1} holds NaN or infinity")
+            raise GradientNotFiniteError(f"the gradient at step {self.global_step + 1} holds NaN or infinity")
 
     @property
     def sync_every(self) -> int:
-        """Steps between looks at the losses: on a GPU every look waits for it to finish."""
+        """Number of steps between reads of the losses; on a GPU every read waits for the device."""
         return 1 if self.device.type == "cpu" else 10
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

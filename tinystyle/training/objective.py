@@ -1,4 +1,4 @@
-"""What a run minimizes, and by what its pictures are judged."""
+"""The objective that a run minimizes and the criterion that judges its stylized photos."""
 
 from __future__ import annotations
 
@@ -18,8 +18,17 @@ __all__ = ["build_criterion"]
 def build_criterion(
     config: RunConfig, photos: PhotoDataModule, device: torch.device, style: Style | None = None
 ) -> Criterion:
-    """What a run minimizes, and what its pictures are judged by: the style's Gram matrices, their distance from those of
-    untouched training photos, and the painting's features."""
+    """Build the losses that a run minimizes and the criterion that judges its stylized photos.
+
+    Measures the style's feature statistics, their distance from those of 64 unstylized training photos, and the
+    painting's features for the paint measure.
+
+    Args:
+        config: the run.
+        photos: dataset with the training photos.
+        device: device of the loss network.
+        style: style image, if already loaded; otherwise `config.style` is loaded.
+    """
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     network = load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).prepare(device, dtype)
     style = style or Style.load(config.style)

@@ -1,4 +1,4 @@
-"""Shows a run to its watchers: progress on the terminal, metrics and previews in MLflow."""
+"""Reports the progress of a run: a bar or lines on the terminal, metrics and previews in MLflow."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tinystyle.training.run_folder import RunFolder
 __all__ = ["Progress"]
 
 LINE_SECONDS = 15.0
-"""Between lines where there is no terminal to draw a bar on."""
+"""Seconds between progress lines when stderr is not a terminal."""
 TRACK_EVERY = 10
-"""Steps between metrics sent to MLflow; metrics.jsonl has every step."""
+"""Number of steps between metrics sent to MLflow; metrics.jsonl has every step."""
 TRACKING_STATUS = {"completed": "FINISHED", "stopped": "KILLED", "collapsed": "FAILED"}
 
 
 class Progress:
-    """The reports of one run; silent on all processes but the first.
+    """Reports one run; only the first process reports anything.
 
     Args:
         record: the run.
-        folder: its folder.
+        folder: folder of the run.
         active: whether this process reports at all.
         visible: whether it draws on the terminal.
     """
@@ -86,7 +86,7 @@ class Progress:
             self.tracker.finish("FAILED")
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """Losses of a step."""
+        """Report the losses of a training step."""
         losses = "  ".join(f"{name} {values[name]:.3f}" for name in ("content", "style", "total"))
         text = f"{losses}  {values['images_per_second']:.1f} images/s"
         self.bar.update(self.task, completed=step, description=text)
@@ -97,7 +97,7 @@ class Progress:
             self.tracker.metrics(step, {f"train/{name}": value for name, value in values.items()})
 
     def held_out(self, step: int, values: dict[str, float]) -> None:
-        """Losses on held-out photos."""
+        """Report the losses on held-out photos, and save them in the run record."""
         self.record.update(self.folder, step=step, results=values)
         self.record.write_beside_checkpoints()
         if self.tracker:
@@ -106,12 +106,12 @@ class Progress:
             )
 
     def preview(self, path: Path, step: int) -> None:
-        """A new preview strip."""
+        """Report a new preview strip."""
         if self.tracker:
             self.tracker.image(path, "preview", step)
 
     def finish(self) -> None:
-        """The run has ended as its record says."""
+        """Close the MLflow run with the final state of the record; a completed run uploads its model and record."""
         if not self.tracker:
             return
         completed = self.record.state == "completed"

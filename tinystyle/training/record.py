@@ -1,6 +1,6 @@
-"""The record of a run, DIR/run.json: what was asked for, where it comes from, how far it is. Imports no torch.
+"""The record of a run, DIR/run.json: its configuration, lineage and progress. Imports no torch.
 
-The command writes it before it starts the training processes, which then keep it up to date; so it is also how they report back.
+The command writes it before it starts the training processes. They keep it up to date, and report back through it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ State = Literal["running", "stopped", "completed", "collapsed", "failed"]
 
 
 class RunInTheWayError(UserError):
-    """A folder holds a run that the one asked for cannot continue.
+    """A folder holds a different run, which the requested one cannot resume.
 
     Attributes:
-        problem: what stands in the way, without what can be done about it.
+        problem: what is wrong, without the suggested remedy.
     """
 
     def __init__(self, problem: str, remedy: str = "choose another `out`, or replace it with `resume` never") -> None:
@@ -35,39 +35,39 @@ class RunInTheWayError(UserError):
 
 
 class RunRecord(BaseModel):
-    """One run, in one folder."""
+    """The record of one run, stored in its folder."""
 
     model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
 
     config: RunConfig
     lineage: dict[str, str]
-    """See `tinystyle.training.lineage`; `lineage["key"]` names the run."""
+    """Hashes and facts from `tinystyle.training.lineage`; `lineage["key"]` identifies the run."""
     dataset: str
     """Local path of the shard dataset."""
     state: State = "running"
     step: int = 0
-    """Steps done."""
+    """Number of steps completed."""
     message: str = ""
-    """Why the run stands where it does, in one sentence, where it is not completed."""
+    """Why the run is in its current state, in one sentence; empty if completed."""
     rate_scale: float = 1.0
-    """Factor on the learning rate: halved by every rollback."""
+    """Factor on the learning rate; halved by every rollback."""
     results: dict[str, float] = {}
-    """Losses on held-out photos at the last checkpoint, and images/s."""
+    """Losses on held-out photos at the last checkpoint, and the training speed in images/s."""
     tracking_run: str | None = None
-    """Id of the MLflow run."""
+    """ID of the MLflow run."""
 
     @field_serializer("results")
     def _finite(self, results: dict[str, float]) -> dict[str, float]:
-        # JSON has no NaN, such as the speed of a run that had no step left to do.
+        # JSON has no NaN, which is the speed of a run that was resumed with no steps left.
         return {name: value for name, value in results.items() if math.isfinite(value)}
 
     @classmethod
     def read(cls, folder: str | Path) -> RunRecord:
-        """Read run.json of a folder or URI.
+        """Read run.json from a folder or URI.
 
         Raises:
-            FileNotFoundError: there is none.
-            RunInTheWayError: it is no run record.
+            FileNotFoundError: the file does not exist.
+            RunInTheWayError: the file is damaged or is not a run record.
         """
         place = storage.join(folder, RUN_FILE)
         try:
@@ -76,16 +76,16 @@ class RunRecord(BaseModel):
             raise RunInTheWayError(f"{place} is damaged or no record of a run") from error
 
     def write(self, folder: str | Path) -> None:
-        """Write run.json to a folder or URI, whole."""
+        """Write run.json to a folder or URI atomically."""
         storage.write_bytes(storage.join(folder, RUN_FILE), (self.model_dump_json(indent=2) + "\n").encode())
 
     def write_beside_checkpoints(self) -> None:
-        """Where checkpoints go to a place of their own, keep a copy there: another machine can go on from it."""
+        """Copy the record to the checkpoints, if they are elsewhere, so that another machine can resume the run."""
         if self.config.execution.checkpoints:
             self.write(self.config.execution.checkpoints)
 
     def update(self, folder: Path, **changes: Any) -> None:
-        """Set fields, and write."""
+        """Set fields and write the record."""
         for name, value in changes.items():
             setattr(self, name, value)
         self.write(folder)

@@ -1,4 +1,4 @@
-"""From what was asked for to what will run: settings of this machine, dataset, hashes and run key. Writes no run."""
+"""Resolves a requested run into one that can start: machine settings, dataset, hashes and run key. Writes no run."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ __all__ = ["Resolved", "resolve", "run_keys", "settle"]
 
 @dataclass(frozen=True)
 class Resolved:
-    """A run, checked, with everything that decides its weights known by hash."""
+    """A validated run, with the hashes of everything that determines its weights."""
 
     config: RunConfig
     dataset: Path
-    """The photos on this machine."""
+    """Folder of the dataset on this machine."""
     lineage: dict[str, str]
 
     @property
     def key(self) -> str:
-        """Names everything that decides the weights: the same key is the same training."""
+        """The run key; runs with the same key are the same training."""
         return self.lineage["key"]
 
 
 def resolve(config: RunConfig, style: Style | None = None, progress: Progress | None = None) -> Resolved:
-    """Find and check everything a run needs; photos that are no dataset yet are ingested into the cache.
+    """Find and validate everything a run needs. Photos that are not a dataset yet are ingested into the cache.
 
     Args:
         config: the run.
-        style: its style image, if it is loaded already.
-        progress: called after each photo that is ingested.
+        style: its style image, if already loaded.
+        progress: called after each ingested photo.
 
     Raises:
-        UserError, OSError: something is missing or wrong, in one sentence.
+        UserError, OSError: something is missing or invalid; the message is one sentence.
     """
     config = settle(config)
     style = style or Style.load(config.style)
@@ -53,9 +53,9 @@ def resolve(config: RunConfig, style: Style | None = None, progress: Progress | 
 
 
 def run_keys(config: RunConfig) -> dict[str, str]:
-    """The key that this run has at each precision, "32" and "bf16", without its photos on this machine.
+    """Return the run key for each possible precision, "32" and "bf16", without downloading the photos.
 
-    Which precision "auto" means is up to the machine that trains: a run is known if either key is.
+    The training machine decides what precision "auto" means, so a run is already known if either key is.
 
     Raises:
         UserError: the style image, the dataset or weights are missing or damaged.
@@ -72,10 +72,10 @@ def run_keys(config: RunConfig) -> dict[str, str]:
 
 
 def settle(config: RunConfig) -> RunConfig:
-    """Replace what is left to this machine (precision, threads) by what it has.
+    """Replace settings that depend on this machine (precision "auto", threads None) with its values.
 
     Raises:
-        UserError: the machine cannot run it so.
+        UserError: this machine cannot execute the run as configured.
     """
     import torch
 
@@ -92,7 +92,7 @@ def settle(config: RunConfig) -> RunConfig:
     cuda = torch.cuda.is_available()
     if cuda and execution.devices > torch.cuda.device_count():
         raise UserError(f"`devices` {execution.devices}: this machine has {torch.cuda.device_count()} GPUs")
-    # torchrun sets OMP_NUM_THREADS for its workers; what the user set counts here.
+    # Read here because torchrun sets OMP_NUM_THREADS for its workers; only the user's value counts.
     threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, cpu_count() // execution.devices)
     if execution.threads is None:
         config = config.model_copy(update={"execution": execution.model_copy(update={"threads": threads})})

@@ -1,4 +1,4 @@
-"""The folder of a training run: the names and places of its files. Imports no torch."""
+"""The folder of a training run: names and locations of its files. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run, below `path`."""
+    """The files of one run in the folder `path`."""
 
     path: Path
 
     @property
     def record(self) -> Path:
-        """What the run was asked for, and how far it is."""
+        """The run record: configuration, lineage and progress."""
         return self.path / RUN_FILE
 
     @property
     def model(self) -> Path:
-        """The trained network, once the run is completed."""
+        """The trained network; exists once the run has completed."""
         return self.path / "model.safetensors"
 
     @property
     def metrics(self) -> Path:
-        """One line of JSON for every training step."""
+        """Metrics with one line of JSON per training step."""
         return self.path / "metrics.jsonl"
 
     @property
     def previews(self) -> Path:
-        """Folder of pictures, step-NNNNNN.png."""
+        """Folder of the preview strips, step-NNNNNN.png."""
         return self.path / "previews"
 
     @property
@@ -46,19 +46,19 @@ class RunFolder:
         return self.path / "error.log"
 
     def checkpoints(self, execution: ExecutionConfig) -> str:
-        """Folder or URI of the checkpoints: by default the run's own."""
+        """Return the folder or URI of the checkpoints, by default the folder of the run."""
         return execution.checkpoints or str(self.path)
 
     def last(self, execution: ExecutionConfig) -> str:
-        """The checkpoint that the run resumes from."""
+        """Return the path of the checkpoint that the run resumes from."""
         return storage.join(self.checkpoints(execution), LAST)
 
     def best(self, execution: ExecutionConfig) -> str:
-        """The checkpoint with the lowest score on held-out photos."""
+        """Return the path of the checkpoint with the lowest score on held-out photos."""
         return storage.join(self.checkpoints(execution), BEST)
 
     def clear(self, execution: ExecutionConfig) -> None:
-        """Remove what an earlier run left, but for its record."""
+        """Remove all files of an earlier run except its record."""
         for checkpoint in (self.last(execution), self.best(execution)):
             storage.remove(checkpoint)
         for file in (self.model, self.metrics, self.error_log, *self.previews.glob("step-*.png")):

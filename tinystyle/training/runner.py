@@ -1,4 +1,4 @@
-"""Fits one run in this process, which may be one of several that torchrun started. Knows nothing of command lines."""
+"""Trains one run in this process, which may be one of several that torchrun started. Parses no command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.styles import Style
 from tinystyle.training.callbacks import Checkpoints, CollapsedError, Previews, StepReport
-from tinystyle.training.module import NotFiniteError, StyleTransferModule
+from tinystyle.training.module import GradientNotFiniteError, StyleTransferModule
 from tinystyle.training.objective import build_criterion
 from tinystyle.training.progress import Progress
 from tinystyle.training.record import RunRecord
@@ -32,17 +32,18 @@ from tinystyle.training.run_folder import LAST, RunFolder
 __all__ = ["fit", "initial_network"]
 
 EVALUATION_SIDE = 256
-"""Larger photos are looked at with this short side, in pixels: a look takes seconds of training."""
+"""Short side, in pixels, to which held-out photos are scaled down, because an evaluation takes seconds of training."""
 PREVIEW_PHOTOS = 4
 
 
 def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
-    """Train the run recorded in `folder` from its last checkpoint, if any, to its end, or until asked to stop.
+    """Train the run recorded in `folder` from its last checkpoint, if any, until it completes or is asked to stop.
 
-    Writes checkpoints, previews/, metrics.jsonl and, at the end, model.safetensors; the record says how it ended.
+    Writes checkpoints, previews/, metrics.jsonl and, on completion, model.safetensors; the record says how the run
+    ended.
 
     Raises:
-        ValueError: something the run is asked to use is missing or wrong.
+        UserError: something the run needs is missing or invalid.
         OSError: a file cannot be written.
     """
     record, files = RunRecord.read(folder), RunFolder(folder)
@@ -84,11 +85,11 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
             strategy=DDPStrategy(process_group_backend="nccl" if device.type == "cuda" else "gloo")
             if world_size > 1
             else "auto",
-            # The network alone computes in bf16, by the module's own hand: losses and evaluation stay in float32.
+            # The module switches the style network to bf16 itself; losses and evaluation stay in float32.
             precision="32-true",
             max_steps=config.optimizer.steps,
             max_epochs=-1,
-            # A preview of a collapsed network is worth having: before the check that stops the run.
+            # Previews come before the check that stops the run, because a preview of a collapsed network is useful.
             callbacks=[steps, previews, checkpoints],
             logger=False,
             enable_checkpointing=False,
@@ -100,7 +101,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         state, message = "completed", ""
         try:
             _fit_from_last_checkpoint(trainer, module, photos, location)
-        except (CollapsedError, NotFiniteError) as error:
+        except (CollapsedError, GradientNotFiniteError) as error:
             state, message = "collapsed", str(error)
         if state == "completed" and trainer.global_step < config.optimizer.steps:
             state, message = "stopped", f"stopped at step {trainer.global_step} of {config.optimizer.steps}"
@@ -127,7 +128,7 @@ def _fit_from_last_checkpoint(
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
         local = Path(folder) / LAST
         storage.copy(last, local)
-        try:  # torch does not look at the checksums
+        try:  # torch does not verify the checksums
             with zipfile.ZipFile(local) as file:
                 fits = file.testzip() is None and load_model(local).config == module.config.network
         except (ValueError, zipfile.BadZipFile):
@@ -147,15 +148,15 @@ def _device() -> torch.device:
 
 
 def _decoding_processes(device: torch.device, devices: int) -> int:
-    """On a CPU, decoding takes a hundredth of a step and is done in place."""
+    """Return the number of processes that decode photos: 0 on a CPU, where decoding takes about 1% of a step."""
     return min(8, max(1, cpu_count() // devices - 1)) if device.type == "cuda" else 0
 
 
 def initial_network(config: RunConfig, style: Style) -> StyleNetwork:
-    """The network of step 0: seeded, or from `init_from`.
+    """Build the network of step 0: random weights from the seed, or the weights of `init_from`.
 
     Raises:
-        ValueError: `init_from` is no model, or one of another architecture or alpha.
+        UserError: `init_from` is not a model, or has another architecture or alpha.
     """
     torch.manual_seed(config.seed)
     if config.init_from:
@@ -168,6 +169,7 @@ def initial_network(config: RunConfig, style: Style) -> StyleNetwork:
         network = model.network
     else:
         network = build_network(config.network.architecture, config.network.alpha)
-        # Left at deviation 1, far too much contrast, it learns within 200 steps to hide the excess in black holes.
+        # With its initial output deviation of 1, which is far too much contrast, the network learns within 200 steps to
+        # hide the excess in black holes.
         network.match_output(photo_tensor(style.at(config.style_side)))
     return network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -1,7 +1,8 @@
-"""The weight of the style loss: a number, or one that a controller finds while the network trains.
+"""The weight of the style loss: a fixed number, or one that a controller adjusts during training.
 
-No number serves every painting: what leaves a photo recognizable under one style drowns it under another. How much of the photo a
-picture that people like has kept is about the same in every style (benchmarks/losses.md), so `auto` holds that.
+No fixed number suits every painting: a weight that leaves a photo recognizable under one style drowns it under another.
+The stylized photos that people like have lost about the same amount of content in every style (benchmarks/losses.md),
+so `auto` controls the content loss.
 """
 
 from __future__ import annotations
@@ -17,27 +18,27 @@ if TYPE_CHECKING:
 __all__ = ["StyleWeight"]
 
 MEMORY = 0.95
-"""Of the running mean of the content loss, per step: one batch says little."""
+"""Decay per step of the running mean of the content loss; a single batch is too noisy."""
 GAIN_UP, GAIN_DOWN = 0.03, 0.06
-"""Change of the weight's logarithm per step and unit of content loss too little or too much: a photo that is lost early is
-hard to find again, so the weight begins low and falls faster than it rises."""
+"""Change of the weight's logarithm per step and per unit of content loss, below and above the target. The weight starts
+low and falls faster than it rises, because a photo that is lost early is hard to recover."""
 RANGE = (1.0, 100.0)
 FIXED_FROM = 0.75
-"""Of all steps: from here the weight stays, so that what is minimized no longer moves while the learning rate falls."""
+"""Share of all steps after which the weight is fixed, so that the objective is stable while the learning rate falls."""
 
 
 class StyleWeight:
-    """Integral control of the content loss by the style weight, on the logarithm; nothing where the weight is a number.
+    """Controls the content loss by integrating its error into the log of the style weight, or keeps a fixed weight.
 
-    A function of the losses it is told, so the same on every process that is told the same.
+    Depends only on the losses passed to it, so it is the same on all processes that receive the same losses.
 
     Args:
-        config: its `style_weight` and, for `auto`, its `content_target`.
-        style: its `content_target` holds where the configuration names none. For a painting of less contrast than photos,
-            `contrast` r under 1, `auto` begins at a weight 1 / r^2 times as high: that is about what a photo that has merely
-            been made as pale has left of the style loss, and at an ordinary weight training stops there.
-        warmup: steps during which the learning rate rises; in the first half of them the weight stays.
-        steps: of the run.
+        config: provides `style_weight` and, for `auto`, `content_target`.
+        style: provides `content_target` if the configuration has none. For a painting with less contrast than photos
+            (`contrast` r < 1), `auto` starts at a weight 1 / r^2 times as high: a photo that is merely made equally
+            pale has about r^2 of the style loss left, and with the ordinary weight training would stop there.
+        warmup: number of warm-up steps of the learning rate; the weight stays fixed for the first half of them.
+        steps: number of steps of the run.
     """
 
     def __init__(self, config: LossConfig, style: StyleTarget, warmup: int, steps: int) -> None:
@@ -50,12 +51,12 @@ class StyleWeight:
         self._mean: float | None = None
 
     def update(self, step: int, content: float, steps: int = 1) -> None:
-        """Take in the content loss of a step, the mean over the batch and all processes.
+        """Update the weight with the content loss of a step, averaged over the batch and all processes.
 
         Args:
-            step: steps done.
-            content: at that step.
-            steps: since the last call.
+            step: number of steps completed.
+            content: content loss at that step.
+            steps: number of steps since the last call.
         """
         if not self.automatic or not math.isfinite(content):
             return

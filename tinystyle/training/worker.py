@@ -1,4 +1,4 @@
-"""The program that torchrun starts, once per process: `python -m tinystyle.training.worker DIR`."""
+"""The program that torchrun starts once per process: `python -m tinystyle.training.worker DIR`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tinystyle.training.record import RunRecord
 from tinystyle.training.run_folder import RunFolder
 
 BUG = 70
-"""Exit status after a bug: EX_SOFTWARE of sysexits.h."""
+"""Exit status after a bug (EX_SOFTWARE in sysexits.h)."""
 AGENT_VARIABLE = "TINYSTYLE_AGENT"
-"""Process id of torchrun, for its workers."""
+"""Environment variable with the process ID of torchrun, read by its workers."""
 
 
 def main() -> int:
-    """Fit; report a user's mistake through the run record, as one sentence, and a bug with its traceback in a file."""
+    """Train the run. Report a user's mistake in the run record, in one sentence, and a bug's traceback in error.log."""
     folder = Path(sys.argv[1])
     agent = os.environ.get(AGENT_VARIABLE)
     die_with_parent(int(agent) if agent else None)
@@ -45,7 +45,7 @@ def main() -> int:
         if os.environ.get("RANK", "0") == "0":
             try:
                 RunRecord.read(folder).update(folder, state="failed", message=message)
-            except OSError:  # the disk is full, which is most likely what `message` says
+            except OSError:  # probably a full disk, which `message` then says as well
                 print(message, file=sys.stderr)
         return 1
     return 0

@@ -1,1 +1,1 @@
-"""Reads Core ML files and computes them in torch. Shares no code with `tinystyle.coreml.exporter`, nor with the networks."""
+"""Reads Core ML files and evaluates them in torch. Shares no code with `tinystyle.coreml.exporter` or the networks."""

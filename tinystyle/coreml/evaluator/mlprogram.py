@@ -1,4 +1,4 @@
-"""The operations of a Core ML ML Program (`.mlpackage`), read from its MIL protobuf. One function per operation."""
+"""The operations of a Core ML ML Program (`.mlpackage`), read from its MIL protobuf; one function per operation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["read_program"]
 
 
 def read_program(program: Any, folder: Path) -> tuple[list[Operation], list[StoredWeight]]:
-    """The operations of its main function in order of execution, and the weights they take.
+    """Read the operations of the main function, in order of execution, and the weights that they use.
 
     Args:
-        program: `Program` protobuf of MIL.
-        folder: `Data/com.apple.CoreML` of the package, where the weight file is.
+        program: MIL `Program` protobuf.
+        folder: `Data/com.apple.CoreML` in the package, which contains the weight file.
 
     Raises:
-        UnknownOperationError: an operation, or a use of one, is not known here.
+        UnknownOperationError: an operation, or the way it is used, is not supported.
     """
     main = program.functions["main"]
     block = main.block_specializations[main.opset]
@@ -43,7 +43,7 @@ def read_program(program: Any, folder: Path) -> tuple[list[Operation], list[Stor
 
 
 def _operation(spec: Any, constants: Constants, weights: list[StoredWeight]) -> Operation:
-    """An operation on tensors; what of its inputs is constant is read now, its weights are added to `weights`."""
+    """Build an operation on tensors: read its constant inputs now, and append its weights to `weights`."""
     output = spec.outputs[0]
     label = f"operation '{output.name}' ({spec.type})"
     if spec.type not in _OPERATIONS:
@@ -146,7 +146,7 @@ def _batch_norm(settings: _Settings, _order: list[str]) -> Compute:
 
 
 def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> _Builder:
-    """Of two tensors, or of one and a constant, in the order x, y; they broadcast."""
+    """Make a builder for an operation on two tensors, or a tensor and a constant, in the order x, y; they broadcast."""
 
     def build(settings: _Settings, order: list[str]) -> Compute:
         if order == ["x", "y"]:
@@ -166,7 +166,7 @@ def _of_one(function: Callable[[Tensor], Tensor]) -> _Builder:
 def _cast(settings: _Settings, _order: list[str]) -> Compute:
     if settings.text("dtype", "") not in ("fp16", "fp32"):
         raise UnknownOperationError(f"a cast to {settings.text('dtype', 'nothing')} is not known here")
-    # What it rounds to is the declared type of its result, as for every operation.
+    # It rounds to the declared type of its result, as every operation does.
     return lambda _rounded, x: x
 
 

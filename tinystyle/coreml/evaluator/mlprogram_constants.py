@@ -25,7 +25,7 @@ Array = NDArray[Any]
 Constant = Array | str | StoredWeight
 
 FLOAT16, _FLOAT32, _INT4 = 10, 11, 25
-# DataType of MIL.proto -> dtype of its values, reader of them in the weight file.
+# DataType of MIL.proto -> dtype of its values, name of the weight file's method that reads them.
 _TYPES: dict[int, tuple[Any, str]] = {
     FLOAT16: (np.float16, "read_fp16_data"),
     _FLOAT32: (np.float32, "read_float_data"),
@@ -41,7 +41,7 @@ class Constants:
     """The constants read so far, by name.
 
     Args:
-        folder: `Data/com.apple.CoreML` of the package, which stored values name files in as `@model_path/...`.
+        folder: `Data/com.apple.CoreML` in the package; stored values refer to its files as `@model_path/...`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,7 +57,7 @@ class Constants:
         return self._values[name]
 
     def read(self, operation: Any) -> bool:
-        """Take in `operation` if it makes a constant; else return False."""
+        """Store the constant that `operation` makes and return True; return False if it does not make one."""
         name = operation.outputs[0].name
         if operation.type == "const":
             value = operation.attributes["val"]
@@ -73,7 +73,7 @@ class Constants:
         return True
 
     def argument(self, binding: Any) -> Constant:
-        """The constant that an operation takes."""
+        """Return the constant that is bound to an input of an operation."""
         argument = binding.arguments[0]
         if argument.WhichOneof("binding") == "value":
             return self.value(argument.value)
@@ -89,7 +89,7 @@ class Constants:
         return self._types.get(argument.name)
 
     def value(self, value: Any) -> Constant:
-        """A `Value` of MIL: an array in its declared shape, or a string."""
+        """Decode a MIL `Value`: an array in its declared shape, or a string."""
         tensor_type = value.type.tensorType
         shape = tuple(dimension.constant.size for dimension in tensor_type.dimensions)
         if value.HasField("blobFileValue"):
@@ -145,7 +145,7 @@ def _array(arguments: Mapping[str, Constant], name: str) -> Array:
 
 
 def _affine_dequantize(arguments: Mapping[str, Constant], dtype: Any, bits: int) -> StoredWeight:
-    """iOS 16: scale * (quantized_data - zero_point), along `axis`."""
+    """Decode the linear form of iOS 16: scale * (quantized_data - zero_point), along `axis`."""
     data = _array(arguments, "quantized_data")
     sides = [1] * data.ndim
     sides[int(_array(arguments, "axis"))] = -1
@@ -155,7 +155,7 @@ def _affine_dequantize(arguments: Mapping[str, Constant], dtype: Any, bits: int)
 
 
 def _blockwise_shift_scale(arguments: Mapping[str, Constant], dtype: Any, bits: int) -> StoredWeight:
-    """iOS 18: scale * (data - offset), each scale for a block of values."""
+    """Decode the linear form of iOS 18: scale * (data - offset), with one scale for each block of values."""
     data, scale = _array(arguments, "data"), _array(arguments, "scale")
     zero = _array(arguments, "offset") if "offset" in arguments else np.zeros_like(scale)
     for axis, (side, blocks) in enumerate(zip(data.shape, scale.shape, strict=True)):
@@ -165,12 +165,12 @@ def _blockwise_shift_scale(arguments: Mapping[str, Constant], dtype: Any, bits: 
 
 
 def _cast(arguments: Mapping[str, Constant], _dtype: Any, _bits: int) -> StoredWeight:
-    """iOS 16: float16 values for a computation in float32."""
+    """Decode the plain form of iOS 16: float16 values for a computation in float32."""
     return decode_plain(_array(arguments, "source_val"))
 
 
 def _lut_to_dense(arguments: Mapping[str, Constant], _dtype: Any, _bits: int) -> StoredWeight:
-    """iOS 16: lut[indices], where indices are packed lowest bit first."""
+    """Decode the palette form of iOS 16: lut[indices], with the indices packed lowest bit first."""
     palette = _array(arguments, "lut")
     if palette.ndim != 1:
         raise UnknownOperationError("a palette of several dimensions is not known here")

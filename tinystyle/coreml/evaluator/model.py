@@ -1,7 +1,7 @@
 """Reads a saved Core ML file and computes what Core ML would, in torch, on any machine.
 
-An independent reading of the format: it sees bytes only, and knows nothing of how tinystyle builds, trains or exports
-its networks. What it does not know it refuses by name.
+It implements the format independently: it sees only bytes, and does not depend on how tinystyle builds, trains or
+exports its networks. Anything that it does not support is rejected by name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NO_LIMIT = 1 << 20
 _RGB, _BGR = 20, 30
 
 
-class NotFiniteError(ValueError):
+class NotFiniteError(UserError):
     """An operation gave NaN or infinity."""
 
 
@@ -42,47 +42,47 @@ class CoreMLModel:
     path: Path
     format: Literal["mlmodel", "mlpackage"]
     input: str
-    """Name of the image that it takes."""
+    """Name of the input image."""
     output: str
-    """Name of the image that it returns."""
+    """Name of the output image."""
     sizes: ImageSizes
     specification: int
-    """Version of the specification that it is written for."""
+    """Version of the Core ML specification that the file is written for."""
     metadata: dict[str, str]
     """shortDescription, author, license, versionString, and the entries of userDefined."""
     operations: tuple[Operation, ...]
     weights: tuple[StoredWeight, ...]
-    """In order of execution."""
+    """Weights in order of execution."""
     channels: tuple[bool, bool]
-    """Whether input and output are BGR."""
+    """Whether the input and the output are BGR."""
 
     @property
     def bits(self) -> int:
-        """Per convolution weight; the most that one has."""
+        """Largest number of bits per convolution weight."""
         bits = [weight.bits for weight in self.weights if weight.kind in ("conv", "convolution")]
         return max(bits, default=32)
 
     @property
     def minimum_ios(self) -> int:
-        """The oldest iOS that reads it."""
+        """Oldest iOS version that can read the file."""
         return _MINIMUM_IOS[self.specification]
 
     def run(self, image_13hw: Tensor, *, float16: bool = False) -> Tensor:
         """Compute the output for one image.
 
-        What the file declares float16 is rounded to it after every operation; Core ML then clamps to 0..255 and rounds
-        to 8 bits, which is left to the caller.
+        Results that the file declares as float16 are rounded to it after every operation. Core ML would then clamp to
+        0..255 and round to 8 bits; this is left to the caller.
 
         Args:
             image_13hw: RGB in 0..255, float32, (1, 3, height, width).
-            float16: round every result to float16, also where the file leaves the precision to the device.
+            float16: round every result to float16, even if the file leaves the precision to the device.
 
         Returns:
             RGB, float32, (1, 3, height, width).
 
         Raises:
-            ValueError: the file does not take images of this size.
-            NotFiniteError: an operation gave NaN or infinity; names the first.
+            UserError: the file does not take images of this size.
+            NotFiniteError: an operation gave NaN or infinity; names the first one.
         """
         height, width = image_13hw.shape[-2:]
         if tuple(image_13hw.shape[:2]) != (1, 3) or not self.sizes.allows(width, height):
@@ -102,7 +102,7 @@ class CoreMLModel:
         return _turned(values[self.output], self.channels[1])
 
     def _checked(self, step: Operation, rounding: Rounding) -> Rounding:
-        """`rounding` that refuses what is not finite: an infinite variance makes a norm's result 0, and would pass."""
+        """Make `rounding` reject non-finite values: an infinite variance makes a norm's result 0, and would pass."""
 
         def rounded(x: Tensor) -> Tensor:
             result = rounding(x)
@@ -122,8 +122,9 @@ def read_model(path: str | Path) -> CoreMLModel:
     """Read a `.mlmodel` file or an `.mlpackage` folder.
 
     Raises:
-        ValueError: it is missing, damaged, or no model from one image to one image.
-        UnknownOperationError: it holds what is not known here; a ValueError too.
+        UserError: it is missing or damaged.
+        UnknownOperationError: it is not a model from one image to one image, or contains something that is not
+            supported.
     """
     path = Path(path)
     try:
@@ -135,7 +136,7 @@ def read_model(path: str | Path) -> CoreMLModel:
         raise UserError(f"{path}: no such Core ML file; give a .mlmodel or an .mlpackage") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    # Damage shows in any part of what reads it: protobuf, the blob reader in C++, numpy, torch.
+    # Damage may show in any part that reads the file: protobuf, the blob reader in C++, numpy, torch.
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path}: not a Core ML file of an image network, or damaged ({reason})") from error
@@ -191,7 +192,7 @@ def _sizes(image: Any) -> ImageSizes:
     if flexibility == "imageSizeRange":
         sides = (image.imageSizeRange.widthRange, image.imageSizeRange.heightRange)
         least = (int(sides[0].lowerBound), int(sides[1].lowerBound))
-        # An upper bound below 0 is none.
+        # A negative upper bound means that there is none.
         most = tuple(int(side.upperBound) if side.upperBound >= 0 else _NO_LIMIT for side in sides)
         return ImageSizes("ranged", (least, (most[0], most[1])), default)
     return ImageSizes("fixed", (default,), default)

@@ -1,4 +1,4 @@
-"""The layers of a Core ML neural network (`.mlmodel`) as operations. One function per kind of layer."""
+"""The layers of a Core ML neural network (`.mlmodel`) as operations, with one function per kind of layer."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["read_neural_network"]
 
 
 def read_neural_network(network: Any, image: str) -> tuple[list[Operation], list[StoredWeight]]:
-    """The operations in order of execution, and the weights they hold.
+    """Read the operations, in order of execution, and the weights that they contain.
 
     Args:
         network: `NeuralNetwork` protobuf.
         image: name of the model's input.
 
     Raises:
-        UnknownOperationError: a kind of layer, or a setting of one, is not known here.
+        UnknownOperationError: a kind of layer, or a setting of one, is not supported.
     """
     operations = [*_preprocessing(network, image)]
     weights: list[StoredWeight] = []
@@ -147,7 +147,7 @@ def _padding(part: Any, _own: _Own) -> Compute:
 
 
 def _slice(part: Any, _own: _Own) -> Compute:
-    axis = part.axis - 3  # of (channels, height, width), from the end
+    axis = part.axis - 3  # axis of (channels, height, width), counted from the end
     kept = slice(part.startIndex, part.endIndex, part.stride)
     whole = (slice(None),) * (-axis - 1)
     return lambda _rounded, x: x[(..., kept, *whole)]

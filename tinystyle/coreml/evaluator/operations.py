@@ -1,7 +1,7 @@
-"""The operations of Core ML that a style network is made of, in torch, with the rounding of float16 computation.
+"""The Core ML operations that style networks consist of, in torch, with the rounding of a float16 computation.
 
-Sources: the documentation of coremltools' MIL operations and the comments of NeuralNetwork.proto. Tensors are
-(batch, channels, height, width), float32; `rounded` is what every intermediate result passes through.
+Sources: the documentation of coremltools' MIL operations and the comments in NeuralNetwork.proto. Tensors are
+(batch, channels, height, width), float32; `rounded` is applied to every intermediate result.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from tinystyle.errors import UserError
 
 __all__ = [
     "Compute",
@@ -32,8 +34,8 @@ Rounding = Callable[[Tensor], Tensor]
 Compute = Callable[..., Tensor]
 
 
-class UnknownOperationError(ValueError):
-    """The file holds an operation, or a use of one, that is not known here."""
+class UnknownOperationError(UserError):
+    """The file contains an operation, or a use of one, that is not supported."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,14 @@ class Operation:
 
     name: str
     kind: str
-    """In the file's words."""
+    """Kind of operation, as the file names it."""
     inputs: tuple[str, ...]
     output: str
     compute: Compute
     float16: bool = False
-    """Whether the file declares its result float16."""
+    """Whether the file declares the result as float16."""
     shape: tuple[int | None, ...] | None = None
-    """Of its result, as the file declares it; None where it leaves a side open."""
+    """Declared shape of the result, with None for each side that the file leaves open; None if it declares none."""
 
     @property
     def label(self) -> str:
@@ -57,12 +59,12 @@ class Operation:
 
 
 def unrounded(x: Tensor) -> Tensor:
-    """Float32 computation."""
+    """Return `x` as it is, for a computation in float32."""
     return x
 
 
 def to_float16(x: Tensor) -> Tensor:
-    """To the nearest float16 value, infinity beyond 65504; float32 carries it."""
+    """Round to the nearest float16 value, or to infinity beyond 65504; the result is stored as float32."""
     return x.half().float()
 
 
@@ -77,7 +79,7 @@ def convolution(
     dilation: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """Zero padding (top, bottom, left, right), then cross-correlation; products are summed in float32."""
+    """Pad with zeros (top, bottom, left, right), then cross-correlate; products are summed in float32."""
     top, bottom, left, right = padding
     symmetric = top == bottom and left == right
     if not symmetric:
@@ -96,8 +98,10 @@ def convolution(
 def same_padding(
     size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], *, lower: bool = False
 ) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right) for which the result has ceil(size / stride) pixels; an odd one goes to the end,
-    or with `lower` to the beginning."""
+    """Return the padding (top, bottom, left, right) for which the result has ceil(size / stride) pixels.
+
+    The extra pixel of odd padding goes to the end, or with `lower` to the beginning.
+    """
     sides: list[int] = []
     for side, k, s, d in zip(size, kernel, stride, dilation, strict=True):
         total = max((-(-side // s) - 1) * s + (k - 1) * d + 1 - side, 0)
@@ -107,10 +111,10 @@ def same_padding(
 
 
 def instance_norm(rounded: Rounding, x_bchw: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor:
-    """gamma * (x - mean) / sqrt(variance + epsilon) + beta over each channel of each image; variance is biased.
+    """Compute gamma * (x - mean) / sqrt(variance + epsilon) + beta over each channel of each image.
 
-    Sums are taken in float32, but deviations, their squares and the variance are rounded: a computation in float16 holds
-    them, and that is where networks overflow that are fed 0..255.
+    The variance is biased. Sums are in float32, but deviations, their squares and the variance are rounded: a float16
+    computation has to store them, and this is where networks that are fed 0..255 overflow.
     """
     centred = rounded(x_bchw - rounded(x_bchw.mean((2, 3), keepdim=True)))
     variance = rounded(rounded(centred.square()).mean((2, 3), keepdim=True))
@@ -120,7 +124,7 @@ def instance_norm(rounded: Rounding, x_bchw: Tensor, gamma: Tensor, beta: Tensor
 def batch_norm(
     rounded: Rounding, x_bchw: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon: float
 ) -> Tensor:
-    """gamma * (x - mean) / sqrt(variance + epsilon) + beta; per-channel values, or what broadcasts."""
+    """Compute gamma * (x - mean) / sqrt(variance + epsilon) + beta, with values that are per channel or broadcast."""
     inverse = rounded(torch.rsqrt(rounded(_per_channel(variance) + epsilon)))
     normal = rounded(rounded(x_bchw - rounded(_per_channel(mean))) * inverse)
     return rounded(normal * rounded(_per_channel(gamma))) + rounded(_per_channel(beta))
@@ -131,10 +135,10 @@ def _per_channel(values: Tensor) -> Tensor:
 
 
 def upsample_nearest(x_bchw: Tensor, vertical: float, horizontal: float) -> Tensor:
-    """Every pixel `vertical` times `horizontal` times.
+    """Repeat every pixel `vertical` times `horizontal` times.
 
     Raises:
-        UnknownOperationError: a factor is no whole number.
+        UnknownOperationError: a factor is not a positive whole number.
     """
     if int(vertical) != vertical or int(horizontal) != horizontal or min(vertical, horizontal) < 1:
         raise UnknownOperationError(
@@ -144,7 +148,7 @@ def upsample_nearest(x_bchw: Tensor, vertical: float, horizontal: float) -> Tens
 
 
 def pad(x_bchw: Tensor, padding: Sequence[int], mode: str, value: float) -> Tensor:
-    """Pad (top, bottom, left, right); `mode` is constant, reflect or replicate."""
+    """Pad by (top, bottom, left, right); `mode` is constant, reflect or replicate."""
     top, bottom, left, right = padding
     if mode == "constant":
         return F.pad(x_bchw, (left, right, top, bottom), value=value)

@@ -1,6 +1,6 @@
-"""Weights as a Core ML file stores them, decoded as the format defines. Knows no operation and no network.
+"""Decodes weights from the forms in which Core ML files store them. Does not depend on operations or networks.
 
-Sources: the comments of NeuralNetwork.proto (`WeightParams`, `QuantizationParams`) and the documentation of the
+Sources: the comments in NeuralNetwork.proto (`WeightParams`, `QuantizationParams`) and the documentation of the
 `constexpr_*` operations of coremltools.
 """
 
@@ -32,29 +32,29 @@ Encoding = Literal["float32", "float16", "linear", "palette"]
 
 @dataclass(frozen=True)
 class StoredWeight:
-    """A constant tensor of a file: its values, and what they are made of."""
+    """A constant tensor of a file: its values, and how they are encoded."""
 
     values: Array
-    """Decoded: float32 or float16, in the tensor's shape."""
+    """Decoded values, float32 or float16, in the tensor's shape."""
     encoding: Encoding
     bits: int
-    """Per value: 32, 16, or those of an index."""
+    """Bits per value: 32, 16, or the bits of an index."""
     indices: Array | None = None
-    """Of a linear or palette encoding, in the tensor's shape, int16."""
+    """Indices of a linear or palette encoding, in the tensor's shape, int16."""
     scale: Array | None = None
-    """Of a linear encoding: the step between neighbouring values, broadcasts against `indices`."""
+    """Step between neighboring values of a linear encoding; broadcasts against `indices`."""
     offset: Array | None = None
-    """Of a linear encoding, float64: value = scale * index + offset."""
+    """Offset of a linear encoding, float64: value = scale * index + offset."""
     zero_point: Array | None = None
-    """Of a linear encoding whose offset is a whole number of steps: offset = -scale * zero_point."""
+    """Zero point of a linear encoding whose offset is a whole number of steps: offset = -scale * zero_point."""
     palette: Array | None = None
-    """Of a palette encoding: the values, (entries,)."""
+    """Values of a palette encoding, (entries,)."""
     operation: str = ""
-    """Name of the operation that it belongs to."""
+    """Name of the operation that uses the weight."""
     kind: str = ""
-    """Kind of that operation, in the file's words."""
+    """Kind of that operation, as the file names it."""
     parameter: str = ""
-    """Its place in it: weight, bias, gamma or beta."""
+    """Role of the weight in it: weight, bias, gamma or beta."""
 
     @property
     def label(self) -> str:
@@ -62,7 +62,7 @@ class StoredWeight:
 
 
 def decode_plain(values: Array) -> StoredWeight:
-    """Float32 or float16 values."""
+    """Wrap values that are stored as float32 or float16."""
     if values.dtype not in (np.float32, np.float16):
         raise UserError(f"a weight is stored as {values.dtype}, which is not known here")
     bits = 8 * values.dtype.itemsize
@@ -70,14 +70,14 @@ def decode_plain(values: Array) -> StoredWeight:
 
 
 def decode_linear(indices: Array, scale: Array, offset: Array, bits: int) -> StoredWeight:
-    """value = scale * index + offset, float32; `scale` and `offset` broadcast against `indices`."""
+    """Decode value = scale * index + offset, float32; `scale` and `offset` broadcast against `indices`."""
     indices, offset = indices.astype(np.int16), offset.astype(np.float64)
     values = (scale.astype(np.float64) * indices + offset).astype(np.float32)
     return StoredWeight(values, "linear", bits, indices=indices, scale=scale, offset=offset)
 
 
 def decode_affine(indices: Array, scale: Array, zero_point: Array, bits: int, dtype: Any) -> StoredWeight:
-    """value = scale * (index - zero point), rounded to `dtype`; `scale` and `zero_point` broadcast against `indices`."""
+    """Decode value = scale * (index - zero point), rounded to `dtype`; `scale` and `zero_point` broadcast."""
     indices, zero_point = indices.astype(np.int16), zero_point.astype(np.int16)
     step = scale.astype(np.float64)
     values, offset = (step * (indices - zero_point)).astype(dtype), -step * zero_point
@@ -85,14 +85,14 @@ def decode_affine(indices: Array, scale: Array, zero_point: Array, bits: int, dt
 
 
 def decode_palette(indices: Array, palette: Array, bits: int) -> StoredWeight:
-    """value = palette[index]."""
+    """Decode value = palette[index]."""
     if indices.size and int(indices.max()) >= palette.size:
         raise UserError(f"a weight's index {indices.max()} is beyond its palette of {palette.size} values")
     return StoredWeight(palette[indices], "palette", bits, indices=indices.astype(np.int16), palette=palette)
 
 
 def unpack_indices(packed: bytes, bits: int, count: int, bitorder: Literal["big", "little"]) -> Array:
-    """`count` unsigned integers of `bits` bits each, one after the other; `bitorder` says which bit of a byte is first."""
+    """Unpack `count` consecutive unsigned integers of `bits` bits; `bitorder` says which bit of a byte is first."""
     stream = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder=bitorder)
     if len(stream) < count * bits:
         raise UserError(f"a weight of {count} values of {bits} bits has only {len(packed)} bytes")
@@ -104,9 +104,10 @@ def unpack_indices(packed: bytes, bits: int, count: int, bitorder: Literal["big"
 
 
 def decode_weight_params(field: Any, shape: Sequence[int]) -> StoredWeight:
-    """A `WeightParams` of a neural network; `shape` begins with the output channels.
+    """Decode a `WeightParams` of a neural network; `shape` begins with the output channels.
 
-    Quantized indices are packed highest bit first; a linear scale and bias are one for all or one per output channel.
+    Quantized indices are packed highest bit first. There is either one linear scale and bias, or one per output
+    channel.
     """
     count = int(np.prod(shape))
     if field.HasField("quantization"):

@@ -1,7 +1,7 @@
-"""A network to a Core ML file that takes an RGB image and returns one. Knows nothing of training or architectures.
+"""Converts a network to a Core ML file that takes and returns an RGB image.
 
-The same model gives the same bytes, in any process: what coremltools draws anew each time (date, UUIDs) is fixed or
-left out.
+Does not depend on training or architectures. The same model gives the same bytes in any process: values that
+coremltools generates on every export (date, UUIDs) are fixed or removed.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class ExportResult:
     format: str
     bits: int
     size: tuple[int, int]
-    """(width, height) in pixels: the one size of a fixed file, else its default."""
+    """(width, height) in pixels: the size of a file with one size, else the default."""
     bytes: int
-    """Size of the file; of an .mlpackage, of all the files in it."""
+    """Size of the file, or of all files in an .mlpackage."""
     sizes: ImageSizes
     compute: str | None
-    """What it computes in: float16, float32, or None where the device decides."""
+    """Precision of the computation: float16, float32, or None if the device decides."""
     minimum_ios: int
 
 
@@ -59,24 +59,25 @@ def export_model(
     ios: int = 16,
     compute: str | None = None,
 ) -> ExportResult:
-    """Convert, compress and write a model, whole or not at all; what stands at `out` is replaced.
+    """Convert, compress and write a model; the write is atomic and replaces what exists at `out`.
 
     `mlmodel` is a neural network (iOS 13) with float32 norms and weights of `bits` bits, linear per output channel
-    below 16. `mlpackage` is an ML Program (iOS 16); 8 bits are linear per output channel, 6 and 4 are palettes, but 4
-    bits for iOS 18 linear (int4). Both take an RGB image named `image` and return one named `stylized`.
+    below 16. `mlpackage` is an ML Program (iOS 16): 8 bits are linear per output channel, 6 and 4 are palettes, except
+    that 4 bits for iOS 18 are linear (int4). Both take an RGB image named `image` and return one named `stylized`.
 
     Args:
-        model: what to convert.
+        model: network to convert.
         format: a key of `tinystyle.coreml.FORMATS`.
         bits: bits per convolution weight, from `FORMATS[format]`.
-        size: (width, height) in pixels, or several or a range for an ML Program; multiples of the network's stride.
+        size: (width, height) in pixels, or for an ML Program several sizes or a range; multiples of the network's
+            stride.
         out: path that ends in the format's name.
-        ios: the oldest iOS that must run the file, 16 or 18.
+        ios: oldest iOS that must run the file, 16 or 18.
         compute: float16 or float32, for an ML Program; by default float32 at 32 bits, else float16.
 
     Raises:
-        ValueError: some of these are not possible, alone or together, or a weight does not fit float16; raised before
-            any work.
+        UserError: an argument or a combination is not possible, or a weight does not fit float16; raised before any
+            work.
     """
     check_format(format, bits, ios)
     compute = check_compute(format, bits, compute)
@@ -91,7 +92,7 @@ def export_model(
             _export_neural_network(model, bits, sizes, summary, out)
         else:
             _export_program(model, bits, sizes, ios, compute == "float16", summary, out)
-        # What coremltools leaves behind warns when it is collected, and that is to happen in here.
+        # Objects that coremltools leaves behind warn when they are collected: collect them while warnings are off.
         gc.collect()
     minimum_ios = 13 if format == "mlmodel" else ios
     return ExportResult(out, format, bits, sizes.default, content_bytes(out), sizes, compute, minimum_ios)
@@ -148,7 +149,7 @@ def _export_program(
 def _convert(network: StyleNetwork, sizes: ImageSizes, **options: Any) -> Any:
     import coremltools as ct
 
-    # Nothing in the trace depends on this size, so it is a small one, whose activations take no memory.
+    # Nothing in the trace depends on this size, so it is a small one, whose activations take little memory.
     side = 16 * network.stride
     with torch.no_grad():
         # Traced, not torch.export-ed: conversion of an exported program leaves a debug file in the working folder.
@@ -168,7 +169,7 @@ def _convert(network: StyleNetwork, sizes: ImageSizes, **options: Any) -> Any:
 
 
 def _shape(sizes: ImageSizes) -> Any:
-    """In coremltools' words, (1, 3, height, width)."""
+    """Return the sizes as coremltools takes them, in the order (1, 3, height, width)."""
     import coremltools as ct
 
     shapes = [(1, 3, height, width) for width, height in sizes.choices]
@@ -182,9 +183,10 @@ def _shape(sizes: ImageSizes) -> Any:
 
 
 class _PlainSizes(nn.Module):
-    """Runs a network with the sizes of its tensors as plain numbers, which tracing would else turn into operations.
+    """Runs a network with tensor sizes as plain numbers, which tracing would otherwise turn into operations.
 
-    Core ML's converter cannot digest those; and padding and cropping, which no size that gets here needs, fall away.
+    Core ML's converter cannot handle such operations. Plain numbers also drop padding and cropping from the trace,
+    which no size that is exported needs.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""What a Core ML file says of itself, in at most 450 bytes; the long text stands in the model card beside it."""
+"""The short description inside a Core ML file, up to MAX_METADATA_BYTES; the model card beside it has the long one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USAGE = "RGB image in and out; Vision resizes to the input size"
 
 
 def title(model: LoadedModel) -> str:
-    """The style's name if the lineage has a `style_name`, and the network's: `starry_night, small 0.3`."""
+    """Return the style's name, if the lineage has a `style_name`, and the network's: `starry_night, small 0.3`."""
     network = f"{model.config.architecture} {model.config.alpha:g}"
     style = " ".join(model.lineage.get("style_name", "").split())
     if len(style.encode()) > MAX_STYLE_BYTES:
@@ -27,14 +27,14 @@ def title(model: LoadedModel) -> str:
 
 
 def describe(metadata: Any, model: LoadedModel, summary: str) -> None:
-    """Fill a Core ML file's Metadata protobuf, in place, with at most MAX_METADATA_BYTES.
+    """Fill the Metadata protobuf of a Core ML file, in place, with at most MAX_METADATA_BYTES.
 
-    Lineage is compact JSON, long values such as hashes cut to their beginnings as far as needed; where even their
-    first eight characters do not fit, its hash.
+    The lineage is compact JSON, in which long values such as hashes are shortened as far as needed; if even their first
+    eight characters do not fit, it is replaced by its hash.
 
     Args:
-        metadata: emptied first: of what coremltools writes, the date differs from day to day.
-        model: lends title and lineage.
+        metadata: cleared first, because the date that coremltools writes changes from day to day.
+        model: supplies title and lineage.
         summary: sizes and bits, in a few words.
     """
     metadata.Clear()
@@ -51,8 +51,8 @@ def describe(metadata: Any, model: LoadedModel, summary: str) -> None:
 
 
 def _lineage_texts(lineage: dict[str, str]) -> list[str]:
-    """From the fullest to the shortest."""
-    # The style's name is in the title.
+    """Return the texts to try, from the fullest to the shortest."""
+    # The style's name is already in the title.
     entries = sorted((key, value) for key, value in lineage.items() if value and key != "style_name")
     texts = [
         json.dumps({key: value[:length] for key, value in entries}, separators=(",", ":"))

@@ -1,6 +1,6 @@
-"""ML Programs: how coremltools is to store convolution weights, and a graph text of half the length.
+"""Makes coremltools store the convolution weights of an ML Program in few bits, and halves the text of its graph.
 
-Imports coremltools, which prints as it is imported.
+Imports coremltools, which prints when it is imported.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from tinystyle.coreml.exporter.quantize import linear_per_channel, palette
 __all__ = ["ENCODE_WEIGHTS", "slim_program"]
 
 ENCODE_WEIGHTS = "tinystyle::encode_weights"
-"""Name of the pass for a coremltools pipeline, with the options `bits` and `ios`; it has to come last."""
+"""Name of the pass in a coremltools pipeline, with the options `bits` and `ios`; it must be the last pass."""
 
 
 @register_pass(namespace="tinystyle", name="encode_weights")
 class _EncodeWeights(AbstractGraphPass):  # type: ignore[misc]
-    """Store the weights of convolutions in `bits` bits, per output channel where linear.
+    """Stores the weights of convolutions in `bits` bits; linear encodings are per output channel.
 
-    16: float16. 8: `constexpr_affine_dequantize`, int8. 6 and 4: `constexpr_lut_to_dense`, one palette per tensor;
-    but 4 for iOS 18: `constexpr_blockwise_shift_scale`, int4. See `tinystyle.coreml.exporter.quantize` for the numbers.
+    16: float16. 8: `constexpr_affine_dequantize`, int8. 6 and 4: `constexpr_lut_to_dense`, one palette per tensor,
+    except 4 for iOS 18: `constexpr_blockwise_shift_scale`, int4. See `tinystyle.coreml.exporter.quantize` for the
+    numbers.
     """
 
     bits = 32
@@ -42,7 +43,7 @@ class _EncodeWeights(AbstractGraphPass):  # type: ignore[misc]
 def _encode(function: Any, weight: Any, bits: int, ios: int) -> None:
     const = weight.op
     if const.op_type != "const":
-        return  # a convolution of equal weights has shared this constant, and seen to it
+        return  # another convolution with equal weights shared this constant, which is already encoded
     encoded = _encoded(weight.val, bits, ios, before_op=const, name=f"{const.name}_encoded")
     if encoded is not None:
         function.replace_uses_of_var_after_op(const, weight, encoded, no_check_var_types=True)
@@ -50,7 +51,7 @@ def _encode(function: Any, weight: Any, bits: int, ios: int) -> None:
 
 
 def _encoded(weights: Any, bits: int, ios: int, **place: Any) -> Any | None:
-    """The operation that holds `weights`, None if a plain constant does."""
+    """Return the operation that holds `weights`, or None if a plain constant does."""
     if bits == 16:
         if weights.dtype == np.float16:
             return None
@@ -75,11 +76,11 @@ def _encoded(weights: Any, bits: int, ios: int, **place: Any) -> Any | None:
 
 
 def slim_program(spec: Any) -> None:
-    """Shorten the graph text of an mlProgram, in place: it is most of a tiny network's file.
+    """Shorten the text of an ML Program's graph, in place; it is most of a tiny network's file.
 
-    Values are numbered, of equal constants one stays, and the converter's build information goes. All of it is free by
-    MIL.proto: names are any identifiers, attributes of a program optional. The model's input and output keep their
-    names; references into the weight file are untouched.
+    Values are numbered, equal constants merged, and the converter's build information removed. MIL.proto permits all of
+    it: names are arbitrary identifiers, and attributes of a program are optional. The model's input and output keep
+    their names; references into the weight file are unchanged.
     """
     spec.mlProgram.attributes.clear()
     for function in spec.mlProgram.functions.values():

@@ -1,9 +1,9 @@
-"""Fewer bits per convolution weight: the arithmetic, and the neural-network format's way of storing the result.
+"""Quantization of convolution weights: the arithmetic, and how the neural network format stores the result.
 
-Written out here, not left to coremltools 9.0. Its neural-network quantizer makes a channel constant if its step is
-under 1e-6, however much instance norm would amplify it; its ML Program quantizer takes indices from a step that it
-then rounds to float16; its k-means needs scikit-learn, and rounds its values after choosing the indices.
-Here every index is the best one for the numbers that are stored.
+Implemented here instead of using coremltools 9.0. Its neural-network quantizer makes a channel constant if its step is
+under 1e-6, however much instance norm would amplify it; its ML Program quantizer computes indices from a step that it
+then rounds to float16; its k-means needs scikit-learn, and rounds its values after choosing the indices. Here every
+index is the best one for the numbers that are stored.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Floats = NDArray[np.floating[Any]]
 
 
 def linear_per_channel(weights: Floats, bits: int) -> tuple[NDArray[np.int8], Floats, NDArray[np.int8]]:
-    """Affine quantization by output channel: w is near scale * (q - zero point), and 0 is met exactly.
+    """Quantize affinely per output channel: w is close to scale * (q - zero point), and 0 is represented exactly.
 
     The scale is (max(w, 0) - min(w, 0)) / (2**bits - 1), rounded up to the dtype of `weights`, so that no weight is
-    further than half a step from its value; 1 where all weights are 0.
+    further than half a step from its value; it is 1 if all weights are 0.
 
     Args:
-        weights: (output channels, ...), float16 or float32, as the program computes with them.
-        bits: up to 8.
+        weights: (output channels, ...), float16 or float32, in which the program computes.
+        bits: at most 8.
 
     Returns:
-        q, of the weights' shape, and per channel the scale, of the weights' dtype, and the zero point. q and zero
-        point are in -2**(bits - 1) .. 2**(bits - 1) - 1.
+        q, in the shape of the weights; per channel the scale, in the dtype of the weights; and per channel the zero
+        point. q and zero point are in -2**(bits - 1) .. 2**(bits - 1) - 1.
     """
     rows = weights.reshape(len(weights), -1).astype(np.float64)
     low, high = np.minimum(rows.min(axis=1), 0), np.maximum(rows.max(axis=1), 0)
@@ -46,15 +46,16 @@ def linear_per_channel(weights: Floats, bits: int) -> tuple[NDArray[np.int8], Fl
 
 
 def palette(weights: Floats, bits: int) -> tuple[Floats, NDArray[np.uint8]]:
-    """2**bits values for a whole tensor, and every weight's index among them, flat, by Lloyd's k-means.
+    """Find 2**bits values for a whole tensor, and the index of every weight among them (flat), by Lloyd's k-means.
 
-    The values have the weights' dtype and ascend; each is the rounded mean of the weights that take it, each weight
-    takes the nearest, the lower of two equally near. Where there are fewer clusters than values, the last repeats.
+    The values have the weights' dtype and ascend. Each value is the rounded mean of the weights that are assigned to
+    it; each weight is assigned to the nearest value, and to the lower of two equally near ones. If there are fewer
+    clusters than values, the last value repeats.
 
-    Rounding to the nearest never makes a mean's cluster worse than any other value of the dtype would, so the error
-    falls until nothing changes; a circle of ties is left where it closes. It starts from values spaced by the cube root
-    of the weights' density, near the optimum where values are many (Panter and Dite, "Quantization distortion in
-    pulse-count modulation", 1951).
+    The nearest value of the dtype to a cluster's mean has the least error for it, so the error falls until nothing
+    changes; a cycle of ties ends when it closes. The initial values are spaced by the cube root of the weights'
+    density, which is close to the optimum for many values (Panter and Dite, "Quantization distortion in pulse-count
+    modulation", 1951).
     """
     ordered = np.sort(weights.reshape(-1).astype(np.float64))
     counts, bins = np.histogram(ordered, bins=64)
@@ -64,7 +65,7 @@ def palette(weights: Floats, bits: int) -> tuple[Floats, NDArray[np.uint8]]:
     while values.tobytes() not in seen:
         seen.add(values.tobytes())
         edges = np.searchsorted(ordered, (values[1:] + values[:-1]) / 2, side="right")
-        # Not differences of running sums: over so many weights their rounding would show in float32.
+        # Not differences of cumulative sums: for so many weights, their rounding would be visible in float32.
         exact = np.array([cluster.mean() for cluster in np.split(ordered, edges) if cluster.size])
         means = exact.astype(weights.dtype).astype(np.float64)
         values = np.concatenate([means, np.full(2**bits - len(means), means[-1])])
@@ -75,12 +76,12 @@ def palette(weights: Floats, bits: int) -> tuple[Floats, NDArray[np.uint8]]:
 def compress_neural_network(spec: Any, bits: int) -> None:
     """Store every convolution's weights in `bits` bits, in place.
 
-    16: float16. 8 and fewer: linear, per output channel: w = scale * q + bias with q in 0 .. 2**bits - 1, bias the
-    channel's lowest weight, scale its range / (2**bits - 1) in float32; q is packed highest bit first.
+    16: float16. 8 and fewer: linear per output channel: w = scale * q + bias with q in 0 .. 2**bits - 1, where bias is
+    the channel's lowest weight and scale is its range / (2**bits - 1) in float32; q is packed highest bit first.
 
     Args:
-        spec: Model protobuf holding a neuralNetwork with float32 weights.
-        bits: 32 (nothing is done), 16, or 1 to 8.
+        spec: Model protobuf with a neuralNetwork of float32 weights.
+        bits: 32 (changes nothing), 16, or 1 to 8.
     """
     for layer in spec.neuralNetwork.layers if bits < 32 else ():
         if layer.WhichOneof("layer") == "convolution":

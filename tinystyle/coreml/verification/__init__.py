@@ -1,1 +1,1 @@
-"""Proves that a Core ML file is the trained network: every weight, then every photo."""
+"""Verifies that a Core ML file is the trained network: every weight, then the output for every photo."""

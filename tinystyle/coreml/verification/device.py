@@ -1,4 +1,4 @@
-"""Prediction by Core ML itself, which is a part of macOS. Written against its documentation; it has never been run."""
+"""Prediction by Core ML itself, which is part of macOS. Written from its documentation; it has never been run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["device_prediction"]
 
 
 def device_prediction(path: Path, input: str, output: str) -> Callable[[Image.Image], Tensor]:
-    """A function from an RGB image, of a size that the file takes, to Core ML's output: (1, 3, H, W) in 0..255.
+    """Return a function from an RGB image, of a size that the file takes, to Core ML's output: (1, 3, H, W) in 0..255.
 
-    Core ML chooses the processor. Its images have 8 bits.
+    Core ML chooses the processor. Its images have 8 bits per channel.
 
     Args:
         path: `.mlmodel` or `.mlpackage`.
-        input: name of the image that it takes.
-        output: name of the image that it returns.
+        input: name of the input image.
+        output: name of the output image.
 
     Raises:
-        ValueError: this is no Mac.
+        UserError: this machine is not a Mac.
     """
     if platform.system() != "Darwin":
         raise UserError("`device` runs the file in Core ML, which needs macOS; leave it out here")

@@ -1,6 +1,7 @@
-"""Proves that a Core ML file is the trained network: every stored weight, then what it makes of photographs.
+"""Verifies that a Core ML file is the trained network: every stored weight, then the output for photos.
 
-The file is read by `reference`, which knows nothing of the exporter; the trained network is the judge.
+The file is read by `tinystyle.coreml.evaluator`, which does not depend on the exporter; the trained network is the
+reference.
 """
 
 from __future__ import annotations
@@ -27,32 +28,35 @@ from tinystyle.nets.blocks import StyleNetwork
 __all__ = ["MIN_PSNR", "PhotoResult", "Verification", "verify"]
 
 MIN_PSNR: dict[int, float | None] = {32: 50.0, 16: 50.0, 8: 40.0, 6: 35.0, 4: None}
-"""Bits per weight -> the PSNR in dB that every photo must reach. 4 bits wait for quantization-aware training."""
+"""Bits per weight -> PSNR in dB that every photo must reach. None for 4 bits until training is quantization-aware."""
 MIN_PSNR_DEVICE = 35.0
-"""dB, of Core ML's prediction: 8-bit images alone cost up to 59 dB, and float16 on the Neural Engine is its own affair."""
+"""PSNR in dB that Core ML's own prediction must reach.
+
+Images of 8 bits alone limit it to about 59 dB, and float16 on the Neural Engine limits it by an unknown amount.
+"""
 PEAK = 255.0
 _SAME = 200.0
-"""dB, said of equal images: the true figure is infinite, which JSON does not know."""
+"""PSNR in dB that is reported for equal images; the true figure is infinite, which JSON cannot represent."""
 
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """One photo through the file and through the float network."""
+    """Results for one photo: the file's output compared with that of the float network."""
 
     name: str
     psnr: float
-    """dB, of the file as it declares its precision."""
+    """PSNR of the file in dB, at the precision that it declares."""
     psnr_float16: float
-    """dB, with every result rounded to float16 where the file leaves that to the device."""
+    """PSNR in dB if every result is rounded to float16 where the file leaves the precision to the device."""
     max_error: float
-    """The largest difference of a pixel, in grey levels."""
+    """Largest difference of a pixel, in gray levels."""
     psnr_device: float | None = None
-    """dB, of Core ML's own prediction, 8 bits a channel; None if it was not asked."""
+    """PSNR of Core ML's own prediction in dB, with 8 bits per channel; None if it was not requested."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found."""
+    """Result of `verify`."""
 
     file: str
     model: str
@@ -60,12 +64,12 @@ class Verification:
     bits: int
     sizes: str
     weights: int
-    """Values compared."""
+    """Number of weight values compared."""
     fold: str
-    """What the converter multiplied into a weight."""
+    """What the converter multiplied into a weight, in words."""
     photos: tuple[PhotoResult, ...]
     gate: float | None
-    """dB that every photo must reach; None if there is no gate."""
+    """PSNR in dB that every photo must reach; None if there is no gate."""
     failure: str | None
     """What is wrong, in one sentence; None if the file is verified."""
 
@@ -75,14 +79,14 @@ class Verification:
 
     @property
     def worst(self) -> float | None:
-        """The lowest PSNR of a photo, in dB."""
+        """Lowest PSNR of a photo, in dB; None if no photo was compared."""
         return min((photo.psnr for photo in self.photos), default=None)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "passed": self.passed, "worst_psnr": self.worst}
 
     def sentence(self) -> str:
-        """The result in one sentence."""
+        """Return the result in one sentence."""
         if self.failure is not None:
             return f"NOT verified: {self.failure}"
         if self.gate is None:
@@ -95,7 +99,7 @@ class Verification:
         )
 
     def paragraph(self) -> str:
-        """For the model card."""
+        """Return the text for the model card."""
         device = [photo.psnr_device for photo in self.photos if photo.psnr_device is not None]
         apple = f"Run by Core ML on a Mac: at least {min(device):.1f} dB." if device else "Not run on Apple hardware."
         sentence = self.sentence()
@@ -112,23 +116,24 @@ def verify(
     device: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
-    """Compare a saved Core ML file with the network that it was made from; stops at the first thing that is wrong.
+    """Compare a saved Core ML file with the network that it was made from; stop at the first difference.
 
-    First every convolution and norm, value by value (`weight_check`). Then each photo, scaled and cropped to a size that
-    the file takes: PSNR = 10 log10(255^2 / mean squared error), of images clamped to 0..255 but not rounded. Results
-    that are not finite fail, also where the device may choose to compute in float16.
+    First, every convolution and norm is compared value by value (`weight_check`). Then each photo is scaled and cropped
+    to a size that the file takes, and the outputs are compared: PSNR = 10 log10(255^2 / mean squared error), for images
+    clamped to 0..255 but not rounded. Results that are not finite fail, even if they occur only where the device may
+    choose to compute in float16.
 
     Args:
         path: `.mlmodel` or `.mlpackage`.
         model: the trained network.
         photos: (name, RGB image) pairs, at least one.
-        against: names the model in the result.
-        min_psnr: dB that every photo must reach, in place of `MIN_PSNR`.
-        device: predict each photo with Core ML too, which needs macOS; its PSNR has to reach MIN_PSNR_DEVICE.
-        progress: called after each photo with their number so far.
+        against: name of the model in the result.
+        min_psnr: PSNR in dB that every photo must reach, instead of `MIN_PSNR`.
+        device: also predict each photo with Core ML, which needs macOS; its PSNR must reach MIN_PSNR_DEVICE.
+        progress: called after each photo with the number of photos so far.
 
     Raises:
-        ValueError: `path` cannot be read, there are no photos, or `device` is asked for where there is no Core ML.
+        UserError: `path` cannot be read, there are no photos, or `device` is requested where there is no Core ML.
     """
     file = read_model(path)
     predict = device_prediction(path, file.input, file.output) if device else None
@@ -171,7 +176,7 @@ def verify(
 
 @dataclass(frozen=True)
 class _Trained:
-    """A parameter of the network, and what role it plays."""
+    """A parameter of the network, and its role."""
 
     name: str
     kind: str
@@ -179,12 +184,12 @@ class _Trained:
     values: np.ndarray[Any, np.dtype[np.float32]]
 
 
-# The kinds by which the two formats name an operation.
+# Kind of operation, as either format names it -> its role.
 _KINDS = {"conv": "convolution", "convolution": "convolution", "instance_norm": "norm", "batchnorm": "norm"}
 
 
 def _trained_weights(network: nn.Module) -> Iterable[_Trained]:
-    """The parameters of convolutions and instance norms in the order in which the network runs them."""
+    """Yield the parameters of convolutions and instance norms in the order in which the network runs them."""
     order: list[tuple[str, nn.Module]] = []
     hooks = [
         module.register_forward_hook(lambda module, _input, _output, name=name: order.append((name, module)))
@@ -205,12 +210,12 @@ def _trained_weights(network: nn.Module) -> Iterable[_Trained]:
                 yield _Trained(f"{name}.{attribute}", kind, role, tensor.detach().numpy())
 
 
-# What a converter may multiply into the convolution beside it.
+# Factors that a converter may multiply into the convolution beside it.
 _FOLDS = ((np.float32(1 / 255), "the division by 255"),)
 
 
 def _compare(stored: Iterable[StoredWeight], trained: Iterable[_Trained]) -> tuple[str | None, str]:
-    """(what is wrong or None, what was folded)."""
+    """Return (what is wrong or None, what was folded)."""
     fold = "nothing"
     for weight, expected in zip_longest(stored, trained):
         if weight is None:
@@ -238,14 +243,14 @@ def _compare_photo(
     predict: Callable[[Image.Image], Tensor] | None,
 ) -> PhotoResult:
     size = file.sizes.nearest(*image.size)
-    if file.sizes.kind == "ranged":  # other sides the network pads and crops, which a file does not
+    if file.sizes.kind == "ranged":  # for other sides, the network pads and crops, which a file does not
         size = (size[0] - size[0] % network.stride, size[1] - size[1] % network.stride)
     fitted = ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
     photo_13hw = torch.from_numpy(np.array(fitted)).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
         expected = network(photo_13hw)
     declared = file.run(photo_13hw)
-    # An ML Program is computed as declared; the precision of a neural network is the device's choice.
+    # An ML Program is computed as declared; for a neural network, the device chooses the precision.
     half = file.run(photo_13hw, float16=True) if file.format == "mlmodel" else declared
     error = float((declared.clamp(0, PEAK) - expected.clamp(0, PEAK)).abs().max())
     on_device = _psnr(predict(fitted), expected) if predict else None

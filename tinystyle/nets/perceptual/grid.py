@@ -1,4 +1,4 @@
-"""The fine grid that upsampling leaves in a picture, measured in its spectrum. A metric, and differentiable, so a loss too."""
+"""Measures the fine grid that upsampling leaves in a picture, in its spectrum. A metric, and also a loss."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from tinystyle.nets.perceptual.luma import luma
 __all__ = ["grid_energy"]
 
 TILE = 64
-"""Pixels a side of the tiles whose spectra are averaged."""
+"""Side, in pixels, of the tiles whose spectra are averaged."""
 GRID = TILE // 4
-"""Frequency, in cycles per tile, of a pattern of period 4."""
+"""Frequency, in cycles per tile, of a pattern with period 4."""
 AROUND = (-5, -4, -3, 3, 4, 5)
-"""Frequencies, in cycles per tile, that a point of the grid is compared with: the Hann window spreads it over +-1."""
+"""Offsets, in cycles per tile, of the frequencies that a point of the grid is compared with.
+
+Nearer ones are left out, because the Hann window spreads a point over +-1.
+"""
 NOISE = 1.0
-"""Power of white noise of one grey level, added to every spectrum: fainter patterns cannot be seen."""
+"""Power of white noise of one gray level, added to every spectrum, because fainter patterns are invisible."""
 
 
 def grid_energy(image_b3hw: Tensor) -> Tensor:
-    """Energy of patterns of period 2 and 4 pixels against that of their neighbors in frequency: (batch,), 1 of smooth texture.
+    """Return the energy of patterns with periods of 2 and 4 pixels, relative to neighboring frequencies: (batch,).
 
-    Two upsamplings by 2 repeat themselves every 4 pixels, so whatever grid they leave (Odena et al., "Deconvolution and
-    Checkerboard Artifacts", Distill 2016) lies at the 15 points k = (a/4, b/4), in cycles per pixel, a and b in 0..3, without
-    (0, 0). With P the luma's power spectrum, the mean over Hann-windowed tiles of 64 pixels, half overlapping (Welch 1967),
-    and n(k) the frequencies near k in the directions in which the pattern varies, without k's immediate neighbors,
+    It is 1 for smooth texture. Two upsamplings by 2 repeat every 4 pixels, so any grid that they leave (Odena et al.,
+    "Deconvolution and Checkerboard Artifacts", Distill 2016) is at the 15 points k = (a/4, b/4), in cycles per pixel,
+    with a and b in 0..3, without (0, 0). Let P be the power spectrum of the luma, the mean over Hann-windowed tiles of
+    64 pixels that overlap by half (Welch 1967), and n(k) the frequencies near k in the directions in which the pattern
+    varies, without k's immediate neighbors. Then
 
         energy = mean over k of (P(k) + 1) / (mean of P over n(k) + 1).
 
-    Texture is smooth across k, a grid is not; so texture, blur and contrast hardly count, and sizes need not be multiples of
-    4. Meaningful from 32 pixels a side.
+    The spectrum of texture is smooth around k, that of a grid is not. So texture, blur and contrast hardly count, and
+    sizes need not be multiples of 4. Meaningful from 32 pixels per side.
 
     Args:
         image_b3hw: RGB in 0..255, float.
@@ -42,13 +46,13 @@ def grid_energy(image_b3hw: Tensor) -> Tensor:
 
 
 def _mean_around(power_bhw: Tensor, a: int, b: int) -> Tensor:
-    # Along an axis of the spectrum natural images have a ridge; a point on it is compared with others on it.
+    # Natural images have a ridge along each axis of the spectrum; a point on an axis is compared with others on it.
     rows, columns = ([(k * GRID + d) % TILE for d in (AROUND if k else (-1, 0, 1))] for k in (a, b))
     return power_bhw[:, rows][:, :, columns].mean((1, 2))
 
 
 def _power_spectrum(luma_bhw: Tensor) -> Tensor:
-    """(batch, TILE, TILE); white noise of variance v has power v at every frequency."""
+    """Return the power spectrum (batch, TILE, TILE); white noise of variance v has power v at every frequency."""
     height, width = (min(TILE, side) for side in luma_bhw.shape[1:])
     window_hw = torch.outer(*(torch.hann_window(n, device=luma_bhw.device) for n in (height, width)))
     tiles_brchw = luma_bhw.unfold(1, height, max(1, height // 2)).unfold(2, width, max(1, width // 2))

@@ -1,7 +1,8 @@
-"""The losses: content, style, total variation, saturation, grid. Every one is per photo, then averaged over the batch.
+"""The losses: content, style, total variation, saturation, grid. Each is per photo, then averaged over the batch.
 
-That makes the mean over processes the mean over the global batch. Content and style are relative, so weights mean the same for
-every style: an untouched photo has content loss 0 and style loss 1, an output with nothing of the photo content loss near 1.
+The mean over processes is therefore the mean over the global batch. Content and style losses are relative, so weights
+mean the same for every style: an untouched photo has content loss 0 and style loss 1, an output without anything of the
+photo has content loss near 1.
 """
 
 from __future__ import annotations
@@ -33,27 +34,31 @@ __all__ = [
 
 DIRECTIONS = 64
 DIRECTION_SEED = 1
-"""Not that of `evaluation.paint`, so that what is minimized is not what is measured."""
+"""Random seed of the directions. Differs from that of `evaluation.paint`: what is minimized is not what is measured."""
 PLAIN = 0.15
-"""What a unit of the painting's contrast takes from the limit of the content loss."""
+"""Reduces the limit of the content loss as the painting's contrast grows; see `content_target`."""
 SATURATION_LIMIT = 2.0
-"""Pre-activations within +-2 are free: tanh(2) is grey level 250.4 or 4.6 of 0..255."""
+"""Pre-activations within +-2 are not penalized: tanh(2) is gray level 250.4 or 4.6 of 0..255."""
 
 
 def gram_matrix(features_bchw: Tensor) -> Tensor:
-    """Gram matrices (batch, C, C) of features, divided by C*H*W (Gatys et al., arXiv:1508.06576, eq. 3; Johnson et al., eq. 3).
+    """Return Gram matrices (batch, C, C) of features, divided by C*H*W.
 
-    Computed in float32 whatever the features' type; the gradient comes in the features' type.
+    See Gatys et al., arXiv:1508.06576, eq. 3, and Johnson et al., eq. 3. Computed in float32 whatever the features'
+    dtype; the gradient has the features' dtype.
     """
     return cast(Tensor, _Gram.apply(features_bchw))  # type: ignore[no-untyped-call]
 
 
 class _Gram(torch.autograd.Function):
-    """F F^T / CHW. By hand: autograd would differentiate the left and the right F separately, in float32, in thrice the time."""
+    """Computes F F^T / CHW with its own gradient.
+
+    Autograd would differentiate the left and the right F separately, in float32, which takes three times as long.
+    """
 
     @staticmethod
     def forward(ctx: Any, features_bchw: Tensor) -> Tensor:
-        # A view where the features lie channels-last.
+        # A view if the features are channels-last.
         x_bnc = features_bchw.permute(0, 2, 3, 1).flatten(1, 2)
         ctx.save_for_backward(x_bnc)
         ctx.shape = features_bchw.shape
@@ -72,16 +77,16 @@ class _Gram(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class StyleTarget:
-    """The statistics of a style's features, and what an untouched photo is away from them. Computed once per run.
+    """Statistics of a style's features, and the distance of untouched photos from them. Computed once per run.
 
     Attributes:
-        grams: layer -> (C, C), of the style image.
-        gram_weights: layer -> what its Gram distance counts for, over that of an untouched photo.
+        grams: layer -> Gram matrix (C, C) of the style image.
+        gram_weights: layer -> weight of its Gram distance, divided by that distance for an untouched photo.
         clouds: layer -> (N, DIRECTIONS), the style's features along fixed directions, ascending.
-        cloud_weights: layer -> what its sliced distance counts for, over that of an untouched photo.
+        cloud_weights: layer -> weight of its sliced distance, divided by that distance for an untouched photo.
         directions: layer -> (C, DIRECTIONS).
-        contrast: r, the mean square of the style's content features over that of the photos'.
-        content_target: the content loss that a style weight of `auto` holds, see the function of this name.
+        contrast: r, the mean square of the style's content features divided by that of the photos'.
+        content_target: the content loss that a style weight of `auto` aims at; see the function of this name.
     """
 
     grams: dict[str, Tensor]
@@ -107,11 +112,12 @@ class StyleTarget:
         """Measure a style image (1, 3, H, W) against reference photos, each (1, 3, H, W), all RGB 0..255.
 
         Args:
-            layer_weights: of the Gram distances of the network's style layers, in proportion; by default its own.
-            sliced_share: of the sliced distances of the network's paint layers in the loss; the rest is Gram distances'.
+            layer_weights: relative weights of the network's style layers in the Gram distance; by default its own.
+            sliced_share: share of the sliced distances, at the network's paint layers, in the loss; the rest is Gram
+                distances.
 
         Raises:
-            ValueError: style and photos have the same statistics.
+            UserError: style and photos have the same statistics.
         """
         of_grams = dict(zip(network.style_layers, layer_weights or network.style_layer_weights, strict=True))
         of_clouds = dict.fromkeys(network.paint_layers, 1.0) if sliced_share else {}
@@ -154,21 +160,25 @@ class StyleTarget:
         )
 
     def gram_distance(self, layer: str, features_bchw: Tensor) -> Tensor:
-        """Per picture (batch,): mean squared difference of Gram matrices."""
+        """Return the mean squared difference of Gram matrices, per picture (batch,)."""
         return (gram_matrix(features_bchw) - self.grams[layer]).square().mean((1, 2))
 
     def sliced_distance(self, layer: str, features_bchw: Tensor) -> Tensor:
-        """Per picture (batch,): squared sliced 2-Wasserstein distance (Heitz et al., arXiv:2006.07229, eq. 3)."""
+        """Return per picture (batch,) the squared sliced 2-Wasserstein distance.
+
+        See Heitz et al., arXiv:2006.07229, eq. 3.
+        """
         sorted_bnd = sorted_projections(features_bchw, self.directions[layer])
         return (sorted_bnd - at_quantiles(self.clouds[layer][None], sorted_bnd.shape[1])).square().mean((1, 2))
 
 
 def content_target(similarity: float, limit: float, contrast: float) -> float:
-    """The content loss of a picture that people like: 1 + r - 2 c sqrt(r), and at most limit / (1 + PLAIN r).
+    """Return the content loss of a picture that people like: 1 + r - 2 c sqrt(r), but at most limit / (1 + PLAIN r).
 
-    A picture of the painting's contrast r, with features whose cosine with the photo's is c, has that content loss: c is
-    `similarity`, what is kept of the photo. Plain parts, of which whole photos have more than crops, lose r times as much, which
-    `limit` bounds. Both are the perceptual network's (benchmarks/losses.md).
+    A picture with the painting's contrast r, and with features whose cosine with the photo's is c, has that content
+    loss; c is `similarity`, the part of the photo that is kept. Plain areas, of which whole photos have more than
+    crops, lose r times as much, which `limit` bounds. Both are constants of the perceptual network
+    (benchmarks/losses.md).
     """
     return min(1 + contrast - 2 * similarity * math.sqrt(contrast), limit / (1 + PLAIN * contrast))
 
@@ -178,17 +188,19 @@ def _energy(features_bchw: Tensor) -> float:
 
 
 def _shares(weights: Mapping[str, float], scales: Mapping[str, float], share: float) -> dict[str, float]:
-    """Factors with which distances that are `scales` on average come to `share` in all, in the proportion of `weights`."""
+    """Return factors that make distances, on average `scales`, add up to `share`, in the proportions of `weights`."""
     total = sum(weights.values())
     return {name: share * weight / total / scales[name] for name, weight in weights.items()}
 
 
 def content_loss(output_bchw: Tensor, photo_bchw: Tensor, least: float = 0.0) -> Tensor:
-    """Per photo (batch,): MSE of the features over the mean square of the photo's (Johnson et al., eq. 2, made relative).
+    """Return the content loss per photo (batch,): MSE of the features over the mean square of the photo's features.
+
+    This is eq. 2 of Johnson et al., made relative.
 
     Args:
-        least: mean square that a photo has at least in the denominator. A crop of a plain sky has nearly none, and the loss of
-            any stroke on it would outweigh all other photos'.
+        least: lower bound of the photo's mean square in the denominator. A crop of a plain sky has nearly none, and the
+            loss of any stroke on it would outweigh those of all other photos.
     """
     photo = photo_bchw.float()
     dims = (1, 2, 3)
@@ -197,10 +209,11 @@ def content_loss(output_bchw: Tensor, photo_bchw: Tensor, least: float = 0.0) ->
 
 
 def style_loss(output_features: Mapping[str, Tensor], target: StyleTarget) -> Tensor:
-    """Per photo (batch,): weighted mean of distances to the style, each over what an untouched photo has on average.
+    """Return the style loss per photo (batch,): weighted mean of distances to the style, relative to untouched photos.
 
-    Gram distances of the style layers and, by the target's share, sliced Wasserstein distances of the paint layers. The
-    denominators are constants of the style, so an untouched photo scores 1 on average, whatever the style.
+    It combines the Gram distances of the style layers and, with the target's share, the sliced Wasserstein distances of
+    the paint layers. The denominators are constants of the style, so an untouched photo scores 1 on average, whatever
+    the style.
     """
     grams = [
         weight * target.gram_distance(name, output_features[name])
@@ -214,29 +227,34 @@ def style_loss(output_features: Mapping[str, Tensor], target: StyleTarget) -> Te
 
 
 def total_variation_loss(image_b3hw: Tensor) -> Tensor:
-    """Per photo (batch,): mean squared difference of vertical and of horizontal neighbours, of the image scaled to 0..1."""
+    """Return the total variation per photo (batch,), for the image scaled to 0..1.
+
+    It is the sum of the mean squared differences of vertical and of horizontal neighbors.
+    """
     image = image_b3hw.float() / 255.0
     vertical = (image[:, :, 1:] - image[:, :, :-1]).square().mean((1, 2, 3))
     return vertical + (image[:, :, :, 1:] - image[:, :, :, :-1]).square().mean((1, 2, 3))
 
 
 def saturation_loss(preactivation_b3hw: Tensor) -> Tensor:
-    """Per photo (batch,): mean square of what pre-activations of the output tanh exceed +-SATURATION_LIMIT by.
+    """Return per photo (batch,) the mean square of pre-activations' excess over +-SATURATION_LIMIT.
 
-    Beyond that the gradient of tanh vanishes and a region that has gone black or white stays so; this is the way back.
+    Pre-activations are the inputs of the output tanh. Beyond the limit the gradient of tanh vanishes, and without this
+    loss a region that has turned black or white would remain so.
     """
     return (preactivation_b3hw.float().abs() - SATURATION_LIMIT).relu().square().mean((1, 2, 3))
 
 
 def grid_loss(output_b3hw: Tensor, photo_b3hw: Tensor) -> Tensor:
-    """Per photo (batch,): logarithm of the output's `grid_energy` over the photo's, 0 where it has no more than the photo."""
+    """Return per photo (batch,) the log of the output's `grid_energy` over the photo's; 0 if the output has less."""
     return (grid_energy(output_b3hw) / grid_energy(photo_b3hw).detach()).log().relu()
 
 
 class Losses(nn.Module):
-    """Content and style losses of outputs against photos and one style.
+    """Content and style losses of outputs, against photos and one style.
 
-    The photo's features stop at the content layer and carry no graph; the style's Gram matrices are those of `target`.
+    The photo's features are computed up to the content layer and without a graph; the style's statistics are those of
+    `target`.
     """
 
     def __init__(self, network: PerceptualNetwork, target: StyleTarget) -> None:
@@ -245,9 +263,10 @@ class Losses(nn.Module):
         self.target = target
 
     def forward(self, output_b3hw: Tensor, photo_b3hw: Tensor) -> tuple[Tensor, Tensor]:
-        """Content and style loss as training has them, each per photo (batch,), of images in RGB 0..255.
+        """Return content and style loss as used in training, each per photo (batch,), for images in RGB 0..255.
 
-        A photo with less in it than the reference photos on average is compared as if it had as much.
+        A photo whose features have a smaller mean square than those of the reference photos is compared as if it were
+        as large.
         """
         content = self.network.content_layer
         with torch.no_grad():
@@ -257,13 +276,17 @@ class Losses(nn.Module):
         return content_b, style_loss(features, self.target)
 
     def compare(self, output_features: Mapping[str, Tensor], photo_content: Tensor) -> tuple[Tensor, Tensor]:
-        """Content and style loss as tables have them, of features at hand: of the output's `layers`, of the photo's content
-        layer."""
+        """Return content and style loss as reported in tables, from existing features.
+
+        Args:
+            output_features: features of the output at `layers`.
+            photo_content: features of the photo at the content layer.
+        """
         content_b = content_loss(output_features[self.network.content_layer], photo_content)
         return content_b, style_loss(output_features, self.target)
 
     @property
     def layers(self) -> set[str]:
-        """Whose features of the output are compared."""
+        """Layers at which the features of the output are compared."""
         used = {name for name, weight in self.target.gram_weights.items() if weight}
         return {self.network.content_layer, *used, *self.target.cloud_weights}

@@ -1,4 +1,4 @@
-"""How bright a pixel looks."""
+"""Luma, which tells how bright a pixel looks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ WEIGHTS_3 = (0.299, 0.587, 0.114)
 
 
 def luma(image_b3hw: Tensor) -> Tensor:
-    """Luma (batch, 1, height, width) of RGB images, in their range (ITU-R BT.601)."""
+    """Return the luma (batch, 1, height, width) of RGB images, in their range (ITU-R BT.601)."""
     image = image_b3hw.float()
     return (image * image.new_tensor(WEIGHTS_3).view(1, 3, 1, 1)).sum(1, keepdim=True)

@@ -1,7 +1,7 @@
-"""Clouds of features compared along fixed directions: the parts of the sliced Wasserstein distance.
+"""Compares clouds of features along fixed directions: the parts of the sliced Wasserstein distance.
 
 Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing", 2011; as a loss on features, Heitz et al.,
-arXiv:2006.07229. Knows nothing of what is compared, nor whether it is a loss or a metric.
+arXiv:2006.07229. Does not depend on what is compared, or on whether the distance is a loss or a metric.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ __all__ = ["at_quantiles", "directions", "sorted_projections"]
 
 
 def directions(channels: int, count: int, seed: int) -> Tensor:
-    """`count` random unit vectors (channels, count), the same on every machine for the same arguments."""
+    """Return `count` random unit vectors (channels, count), the same on every machine for the same arguments."""
     generator = torch.Generator().manual_seed(seed)
     return F.normalize(torch.randn(channels, count, generator=generator), dim=0)
 
 
 def sorted_projections(features_bchw: Tensor, directions_cd: Tensor) -> Tensor:
-    """The features of every position along every direction, ascending: (batch, H*W, D), float32."""
+    """Return the features of every position along every direction, ascending: (batch, H*W, D), float32."""
     x_bnc = features_bchw.permute(0, 2, 3, 1).flatten(1, 2)
     projected_bnd = (x_bnc @ directions_cd.to(x_bnc.dtype)).float()
     return projected_bnd.sort(1).values
 
 
 def at_quantiles(sorted_bnd: Tensor, count: int) -> Tensor:
-    """Sorted samples at `count` evenly spaced probabilities, interpolated: (batch, count, D)."""
+    """Interpolate sorted samples at `count` evenly spaced probabilities: (batch, count, D)."""
     samples = sorted_bnd.shape[1]
     position_q = (torch.arange(count, device=sorted_bnd.device) + 0.5) * (samples / count) - 0.5
     position_q = position_q.clamp(0, samples - 1)

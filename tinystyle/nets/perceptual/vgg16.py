@@ -1,4 +1,4 @@
-"""VGG16 (Simonyan & Zisserman, arXiv:1409.1556), its convolutions up to relu4_3: the loss network of Johnson et al."""
+"""VGG16's convolutions (Simonyan & Zisserman, arXiv:1409.1556) up to relu4_3: the loss network of Johnson et al."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tinystyle.nets.perceptual.weights import OfficialWeights, load_weights
 __all__ = ["VGG16", "load"]
 
 OFFICIAL = OfficialWeights(
-    # VGG16_Weights.IMAGENET1K_FEATURES of torchvision, 57 MB; the last characters of the name begin its SHA-256.
+    # VGG16_Weights.IMAGENET1K_FEATURES of torchvision, 57 MB; the name ends with the start of its SHA-256.
     url="https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth",
     sha256_prefix="88682ab5",
 )
 MEAN_RGB = (123.68, 116.779, 103.939)
-# Blocks of 3x3 convolutions with ReLU, each block but the first preceded by a 2x2 max pooling.
+# Blocks of 3x3 convolutions with ReLU; each block except the first follows a 2x2 max pooling.
 BLOCKS = (
     ("relu1_1", "relu1_2"),
     ("relu2_1", "relu2_2"),
@@ -32,7 +32,7 @@ WIDTHS = (64, 128, 256, 512)
 
 
 class VGG16(PerceptualNetwork):
-    """The layers relu1_1 to relu4_3; input RGB 0..255 minus the ImageNet mean, no standard deviation."""
+    """Provides the layers relu1_1 to relu4_3; the input is RGB 0..255 minus the ImageNet mean, without scaling."""
 
     name = "vgg16"
     content_layer = "relu3_3"
@@ -68,16 +68,16 @@ class VGG16(PerceptualNetwork):
 
 
 def source(weights: str | None = None) -> str | OfficialWeights:
-    """Where the weights come from: `weights`, or the official file."""
+    """Return where the weights come from: `weights`, or the official file."""
     return weights or OFFICIAL
 
 
 def load(weights: str | None = None) -> VGG16:
-    """VGG16 with the official weights, or those at `weights` (keys `features.N.weight` as torchvision has them)."""
+    """Load VGG16 with the official weights, or those at `weights` (keys `features.N.weight` as in torchvision)."""
     state, digest = load_weights("vgg16", source(weights))
     network = VGG16()
     network.weights_sha256 = digest
-    # torchvision's index within `features` counts convolution, ReLU and pooling.
+    # torchvision's index within `features` counts convolutions, ReLUs and poolings.
     index = 0
     with torch.no_grad():
         for names in BLOCKS:

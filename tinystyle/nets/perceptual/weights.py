@@ -1,4 +1,4 @@
-"""Finding, checking and reading the weights of perceptual networks. No pickle is executed."""
+"""Finds, checks and reads the weights of perceptual networks. No pickle is executed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def load_weights(name: str, source: str | OfficialWeights) -> tuple[dict[str, Te
         The tensors by name, and the SHA-256 of the file.
 
     Raises:
-        ValueError: the file cannot be had, is not the official one, or holds something else than tensors.
+        UserError: the file is not available, is not the official one, or holds something other than tensors.
     """
     path, uri, digest = find_weights(name, source)
     return _read(path, uri), digest
@@ -44,7 +44,7 @@ def find_weights(name: str, source: str | OfficialWeights) -> tuple[Path, str, s
     """Find the file that `load_weights` reads: its local path, its URI and its SHA-256.
 
     Raises:
-        UserError: it cannot be had, or is not the official one.
+        UserError: it is not available, or is not the official one.
     """
     official = source if isinstance(source, OfficialWeights) else None
     uri = official.url if official else str(source)
@@ -70,7 +70,7 @@ def _read(path: Path, source: str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state: object = load_file(path)
         else:
-            with warnings.catch_warnings():  # about pickle protocols other than its own
+            with warnings.catch_warnings():  # about uncommon pickle protocols
                 warnings.simplefilter("ignore", UserWarning)
                 state = torch.load(path, map_location="cpu", weights_only=True)
     except (

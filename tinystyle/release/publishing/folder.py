@@ -1,4 +1,7 @@
-"""What of a folder, as `assembly.assemble` or `registry.fetch` leaves it, is published. Knows no storage."""
+"""Selects what is published of a folder that `release.assemble.assemble` or `tracking.registry.fetch` has made.
+
+Does not depend on storage.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tinystyle.release.publishing.index import PublishedFile, PublishedVersion
 __all__ = ["SUMS", "Publication"]
 
 METRICS = ("content", "style", "total", "paint3", "paint4", "bad_blocks", "weights")
-"""Losses and paint on held-out photos, share of bad blocks, number of weights."""
+"""Names of published metrics: losses and paint metrics on held-out photos, share of bad blocks, number of weights."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,15 @@ class Publication:
     version: int
     entries: list[CoreMLFile]
     files: dict[str, bytes]
-    """Address relative to the root -> content: SHA256SUMS first, then Core ML files, cards, previews, Swift file, network."""
+    """Address relative to the root -> content: SHA256SUMS, network, Swift file, then Core ML files with their cards."""
     metrics: dict[str, float]
 
     @classmethod
     def read(cls, folder: Path, style: str, version: int, metrics: Mapping[str, float] | None = None) -> Publication:
-        """Read a folder; its evaluation.json gives the `metrics` where they are not given.
+        """Read a folder; `metrics` are by default those of its evaluation.json.
 
         Raises:
-            ValueError: something is missing, or is not what files.json says.
+            UserError: something is missing, or differs from files.json.
         """
         check_name(style)
         if version < 1:
@@ -52,7 +55,7 @@ class Publication:
         )
 
     def entry(self, published: datetime, run_id: str | None) -> PublishedVersion:
-        """What the index says of it."""
+        """Return the entry of this version in the index."""
         prefix = f"{self.style}/{self.version}/"
         return PublishedVersion(
             style=self.style,
@@ -73,7 +76,7 @@ class Publication:
 
 
 def _collect(bundle: Bundle, entries: list[CoreMLFile]) -> dict[str, bytes]:
-    """Name -> content, SHA256SUMS first."""
+    """Return name -> content, SHA256SUMS first."""
     paths = [bundle.model, bundle.swift]
     for entry in entries:
         paths += [bundle.file(entry), bundle.card(entry)]
@@ -88,9 +91,9 @@ def _collect(bundle: Bundle, entries: list[CoreMLFile]) -> dict[str, bytes]:
 
 
 def _evaluated(bundle: Bundle) -> dict[str, float]:
-    """The figures of the network, which is the last row of its evaluation; empty if there is none."""
+    """Return the metrics of the network, which is the last row of its evaluation; empty if there is no evaluation."""
     report = bundle.report()
     if report is None:
         return {}
     row = report["rows"][-1] | {"weights": report["weights"]}
-    return {name: float(row[name]) for name in METRICS if name in row}  # evaluations of before have no paint
+    return {name: float(row[name]) for name in METRICS if name in row}  # older evaluations have no paint metrics

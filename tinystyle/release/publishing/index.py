@@ -1,6 +1,6 @@
-"""index.json: what is published, which version of a style is current, and how that came. Knows no storage.
+"""index.json: what is published, which version of a style is current, and its history. Does not depend on storage.
 
-An `Index` never changes: adding a version or going back gives another one.
+An `Index` is immutable: adding a version or rolling back returns another one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class PublishedFile(CoreMLFile):
-    """A Core ML file, and what stands beside it. Every address is relative to that of index.json."""
+    """A Core ML file and the files beside it. Every address is relative to that of index.json."""
 
     model_config = _STRICT
 
@@ -28,7 +28,7 @@ class PublishedFile(CoreMLFile):
     card: str
     """Address of the model card, Markdown."""
     preview: str | None = None
-    """Address of a picture, PNG: pairs of photo and stylised photo."""
+    """Address of a PNG picture with pairs of photo and stylized photo."""
 
 
 class PublishedVersion(BaseModel):
@@ -38,23 +38,23 @@ class PublishedVersion(BaseModel):
 
     style: str
     version: int = Field(ge=1)
-    """Number in the model registry."""
+    """Version number in the model registry."""
     published: datetime
     run_id: str | None = None
-    """The MLflow run that it comes from."""
+    """MLflow run that produced this version."""
     files: tuple[PublishedFile, ...] = Field(min_length=1)
     swift: str
     """Address of the Swift file that runs the first file in an app."""
     model: str
     """Address of the trained network, .safetensors, for `tinystyle verify FILE --against`."""
     checksums: str
-    """Address of SHA256SUMS, as `sha256sum --check` takes it."""
+    """Address of SHA256SUMS, in the format of `sha256sum --check`."""
     metrics: dict[str, float] = {}
-    """Losses on held-out photos, share of bad blocks, number of weights."""
+    """Losses and paint metrics on held-out photos, share of bad blocks, number of weights."""
 
 
 class HistoryEntry(BaseModel):
-    """Why a version became the current one."""
+    """Records when and why a version became the current one."""
 
     model_config = _STRICT
 
@@ -65,16 +65,16 @@ class HistoryEntry(BaseModel):
 
 
 class PublishedStyle(BaseModel):
-    """A style, and which of its versions an app is to take."""
+    """A style, and which of its versions apps should use."""
 
     model_config = _STRICT
 
     name: str
     current: int
     versions: tuple[PublishedVersion, ...] = Field(min_length=1)
-    """The newest first."""
+    """Published versions, newest first."""
     history: tuple[HistoryEntry, ...]
-    """The oldest first."""
+    """Changes of the current version, oldest first."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -84,13 +84,13 @@ class PublishedStyle(BaseModel):
         return self
 
     def version(self, number: int | None = None) -> PublishedVersion | None:
-        """A version by its number, None meaning the current one; None if there is none."""
+        """Return the version with this number (None: the current one), or None if there is none."""
         number = self.current if number is None else number
         return next((version for version in self.versions if version.version == number), None)
 
     @property
     def before(self) -> int | None:
-        """The version that was current before the current one, rolled back ones apart; None if there is none."""
+        """Version that was current before the current one, leaving out those rolled back; None if there is none."""
         stack: list[int] = []
         for entry in self.history:
             if entry.action == "rollback" and entry.version in stack:
@@ -102,15 +102,15 @@ class PublishedStyle(BaseModel):
 
 
 class Index(BaseModel):
-    """All that is published under one root."""
+    """Everything that is published under one root."""
 
     model_config = _STRICT
 
     schema_version: Literal[1] = 1
-    """Of this format; see index.schema.json. A program that knows another one must not replace the index."""
+    """Schema version; see index.schema.json. A client that supports only another one must not overwrite the index."""
     updated: datetime | None = None
     styles: tuple[PublishedStyle, ...] = ()
-    """By name."""
+    """Published styles, by name."""
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
@@ -120,10 +120,10 @@ class Index(BaseModel):
 
     @classmethod
     def parse(cls, data: bytes, uri: str) -> Index:
-        """Read index.json, which came from `uri`.
+        """Parse the content of index.json, which was read from `uri`.
 
         Raises:
-            ValueError: it is damaged or of another schema version.
+            UserError: it is damaged, or has another schema version.
         """
         try:
             return cls.model_validate_json(data)
@@ -136,11 +136,11 @@ class Index(BaseModel):
         return self.model_dump_json(indent=2).encode() + b"\n"
 
     def style(self, name: str) -> PublishedStyle | None:
-        """A style by its name; None if there is none."""
+        """Return the style with this name, or None if there is none."""
         return next((style for style in self.styles if style.name == name), None)
 
     def with_version(self, version: PublishedVersion, reason: str) -> Index:
-        """With a version added, and current; the index itself where it holds that version already."""
+        """Return the index with a version added and current; the index itself if it already contains that version."""
         old = self.style(version.style)
         if old is not None and old.version(version.version) is not None:
             return self
@@ -157,7 +157,7 @@ class Index(BaseModel):
         )
 
     def rolled_back(self, style: PublishedStyle, number: int, time: datetime, reason: str) -> Index:
-        """With another published version of a style current; the index itself where it is that already."""
+        """Return the index with another published version of a style current; the index itself if it already is."""
         if style.current == number:
             return self
         entry = HistoryEntry(time=time, action="rollback", version=number, reason=reason)
@@ -170,7 +170,7 @@ class Index(BaseModel):
 
 
 def schema_json() -> bytes:
-    """index.schema.json: the JSON Schema of index.json."""
+    """Return index.schema.json, the JSON Schema of index.json."""
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Index.model_json_schema(mode="serialization"),

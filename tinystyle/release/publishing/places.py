@@ -1,6 +1,7 @@
-"""Where models are published: an S3 bucket or a local folder, with writes that lose no other writer's.
+"""Where models are published: an S3 bucket or a local folder, with conditional writes that lose no other writer's data.
 
-Knows nothing of models. storage.py has no such write: fsspec gives no entity tag with the bytes, nor a condition on it.
+Does not depend on models. `tinystyle.data.storage` has no such write, because fsspec neither returns an entity tag with
+the bytes nor writes on condition of one.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from tinystyle.errors import UserError
 __all__ = ["MAX_LINK_SECONDS", "LocalPlace", "Place", "S3Place", "open_place", "presign"]
 
 MAX_LINK_SECONDS = 7 * 24 * 3600
-"""What signature version 4 allows."""
+"""Maximum lifetime of a link in seconds, as limited by AWS signature version 4."""
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "OperationAborted")
-_REASONS = {  # code of S3 -> (errno, what to do)
+_REASONS = {  # S3 error code -> (errno, what to do)
     "NoSuchBucket": (errno.ENOENT, "there is no such bucket; make it, or give another `root`"),
     "AccessDenied": (errno.EACCES, "access denied; use the keys of one who may publish"),
     "InvalidAccessKeyId": (errno.EACCES, "the server does not know the access key; correct AWS_ACCESS_KEY_ID"),
@@ -36,25 +37,25 @@ _REASONS = {  # code of S3 -> (errno, what to do)
 
 
 class Place(Protocol):
-    """A root below which files stand by names with slashes."""
+    """A root below which files are stored under names with slashes."""
 
     uri: str
 
     def read(self, name: str) -> tuple[bytes, str] | None:
-        """A file and its revision, which is another one for every other content; None if there is none."""
+        """Return a file's content and its revision, which differs for any other content; None if there is no file."""
 
     def write(self, name: str, data: bytes, revision: str | None) -> bool:
-        """Write a file whole if it still has that `revision`, None meaning that there is none; False, and no change, if not."""
+        """Write a file atomically if it still has that `revision` (None: no file); return whether it was written."""
 
     def link(self, name: str, seconds: int) -> str:
-        """An address at which anybody can read the file for so long."""
+        """Return an address at which anybody can read the file for `seconds` seconds."""
 
 
 def open_place(root: str) -> Place:
-    """The place of a root, s3://BUCKET[/PREFIX] or a local folder; contacts no server.
+    """Return the place for a root, s3://BUCKET[/PREFIX] or a local folder, without contacting a server.
 
     Raises:
-        ValueError: it is neither.
+        UserError: it is neither.
     """
     if root.startswith("s3://"):
         return S3Place(root)
@@ -64,14 +65,14 @@ def open_place(root: str) -> Place:
 
 
 def presign(uri: str, seconds: int) -> str:
-    """An address at which anybody can read an s3:// object for so long; of a local file its file:// address.
+    """Return an address at which anybody can read an s3:// object for `seconds`; for a local file, its file:// address.
 
     Args:
-        uri: of one file.
+        uri: URI of one file.
         seconds: 1 to MAX_LINK_SECONDS (a week).
 
     Raises:
-        ValueError: `seconds` is out of range, or `uri` names no file.
+        UserError: `seconds` is out of range, or `uri` names no file.
     """
     if not 1 <= seconds <= MAX_LINK_SECONDS:
         raise UserError(f"a link can last from 1 second to a week ({MAX_LINK_SECONDS} s), not {seconds} s")
@@ -82,7 +83,7 @@ def presign(uri: str, seconds: int) -> str:
 
 
 class LocalPlace:
-    """A local folder, made at the first write. Writers take turns by a lock on it."""
+    """A local folder, created at the first write. Writers take turns by locking it."""
 
     def __init__(self, root: str) -> None:
         self.uri = root.rstrip("/") or "/"
@@ -103,12 +104,12 @@ class LocalPlace:
             storage.write_bytes(self._folder / name, data)
             return True
 
-    def link(self, name: str, seconds: int) -> str:  # noqa: ARG002 - a file is there as long as it is there
+    def link(self, name: str, seconds: int) -> str:  # noqa: ARG002 - a local address does not expire
         return (self._folder / name).resolve().as_uri()
 
 
 class S3Place:
-    """A prefix of a bucket, with the endpoint and the keys of the usual AWS variables."""
+    """A prefix in a bucket, with the endpoint and keys in the usual AWS variables."""
 
     def __init__(self, root: str) -> None:
         self._bucket, _, prefix = root.removeprefix("s3://").rstrip("/").partition("/")
@@ -123,11 +124,11 @@ class S3Place:
         except ImportError as error:
             raise UserError("publishing to s3:// needs boto3: pip install 'tinystyle[platform]'") from error
         with self._plain_errors(""):
-            # A session of its own: the default one must not be used by several threads at once.
+            # A session of its own: several threads must not share the default one.
             self._client = session.Session().client(
                 "s3",
                 config=config.Config(
-                    signature_version="s3v4",  # conditional writes and long-lived links want it
+                    signature_version="s3v4",  # required by conditional writes and long-lived links
                     connect_timeout=5,
                     retries={"mode": "standard", "max_attempts": 4},
                 ),
@@ -144,7 +145,7 @@ class S3Place:
     def write(self, name: str, data: bytes, revision: str | None) -> bool:
         condition = {"IfNoneMatch": "*"} if revision is None else {"IfMatch": revision}
         kind = mimetypes.guess_type(name)[0] or ("text/plain" if "." not in name else "application/octet-stream")
-        # A client that kept an index would miss a rollback.
+        # A client that cached an index would miss a rollback.
         kept = "no-cache" if name == "index.json" else "max-age=31536000, immutable" if "/" in name else "max-age=300"
         with self._plain_errors(name):
             try:
@@ -158,7 +159,7 @@ class S3Place:
                 )
             except self._exceptions.ClientError as error:
                 code = error.response["Error"]["Code"]
-                if code in _CONFLICTS or (code == "NoSuchKey" and revision is not None):  # changed, or removed
+                if code in _CONFLICTS or (code == "NoSuchKey" and revision is not None):  # changed or removed
                     return False
                 raise
         return True
@@ -172,7 +173,7 @@ class S3Place:
 
     @contextmanager
     def _plain_errors(self, name: str) -> Iterator[None]:
-        """Botocore's errors as OSError in one sentence."""
+        """Convert botocore's errors to an OSError, or a UserError, with one sentence."""
         uri = storage.join(self.uri, name) if name else self.uri
         try:
             yield
@@ -185,5 +186,5 @@ class S3Place:
             raise OSError(errno.EACCES, sentence, uri) from error
         except self._exceptions.BotoCoreError as error:
             raise OSError(errno.EIO, " ".join(str(error).split()), uri) from error
-        except ValueError as error:  # an endpoint that is no address, a bucket's name that cannot be one
+        except ValueError as error:  # the endpoint is not an address, or the bucket's name is not possible
             raise UserError(f"{uri}: {error}; correct AWS_ENDPOINT_URL or `root`") from error

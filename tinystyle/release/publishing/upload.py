@@ -1,10 +1,10 @@
-"""Publishes a verified style, goes back to an earlier version, hands out links. Files first, checked; then the index.
+"""Publishes verified styles, and rolls back to earlier versions. Files are written first and checked; then the index.
 
     ROOT/STYLE/VERSION/...      files that never change, with SHA256SUMS, which is written first and claims the version
-    ROOT/index.json             replaced by conditional write, so that of two writers at once neither is lost
+    ROOT/index.json             replaced by conditional writes, so that two concurrent writers lose nothing
     ROOT/index.schema.json      its JSON Schema
 
-Knows no storage but `Place`.
+Accesses storage through `Place` only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["DEFAULT_ROOT", "check_published", "publish_folder", "read_index", "r
 DEFAULT_ROOT = "s3://models"
 INDEX, SCHEMA = "index.json", "index.schema.json"
 CONFLICT_SECONDS = 120.0
-"""For so long an index that others keep replacing is read anew."""
+"""Maximum time, in seconds, to keep retrying when other writers update the index concurrently."""
 _Result = TypeVar("_Result")
 
 
@@ -47,28 +47,28 @@ def publish_folder(
 ) -> PublishedVersion:
     """Publish the Core ML files of a folder, with cards, previews, Swift file, network and SHA256SUMS, as current version.
 
-    Interrupted, the same call completes it. Called again with the same bytes it changes nothing, so that it undoes no
-    rollback.
+    If it is interrupted, the same call completes it. Called again with the same bytes, it changes nothing, so it does
+    not undo a rollback.
 
     Args:
-        folder: as `assembly.assemble` or `registry.fetch` leaves it.
-        style: its registered name.
-        version: its number in the registry.
+        folder: folder that `release.assemble.assemble` or `tracking.registry.fetch` has made.
+        style: registered name of the style.
+        version: version number in the registry.
         root: s3://BUCKET[/PREFIX] or a local folder.
-        run_id: the MLflow run that it comes from.
-        metrics: for the index; by default those of the folder's evaluation.json.
-        reason: for the index's history.
+        run_id: MLflow run that produced the version.
+        metrics: metrics for the index; by default those in the folder's evaluation.json.
+        reason: text for the index's history.
 
     Returns:
-        What the index says of the version.
+        The entry of the version in the index.
 
     Raises:
-        ValueError: the folder is incomplete or damaged, or the version is published with other bytes.
+        UserError: the folder is incomplete or damaged, or the version is already published with other bytes.
         OSError: the root cannot be read or written.
     """
     place = open_place(root)
     publication = Publication.read(folder, style, version, metrics)
-    _read_index(place)  # one that is damaged is to be known before anything is written
+    _read_index(place)  # detects a damaged index before anything is written
     for name, data in publication.files.items():
         _deliver(place, name, data, f"version {version} of {style}")
     published = publication.entry(_now(), run_id)
@@ -80,16 +80,16 @@ def rollback(style: str, root: str = DEFAULT_ROOT, version: int | None = None, *
     """Point the index back to the version that was current before, or to `version`; no file is touched.
 
     Args:
-        style: its registered name.
+        style: registered name of the style.
         root: s3://BUCKET[/PREFIX] or a local folder.
-        version: one that is published.
-        reason: for the index's history.
+        version: a published version.
+        reason: text for the index's history.
 
     Returns:
         The version that is current now.
 
     Raises:
-        ValueError: there is none to go back to.
+        UserError: there is no version to go back to.
         OSError: the root cannot be read or written.
     """
     place = open_place(root)
@@ -105,7 +105,7 @@ def rollback(style: str, root: str = DEFAULT_ROOT, version: int | None = None, *
     time, reason = _now(), reason or f"back from version {published.current}"
 
     def point_back(index: Index) -> Index:
-        # The target was chosen once: a writer in between must not make it another one.
+        # The target is chosen only once: another writer in between must not change it.
         current = index.style(style)
         return index.rolled_back(current, target, time, reason) if current else index
 
@@ -113,10 +113,10 @@ def rollback(style: str, root: str = DEFAULT_ROOT, version: int | None = None, *
 
 
 def read_index(root: str = DEFAULT_ROOT) -> Index:
-    """What is published at `root`; empty if nothing is.
+    """Return what is published at `root`; the index is empty if nothing is.
 
     Raises:
-        ValueError: the index is damaged or of another schema version.
+        UserError: the index is damaged, or has another schema version.
         OSError: it cannot be read.
     """
     return _read_index(open_place(root))[0]
@@ -126,7 +126,7 @@ def check_published(style: str, root: str = DEFAULT_ROOT, version: int | None = 
     """Download every file of a published version, by default the current one, and compare it with SHA256SUMS and index.
 
     Raises:
-        ValueError: it is not published, or a file is missing or has other bytes, by name.
+        UserError: the version is not published, or a file, which is named, is missing or has other bytes.
         OSError: the root cannot be read.
     """
     place = open_place(root)
@@ -147,13 +147,13 @@ def check_published(style: str, root: str = DEFAULT_ROOT, version: int | None = 
 
 
 def _deliver(place: Place, name: str, data: bytes, what: str) -> None:
-    """Write a file unless it stands there, and read it back: what counts is what arrived."""
+    """Write a file unless it exists, and read it back to check what has arrived."""
     uri = storage.join(place.uri, name)
 
     def attempt() -> tuple[bool, bytes] | None:
         created = place.write(name, data, None)
         stored = place.read(name)
-        return (created, stored[0]) if stored else None  # another writer is at it
+        return (created, stored[0]) if stored else None  # another writer is changing it
 
     created, stored = _until_done(attempt, uri)
     if stored != data and created:
@@ -170,7 +170,7 @@ def _read_index(place: Place) -> tuple[Index, str | None]:
 
 
 def _replace_index(place: Place, change: Callable[[Index], Index]) -> Index:
-    """The index as `change` makes it of the newest one, which is read anew whenever another writer was faster."""
+    """Replace the newest index by `change(index)` and return that; read again whenever another writer was faster."""
 
     def attempt() -> Index | None:
         index, revision = _read_index(place)
@@ -179,14 +179,14 @@ def _replace_index(place: Place, change: Callable[[Index], Index]) -> Index:
             return index
         schema = place.read(SCHEMA)
         if schema is None or schema[0] != schema_json():
-            place.write(SCHEMA, schema_json(), schema[1] if schema else None)  # or another writer did
+            place.write(SCHEMA, schema_json(), schema[1] if schema else None)  # if False, another writer has written it
         return changed if place.write(INDEX, changed.as_json(), revision) else None
 
     return _until_done(attempt, storage.join(place.uri, INDEX))
 
 
 def _until_done(attempt: Callable[[], _Result | None], uri: str) -> _Result:
-    """Call until there is a result: None says that another writer was in between."""
+    """Call `attempt` until it returns a result; None means that another writer came in between."""
     retrying = Retrying(
         stop=stop_after_delay(CONFLICT_SECONDS),
         wait=wait_random_exponential(multiplier=0.05, max=2),
@@ -201,7 +201,7 @@ def _until_done(attempt: Callable[[], _Result | None], uri: str) -> _Result:
 
 
 def _found(index: Index, style: str, version: int | None, root: str) -> PublishedVersion:
-    """Raises ValueError if it is not there."""
+    """Return a published version; raise UserError if there is none."""
     published = index.style(style)
     if published is None:
         names = ", ".join(style.name for style in index.styles) or "nothing"

@@ -1,4 +1,4 @@
-"""Style images drawn by the project's own code. A new one is a file in this folder and a line in `BUILTIN_STYLES`.
+"""Style images drawn by this package. To add one, add a file in this folder and a line in `BUILTIN_STYLES`.
 
 Each is a function of its size alone: the same picture at every size, and the same bytes on every run.
 """
@@ -24,7 +24,7 @@ _SIZES = range(32, 4097)
 
 
 def check_builtin(name: str) -> str:
-    """Return `name`, or raise UserError that lists the built-in styles."""
+    """Return `name`, or raise UserError, listing the built-in styles, if there is no such style."""
     if name not in BUILTIN_STYLES:
         raise UserError(f"unknown built-in style {name!r}; choose one of {', '.join(sorted(BUILTIN_STYLES))}")
     return name
@@ -34,7 +34,7 @@ def draw_style(name: str, size: int = 512) -> Image.Image:
     """Draw the built-in style `name`: RGB, `size` x `size` px.
 
     Raises:
-        ValueError: there is no such style, or `size` is not within 32..4096.
+        UserError: there is no such style, or `size` is not within 32..4096.
     """
     check_builtin(name)
     if size not in _SIZES:

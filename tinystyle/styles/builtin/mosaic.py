@@ -1,4 +1,4 @@
-"""`mosaic`: small irregular tiles laid in courses around suns, in the manner of broken-tile work of the Art Nouveau."""
+"""`mosaic`: small irregular tiles laid in courses around suns, in the manner of Art Nouveau's broken-tile mosaics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["draw"]
 _PITCH = 0.030
 _GROUT = (38, 32, 36)
 
-# x, y, radius, the colours of its rings from the centre out (by name).
+# x, y, radius, names of the colors of its rings from the center outward.
 _ROSETTES = (
     (0.30, 0.30, 0.215, ("gold", "red", "orange", "gold", "white", "navy", "turquoise")),
     (0.77, 0.20, 0.155, ("red", "white", "turquoise", "navy", "gold")),
@@ -39,7 +39,7 @@ _COLOURS = {
 
 
 def draw(size: int) -> Image.Image:
-    """The picture, RGB (size, size)."""
+    """Draw the picture, RGB (size, size)."""
     rng = np.random.default_rng(1904)
     centres, colours = _lay(rng)
     count = len(centres)
@@ -47,19 +47,19 @@ def draw(size: int) -> Image.Image:
     tilt = rng.normal(0, 1, (count, 2))
     owner, gap, offset = _tiles(centres, size)
     surface = colours[owner]
-    # Each tile lies at a slant of its own, its edges are bevelled, and its glaze is uneven.
+    # Each tile is slightly tilted, its edges are beveled, and its glaze is uneven.
     slant = 15 * (offset * tilt[owner]).sum(-1) / _PITCH
     bevel = np.clip(1 - gap / 0.006, 0, 1) * (-offset.sum(-1) / _PITCH) * 90
     glaze = 5 * Ripples(rng, 30, waves=12)(_pixels(size))
     lit = surface + (slant + bevel + glaze)[..., None]
     grout = np.array(_GROUT) + 12 * rng.normal(size=(size, size, 1))
-    # The joint's edge is blurred over one pixel, so that it is smooth at every size.
+    # The edge of a joint is blurred over one pixel, so that it is smooth at every size.
     solid = np.clip((gap - 0.0026) * size + 0.5, 0, 1)[..., None]
     return Image.fromarray(np.clip(np.rint(grout + (lit - grout) * solid), 0, 255).astype(np.uint8))
 
 
 def _lay(rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Where the tiles lie (N, 2) and their colours (N, 3): rings in each rosette, wavy courses between them."""
+    """Return the positions (N, 2) and colors (N, 3) of the tiles: rings in each rosette, wavy courses between them."""
     centres: list[Floats] = []
     colours: list[Floats] = []
     for x, y, radius, rings in _ROSETTES:
@@ -75,7 +75,7 @@ def _lay(rng: np.random.Generator) -> tuple[Floats, Floats]:
         along = np.arange(-0.06, 1.06, _PITCH * 1.05)
         along = along + rng.uniform(-0.2, 0.2, len(along)) * _PITCH + (course % 2) * 0.5 * _PITCH
         line = np.stack([along, np.full(len(along), level)], axis=-1)
-        # One wave for all, so that the courses stay one tile apart.
+        # One wave for all courses, so that they remain one tile apart.
         line[:, 1] += 0.045 * np.sin(9.5 * along + 1) + rng.normal(0, 0.0016, len(along))
         free = np.all([np.hypot(*(line - (x, y)).T) > radius + 0.45 * _PITCH for x, y, radius, _ in _ROSETTES], axis=0)
         centres.append(line[free])
@@ -84,11 +84,11 @@ def _lay(rng: np.random.Generator) -> tuple[Floats, Floats]:
 
 
 def _tiles(centres: Floats, size: int) -> tuple[NDArray[np.intp], Floats, Floats]:
-    """The Voronoi cells of `centres`: owner (size, size), rough distance to the edge, offset from the centre."""
+    """Return the Voronoi cells of `centres`: owner (size, size), rough distance to the edge, offset from the center."""
     axis = (np.arange(size) + 0.5) / size
     nearest, second = np.full((2, size, size), 9.0)
     owner = np.zeros((size, size), np.intp)
-    # No cell reaches farther from its centre than this, so each centre looks only at the pixels near it.
+    # No cell reaches farther from its center than this, so each center considers only the pixels near it.
     reach = int(np.ceil(2.2 * _PITCH * size)) + 1
     for index, (x, y) in enumerate(centres):
         column, row = int(x * size), int(y * size)
@@ -106,6 +106,6 @@ def _tiles(centres: Floats, size: int) -> tuple[NDArray[np.intp], Floats, Floats
 
 
 def _pixels(size: int) -> Floats:
-    """The middle of each pixel, (size, size, 2) as x, y."""
+    """Return the middle of each pixel, (size, size, 2) as x, y."""
     axis = (np.arange(size) + 0.5) / size
     return np.stack(np.broadcast_arrays(axis[None, :], axis[:, None]), axis=-1)

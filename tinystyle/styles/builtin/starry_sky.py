@@ -9,7 +9,7 @@ from tinystyle.styles.builtin.strokes import Canvas, Floats, Ripples, blend, mix
 
 __all__ = ["draw"]
 
-# x, y, radius of reach, spin (positive turns clockwise on the screen).
+# x, y, radius of influence, spin (positive turns clockwise on the screen).
 _VORTICES = (
     (0.50, 0.37, 0.150, 1.0),
     (0.70, 0.50, 0.085, -1.0),
@@ -61,7 +61,7 @@ _CYPRESS = ((6, 10, 14), (12, 28, 26), (34, 62, 36), (92, 70, 36), (126, 134, 62
 
 
 def draw(size: int) -> Image.Image:
-    """The picture, RGB (size, size)."""
+    """Draw the picture, RGB (size, size)."""
     rng = np.random.default_rng(1889)
     canvas = Canvas(size, (14, 28, 92))
     _paint_sky(canvas, rng)
@@ -75,7 +75,7 @@ def draw(size: int) -> Image.Image:
 
 
 def _sky_flow(points: Floats) -> Floats:
-    """A wavy wind from the left, vortices that draw it in, and rings around every light."""
+    """Return the flow of the sky: a wavy wind from the left, vortices that draw it in, and rings around every light."""
     x, y = points.T
     flow = np.stack([np.ones_like(x), 0.55 * np.sin(2 * np.pi * (1.1 * x + 0.45 * y)) - 0.15], axis=-1)
     for centre_x, centre_y, radius, spin in _VORTICES:
@@ -91,7 +91,10 @@ def _sky_flow(points: Floats) -> Floats:
 
 
 def _spiral_arms(points: Floats) -> Floats:
-    """-1..1: three light and three dark arms in every vortex, along the logarithmic spirals of its flow; 0 elsewhere."""
+    """Return the tone of spiral arms, -1..1; 0 outside of the vortices.
+
+    Every vortex has three light and three dark arms along the logarithmic spirals of its flow.
+    """
     tone = np.zeros(len(points))
     for centre_x, centre_y, radius, spin in _VORTICES:
         across, down = (points - (centre_x, centre_y)).T
@@ -105,11 +108,11 @@ def _paint_sky(canvas: Canvas, rng: np.random.Generator) -> None:
     bands, grain = Ripples(rng, 7), Ripples(rng, 22)
     for count, width, length in ((1500, 0.026, 0.12), (3200, 0.017, 0.085), (3600, 0.012, 0.06)):
         centres = rng.uniform(-0.04, 1.04, (count, 2))
-        # Colour runs along the flow: noise averaged along a streamline is nearly constant on it and changes across it.
+        # Color runs along the flow: noise averaged along a streamline is nearly constant on it and changes across it.
         tone = bands(streamlines(centres, _sky_flow, 0.4, steps=24)).mean(1) * 1.5
         tone = 0.46 + 0.34 * tone + 0.30 * _spiral_arms(centres) + 0.06 * grain(centres) + rng.normal(0, 0.09, count)
         colours = blend(_SKY, np.clip(tone, 0, 1)) + rng.normal(0, 8, (count, 3))
-        # A pale dawn lies over the hills, and its warmth comes back in some of the light strokes.
+        # A pale dawn is above the hills, and its warmth reappears in some of the light strokes.
         dawn = np.exp(-(((centres[:, 1] - 0.72 + 0.10 * centres[:, 0]) / 0.05) ** 2))
         colours = mix(colours, blend(_DAWN, rng.uniform(0, 1, count)), 0.8 * dawn * (rng.uniform(size=count) < 0.75))
         warm = (tone > 0.6) & (rng.uniform(size=count) < 0.08)
@@ -125,7 +128,7 @@ def _paint_glow(
     palette: tuple[tuple[int, int, int], ...],
     core: float,
 ) -> None:
-    """Rings of dashes around a light, from its edge inwards, then its bright core."""
+    """Paint rings of dashes around a light, from its edge inward, then its bright core."""
     x, y, radius = light
     spacing = 0.0125
     for ring in np.arange(radius, core * radius, -spacing):
@@ -149,7 +152,7 @@ def _paint_glow(
 
 
 def _paint_crescent(canvas: Canvas, rng: np.random.Generator) -> None:
-    """The moon's sickle: arcs inside its right rim, closer together towards the horns."""
+    """Paint the crescent of the moon: arcs inside its right rim, closer together toward the horns."""
     x, y, radius = _MOON
     for share in (1.0, 0.8, 0.6, 0.4, 0.2, 0.9):
         spoke = np.linspace(-1.1, 1.1, 6)[:, None] + np.linspace(-0.3, 0.3, 8) + 0.3
@@ -161,7 +164,7 @@ def _paint_crescent(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def _crest(layer: int, x: Floats) -> Floats:
-    """Height of a range of hills at x, as a y coordinate; 0 is the farthest."""
+    """Return the height of a range of hills at x, as a y coordinate; layer 0 is the farthest."""
     if layer == 0:
         return np.asarray(0.775 - 0.06 * np.sin(2.3 * x + 4.2) - 0.030 * np.sin(7.5 * x + 0.6))
     if layer == 1:
@@ -192,7 +195,7 @@ def _paint_hills(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def _paint_cypress(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A dark flame: tongues that rise from one root, painted from the outermost in."""
+    """Paint a cypress like a dark flame: tongues that rise from one root, from the outermost inward."""
     # x at the root, x at the tip, y of the tip, half width.
     tongues = (
         (0.05, 0.085, 0.52, 0.040),
@@ -215,6 +218,6 @@ def _paint_cypress(canvas: Canvas, rng: np.random.Generator) -> None:
 
         tone = np.clip(0.34 + 0.14 * np.sin(40 * side + 3 * rise) + rng.normal(0, 0.2, count), 0, 1)
         colours = blend(_CYPRESS, tone) + rng.normal(0, 5, (count, 3))
-        order = np.argsort(-rise, kind="stable")  # from the tip down, so that each stroke's tip lies on top
+        order = np.argsort(-rise, kind="stable")  # from the tip down, so that each stroke's tip is on top
         paths = streamlines(centres, upward, 0.11 - 0.06 * rise)
         canvas.paint(paths[order], 0.0125, colours[order], rng)

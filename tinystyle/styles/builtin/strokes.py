@@ -1,6 +1,7 @@
-"""Brush strokes on a canvas: streamlines of a direction field, drawn as tapered ribbons in oil that catches the light.
+"""Brush strokes on a canvas: streamlines of a direction field, drawn as tapered ribbons of oil that catches the light.
 
-Picture coordinates run from 0 to 1, x to the right and y down: a picture is the same at every size. Knows no style.
+Picture coordinates run from 0 to 1, x to the right and y down, so a picture is the same at every size. Does not depend
+on any style.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ __all__ = ["Canvas", "Field", "Floats", "Ripples", "blend", "mix", "ribbons", "s
 
 Floats = NDArray[np.float64]
 Field = Callable[[Floats], Floats]
-"""Points (N, 2) -> directions (N, 2) of any length."""
+"""Function from points (N, 2) to directions (N, 2) of any length."""
 
 _SUPERSAMPLING = 2
 
 
 class Ripples:
-    """Smooth random scalar field: plane waves of random direction, at about `frequency` periods across the picture."""
+    """Smooth random scalar field: plane waves of random direction, about `frequency` periods across the picture."""
 
     def __init__(self, rng: np.random.Generator, frequency: float, waves: int = 20) -> None:
         angle, phase = rng.uniform(0, 2 * np.pi, (2, waves))
@@ -29,33 +30,33 @@ class Ripples:
         self._waves = np.stack([length * np.cos(angle), length * np.sin(angle), phase], axis=-1).tolist()
 
     def __call__(self, points: Floats) -> Floats:
-        """Points (..., 2) -> values (...), of mean 0 and deviation about 1."""
+        """Map points (..., 2) to values (...) with mean 0 and standard deviation of about 1."""
         x, y = points[..., 0], points[..., 1]
         total = np.zeros(points.shape[:-1])
-        for across, down, phase in self._waves:  # one by one: the points may be every pixel of a large picture
+        for across, down, phase in self._waves:  # one by one, because the points may be every pixel of a large picture
             total += np.cos(across * x + down * y + phase)
         return np.asarray(total * np.sqrt(2 / len(self._waves)))
 
 
 def smoothstep(low: float, high: float, value: Floats) -> Floats:
-    """0 below `low`, 1 above `high`, smooth in between (`low` over `high` turns it round)."""
+    """Return 0 below `low`, 1 above `high`, and a smooth step in between (reversed if `low` is above `high`)."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t))
 
 
 def mix(first: Floats, second: Floats, share: Floats) -> Floats:
-    """`first` (N, C) where `share` (N,) is 0, `second` where it is 1."""
+    """Interpolate from `first` (N, C) where `share` (N,) is 0 to `second` where it is 1."""
     return np.asarray(first + (second - first) * share[:, None])
 
 
 def blend(palette: Sequence[tuple[int, int, int]], position: Floats) -> Floats:
-    """Colours (N, 3) at `position` (N,) from 0, the first of the palette, to 1, the last."""
+    """Return colors (N, 3) at `position` (N,), from 0 for the first color of the palette to 1 for the last."""
     stops = np.linspace(0, 1, len(palette))
     return np.stack([np.interp(position, stops, channel) for channel in np.array(palette, float).T], axis=-1)
 
 
 def streamlines(centres: Floats, field: Field, length: float | Floats, steps: int = 10) -> Floats:
-    """Follow `field` half of `length` both ways from `centres` (N, 2): paths (N, steps, 2)."""
+    """Follow `field` from `centres` (N, 2) for half of `length` both ways, and return the paths (N, steps, 2)."""
     stride = (np.broadcast_to(length, len(centres)) / (steps - 1))[:, None]
 
     def follow(sign: float, count: int) -> list[Floats]:
@@ -71,9 +72,9 @@ def streamlines(centres: Floats, field: Field, length: float | Floats, steps: in
 
 
 def ribbons(paths: Floats, widths: float | Floats, shift: float = 0, taper: float = 0.35) -> Floats:
-    """Outlines (N, 2 * steps, 2) of ribbons along `paths` (N, steps, 2), thinner at both ends by `taper`.
+    """Return the outlines (N, 2 * steps, 2) of ribbons along `paths` (N, steps, 2) that are thinner at both ends.
 
-    `taper` is the share of the width that the ends have; `shift` moves a ribbon sideways, in half widths.
+    `taper` is the width at the ends as a fraction of the full width; `shift` moves a ribbon sideways, in half widths.
     """
     steps = paths.shape[1]
     tangent = np.gradient(paths, axis=1)
@@ -90,7 +91,7 @@ def _unit(vectors: Floats) -> Floats:
 
 
 class Canvas:
-    """A square picture in the making: colour, and the height of the paint."""
+    """A square picture in the making: its color, and the height of its paint."""
 
     def __init__(self, size: int, ground: tuple[int, int, int]) -> None:
         self._size = size
@@ -102,7 +103,7 @@ class Canvas:
 
     def fill(self, outlines: Floats, colours: Floats, heights: Floats | None = None) -> None:
         """Fill polygons (N, points, 2) in order with `colours` (N, 3), 0..255."""
-        # Whole pixels, so that a last-bit difference between processors' sines is no difference in the picture.
+        # Whole pixels, so that a last-bit difference between processors' sines does not change the picture.
         corners = np.rint(outlines * self._side).astype(int).reshape(len(outlines), -1).tolist()
         inks = np.clip(np.rint(colours), 0, 255).astype(int).tolist()
         levels = [None] * len(corners) if heights is None else np.clip(heights, 0, 255).astype(int).tolist()
@@ -112,7 +113,7 @@ class Canvas:
                 self._draw_height.polygon(corner, fill=level)
 
     def paint(self, paths: Floats, widths: float | Floats, colours: Floats, rng: np.random.Generator) -> None:
-        """Brush strokes along `paths` (N, steps, 2): ribbons with bristle marks in lighter and darker paint."""
+        """Paint brush strokes along `paths` (N, steps, 2): ribbons with bristle marks in lighter and darker paint."""
         count = len(paths)
         layers, inks, heights = [], [], []
         base = rng.uniform(60, 120, count)
@@ -125,7 +126,7 @@ class Canvas:
             layers.append(ribbons(paths, np.broadcast_to(widths, count) * share, shift / share))
             inks.append(colours + tone * rng.uniform(0.3, 1.5, count)[:, None])
             heights.append(base + rise)
-        # Stroke by stroke, not layer by layer: a stroke covers the whole of those before it.
+        # Stroke by stroke, not layer by layer: a stroke covers all strokes before it.
         self.fill(
             np.stack(layers, 1).reshape(count * 4, -1, 2),
             np.stack(inks, 1).reshape(count * 4, 3),
@@ -133,13 +134,13 @@ class Canvas:
         )
 
     def finish(self, relief: float = 0.0) -> Image.Image:
-        """The picture at its size; `relief` over 0 lights the paint from the upper left."""
+        """Return the picture at its final size; `relief` over 0 lights the paint from the upper left."""
         size = (self._size, self._size)
         picture = self._colour.resize(size, Image.Resampling.LANCZOS)
         if relief == 0:
             return picture
         height = np.asarray(self._height.resize(size, Image.Resampling.BOX), np.float32)
         down, right = np.gradient(height, axis=0), np.gradient(height, axis=1)
-        # Slopes are per pixel: scale them so that the light is as strong at every size.
+        # Slopes are per pixel: scale them so that the light is equally strong at every size.
         light = 1 + relief * np.clip((down + right) * (self._size / 512) / 64, -1, 1)
         return Image.fromarray(np.clip(np.rint(np.asarray(picture) * light[..., None]), 0, 255).astype(np.uint8))

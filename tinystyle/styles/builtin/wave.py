@@ -19,7 +19,7 @@ _MIST = (104, 138, 154)
 
 
 def draw(size: int) -> Image.Image:
-    """The picture, RGB (size, size)."""
+    """Draw the picture, RGB (size, size)."""
     rng = np.random.default_rng(1831)
     canvas = Canvas(size, _CREAM)
     _print_sky(canvas, rng)
@@ -30,7 +30,7 @@ def draw(size: int) -> Image.Image:
 
 
 def _print_sky(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Wind lines, closer together where the paper darkens towards the horizon."""
+    """Draw wind lines whose color changes with height, then the sun."""
     x = np.linspace(-0.05, 1.05, 40)
     for level in np.arange(-0.05, 0.9, 0.021):
         y = level + 0.016 * np.sin(7 * x + 9 * level) + 0.008 * np.sin(17 * x - 21 * level)
@@ -49,7 +49,7 @@ def _print_sun(canvas: Canvas) -> None:
 
 
 def _print_great_wave(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Bands that rise from the lower left, arch over and end in foam."""
+    """Draw bands that rise from the lower left, arch over and end in foam."""
     # Outer edge (the back of the wave) and inner edge (its hollow face), as control points of smooth curves.
     back = _curve(((-0.10, 0.62), (0.04, 0.44), (0.20, 0.22), (0.38, 0.13), (0.55, 0.17), (0.66, 0.29)))
     face = _curve(((-0.06, 1.05), (0.22, 1.02), (0.36, 0.80), (0.37, 0.58), (0.44, 0.43), (0.60, 0.37)))
@@ -66,7 +66,7 @@ def _print_great_wave(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def _print_swell(canvas: Canvas, rng: np.random.Generator, swell: int) -> None:
-    """One of the waves in front, from the farthest to the nearest."""
+    """Draw one of the waves in front, from 0, the farthest, to 2, the nearest."""
     x = np.linspace(-0.06, 1.06, 48)
     crest = (0.74, 0.83, 0.93)[swell] - (0.085, 0.060, 0.045)[swell] * np.sin(
         (4.6, 6.1, 7.4)[swell] * x + (3.4, 1.0, 3.0)[swell]
@@ -83,7 +83,7 @@ def _print_swell(canvas: Canvas, rng: np.random.Generator, swell: int) -> None:
 def _bands(canvas: Canvas, first: Floats, last: Floats, count: int) -> None:
     """Fill the surface between two curves (N, 2) with bands in the wave's blues, each with an inked edge."""
     share = np.linspace(0, 1, count * 3 + 1)
-    # Bands swell and thin along their way, like the cutter's lines.
+    # Bands swell and thin along their way, like lines cut by a carver.
     along = np.linspace(0, 1, len(first))
     edges = [
         mix(first, last, np.clip(s + 0.35 / count * np.sin(9 * along + 11 * s) * (0 < s < 1), 0, 1)) for s in share
@@ -94,7 +94,7 @@ def _bands(canvas: Canvas, first: Floats, last: Floats, count: int) -> None:
 
 
 def _foam(canvas: Canvas, rng: np.random.Generator, curve: Floats, count: int, reach: float, turn: float) -> None:
-    """Claws along a curve: curling tapered fingers, cream within an ink line."""
+    """Draw claws of foam along a curve: curling tapered fingers, cream with an ink outline."""
     place = np.linspace(0, len(curve) - 1.001, count) + rng.uniform(-0.3, 0.3, count)
     place = np.clip(place, 0, len(curve) - 1.001)
     index = place.astype(int)
@@ -124,7 +124,7 @@ def _spray(canvas: Canvas, rng: np.random.Generator, centre: tuple[float, float]
 
 
 def _curve(points: tuple[tuple[float, float], ...], steps: int = 48) -> Floats:
-    """A smooth curve through `points`: (steps, 2), by Catmull-Rom splines."""
+    """Return a smooth curve through `points`, (steps, 2), by Catmull-Rom splines."""
     p = np.array([points[0], *points, points[-1]], float)
     t = np.linspace(0, len(points) - 1.0001, steps)
     i, u = t.astype(int), (t % 1)[:, None]
@@ -133,7 +133,7 @@ def _curve(points: tuple[tuple[float, float], ...], steps: int = 48) -> Floats:
 
 
 def _grain(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The wood's grain: long horizontal streaks where the block took less ink."""
+    """Add the grain of the wood: long horizontal streaks where the block took less ink."""
     size = picture.width
     axis = (np.arange(size) + 0.5) / size
     points = np.stack(np.broadcast_arrays(axis[None, :] * 0.08, axis[:, None]), axis=-1)

@@ -1,7 +1,7 @@
-"""Trained styles that ship with the package, as `pretrained:NAME`: what works right after installation, with no network.
+"""Trained styles that ship with the package, as `pretrained:NAME`; they work right after installation, offline.
 
-Each is NAME.safetensors in this folder, weights in float16, written by scripts/ship_style.py from a finished run. The
-paintings are not here; the record in each file names painting, photographs, settings and figures.
+Each is NAME.safetensors in this folder, with weights in float16, written by scripts/ship_style.py from a finished run.
+The paintings are not included; the record in each file names the painting, the photos, the settings and the figures.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ __all__ = ["PREFIX", "RECORD_KEY", "is_pretrained", "names", "painting_of", "pat
 
 PREFIX = "pretrained:"
 RECORD_KEY = "record"
-"""Of the file's metadata, beside `network` and `lineage`: what people want to know of it, as text."""
+"""Key in the file's metadata, beside `network` and `lineage`, of a record for people: facts on the style, as text."""
 _FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """The styles that ship, by name."""
+    """Return the names of the styles that ship with the package."""
     return sorted(path.stem for path in _FOLDER.glob("*.safetensors"))
 
 
 def is_pretrained(uri: str | Path) -> bool:
-    """Whether `uri` names a style that ships with the package, existing or not."""
+    """Return whether `uri` names a style that ships with the package, whether or not it exists."""
     return str(uri).startswith(PREFIX)
 
 
 def path_of(uri: str) -> Path:
-    """The file of `pretrained:NAME`.
+    """Return the file of `pretrained:NAME`.
 
     Raises:
-        ValueError: there is no such style; lists those that there are.
+        UserError: there is no such style; the message lists the existing ones.
     """
     name = uri.removeprefix(PREFIX)
     if name not in names():
@@ -42,7 +42,7 @@ def path_of(uri: str) -> Path:
 
 
 def record_of(name: str) -> dict[str, str]:
-    """What the file of a style says of its making."""
+    """Return the record of how a style was made, from its file."""
     data = path_of(PREFIX + name).read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     record = json.loads(header["__metadata__"]["tinystyle"])[RECORD_KEY]
@@ -50,5 +50,5 @@ def record_of(name: str) -> dict[str, str]:
 
 
 def painting_of(name: str) -> str:
-    """The painting of a style for captions: its title, and on a second line who painted it and when; "" if not recorded."""
+    """Return a caption for a style's painting: title, then painter and date on a second line; "" if not recorded."""
     return record_of(name).get("painting", "").replace(", ", "\n", 1)

@@ -1,6 +1,6 @@
-"""The article's plot: what style networks of many architectures and alphas are worth, against what they cost.
+"""The frontier: quality against cost for style networks of many architectures and alphas, with plots and a page.
 
-`grid` trains the runs and `collect` finds finished ones; `judge` and `measure` make a row of each (`rows`); `latency` times all
-of them together; `pareto` finds the front and `names` tells rows apart; `plots`, `table`, `gallery` and `page` show it;
-`experiment` puts these in order.
+`grid` trains the runs and `collect` finds finished ones. `judge` and `measure` make one row per run (`rows`), and
+`latency` times all networks together. `pareto` finds the Pareto front, and `names` makes names unique. `plots`,
+`table`, `gallery` and `page` present the result. `experiment` runs these in order.
 """

@@ -1,4 +1,4 @@
-"""Finds finished runs in folders, in place of training them."""
+"""Finds finished runs in folders, instead of training them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENDED = ("completed", "collapsed")
 
 @dataclass(frozen=True)
 class Collected:
-    """A run that has ended, and where its style image is now."""
+    """A run that has ended, and the current location of its style image."""
 
     folder: Path
     record: RunRecord
@@ -29,15 +29,15 @@ class Collected:
 
 
 def collect(folders: Sequence[Path], images: Sequence[str]) -> list[Collected]:
-    """List the ended runs in `folders`, each a run's folder or a folder of such, ordered by style, architecture and alpha.
+    """List the ended runs in `folders`, ordered by style, architecture and alpha.
 
     Args:
-        folders: where to look.
-        images: style images (paths, URIs or `builtin:NAME`), for runs whose own image has moved since.
+        folders: folders to search; each is the folder of a run, or a folder of such folders.
+        images: style images (paths, URIs or `builtin:NAME`), for runs whose own image has since moved.
 
     Raises:
-        ValueError: a folder is missing or holds no run that has ended, a record is damaged, or a run's style image is not
-            found; in one sentence.
+        UserError: a folder is missing or contains no run that has ended, a record is damaged, or the style image of a
+            run is not found; the message is one sentence.
     """
     given = {styles.Style.load(image).sha256: image for image in images}
     found: dict[str, Collected] = {}
@@ -77,7 +77,11 @@ def _ended(top: Path) -> Iterator[tuple[Path, RunRecord]]:
 
 
 def _image_of(folder: Path, record: RunRecord) -> str:
-    """The style image that the record names, if it is there and still the same."""
+    """Return the style image named in the record, if it exists and is unchanged.
+
+    Raises:
+        UserError: it cannot be read or has changed.
+    """
     image = record.config.style
     try:
         if styles.Style.load(image).sha256 == record.lineage["style"]:

@@ -1,7 +1,6 @@
-"""The whole of `tinystyle frontier`: runs are trained or collected, measured one by one, timed together, and shown.
+"""All of `tinystyle frontier`: train or collect runs, measure them one by one, time them together, and show the result.
 
-Everything that can be known to be wrong is found out before a training starts. Whatever is finished is on disk, and the same
-call completes the rest.
+Validates everything it can before any training starts. Finished work is on disk, so the same call completes the rest.
 """
 
 from __future__ import annotations
@@ -42,25 +41,25 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What `tinystyle frontier` was asked for."""
+    """The options of `tinystyle frontier`."""
 
     out: Path
     recipe: RunConfig
-    """What all trainings have in common: style and network are replaced. Its photos and loss network also judge."""
+    """Configuration shared by all runs; its style and network are replaced. Its photos and loss network also judge."""
     styles: Sequence[str] = ()
     architectures: Sequence[str] = ()
     alphas: Sequence[float] = ()
     collect: Sequence[Path] = ()
-    """Where finished runs are, in place of training."""
+    """Folders of finished runs to use instead of training."""
     max_photos: int = 64
     gallery_photos: int = 4
     judge_size: int | None = None
-    """Short side of the judged photos in pixels; None means 384, or the dataset's where that is smaller."""
+    """Short side, in pixels, of the photos used for judging; None means 384, or the dataset's if that is smaller."""
 
 
 @dataclass(frozen=True)
 class Frontier:
-    """What came of it."""
+    """The result of `run_frontier`."""
 
     rows: list[Row]
     page: Path
@@ -68,20 +67,20 @@ class Frontier:
 
     @property
     def failed(self) -> list[Row]:
-        """The rows of runs that failed: the same command tries these again."""
+        """The rows of failed runs, which the same command tries again."""
         return [row for row in self.rows if row.state == "failed"]
 
 
 def run_frontier(options: Options, *, progress: Progress | None = None) -> Frontier:
-    """Train or collect, measure and show a grid of networks.
+    """Train or collect a grid of networks, measure them, and write the plots, the table and the page.
 
     Args:
-        options: what is asked for.
-        progress: called after each photo that is ingested.
+        options: what to train or collect, and how to judge it.
+        progress: called after each ingested photo.
 
     Raises:
-        ValueError: something is missing or wrong, in one sentence, before a training starts.
-        StoppedError: a training was asked to stop; the same call resumes it.
+        UserError: something is missing or invalid, before any training starts; the message is one sentence.
+        StoppedError: a training run was asked to stop; the same call resumes it.
         OSError: a file cannot be read or written.
     """
     out, recipe = options.out, options.recipe
@@ -120,7 +119,7 @@ def _grid(options: Options) -> list[Cell]:
 def _trained(
     cells: Sequence[Cell], judge: Judge, file: RowFile, progress: Progress | None
 ) -> Iterator[tuple[RunRecord, Path, str]]:
-    """Train the cells one by one, after a look at all of them; what collapsed in an earlier sitting is not tried again."""
+    """Validate all cells, then train them one by one. Runs that collapsed in an earlier call are not repeated."""
     possible = [cell for cell in cells if not cell.impossible]
     records = [prepare_cell(cell, progress) for cell in possible]
     for cell, record in zip(possible, records, strict=True):
@@ -133,7 +132,7 @@ def _trained(
 
 
 def _measured(runs: Iterator[tuple[RunRecord, Path, str]], judge: Judge, file: RowFile) -> list[Row]:
-    """The rows of runs, each as soon as it has ended, after the baselines of its style."""
+    """Return the rows of runs, each measured as soon as its run has ended, after the baselines of its style."""
     rows: list[Row] = []
     for record, folder, image in runs:
         key, style = record.lineage["key"], record.lineage["style"]
@@ -167,13 +166,13 @@ def _impossible(cell: Cell, judge: Judge, measured: Sequence[Row]) -> Row:
 
 
 def _show(rows: Sequence[Row], judge: Judge, options: Options) -> Frontier:
-    """Time all networks together, and write the CSV, the plots, the gallery and the page."""
+    """Time all networks together, and write the CSV file, the plots, the gallery and the page."""
     networks = {
         (row.style, row.key): _network(RunFolder(Path(str(row.folder))).model)
         for row in rows
         if row.state == "completed"
     }
-    # Time does not depend on the weights: of one architecture and alpha, one network runs for all styles.
+    # Latency does not depend on the weights, so one network per architecture and alpha is timed for all styles.
     shapes = {(row.architecture, row.alpha): networks[row.style, row.key] for row in rows if row.state == "completed"}
     if shapes:
         _LOG.info("Timing %d networks in %d rounds", len(shapes), ROUNDS)

@@ -1,4 +1,4 @@
-"""The pictures of a gallery as JPEG files: photos, and what each network makes of them. Knows nothing of pages."""
+"""Writes the gallery as JPEG files: photos, and their stylized versions by each network. Does not write the page."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tinystyle.training.callbacks import to_image
 __all__ = ["SHORT_SIDE", "data_uri", "write_jpeg", "write_pictures"]
 
 SHORT_SIDE = 320
-"""Of the pictures, in pixels: a page holds many."""
+"""Short side of the gallery's pictures, in pixels; small, because a page embeds many of them."""
 QUALITY = 80
 
 
 @torch.inference_mode()
 def write_pictures(folder: Path, stem: str, stylize: Stylise, photos: Sequence[Tensor]) -> list[Path]:
-    """Write what `stylize` makes of photos, each (1, 3, H, W) in 0..255, as STEM-1.jpg and so on; return the paths."""
+    """Stylize photos, each (1, 3, H, W) in 0..255, write them as STEM-1.jpg, STEM-2.jpg, ..., and return the paths."""
     paths = [folder / f"{stem}-{number}.jpg" for number in range(1, len(photos) + 1)]
     for path, photo in zip(paths, photos, strict=True):
         write_jpeg(path, to_image(stylize(photo)))
@@ -31,7 +31,7 @@ def write_pictures(folder: Path, stem: str, stylize: Stylise, photos: Sequence[T
 
 
 def write_jpeg(path: Path, image: Image.Image) -> None:
-    """Write an RGB image as a JPEG of modest size; the file appears atomically."""
+    """Write an RGB image as a JPEG of modest size, atomically."""
     with storage.atomic_path(path) as temporary:
         image.save(temporary, format="JPEG", quality=QUALITY, optimize=True, progressive=True)
 

@@ -1,4 +1,4 @@
-"""The runs of a grid of styles, architectures and alphas: checked together, then trained one after the other."""
+"""The runs of a grid of styles, architectures and alphas, validated together and then trained one after the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class StoppedError(RuntimeError):
-    """A training was asked to stop; the same command resumes it."""
+    """A training run was asked to stop; the same command resumes it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Cell:
     config: RunConfig
     folder: Path
     impossible: str = ""
-    """Why there is no such network, in one sentence."""
+    """Why this network cannot be built, in one sentence; empty if it can."""
 
     @property
     def style_name(self) -> str:
@@ -40,14 +40,18 @@ class Cell:
 def make_grid(
     recipe: RunConfig, images: Sequence[str], architectures: Sequence[str], alphas: Sequence[float], folder: Path
 ) -> list[Cell]:
-    """List every combination, style by style, each with a folder STYLE-ARCHITECTURE-ALPHA below `folder`.
+    """List every combination, style by style, each with a folder STYLE-ARCHITECTURE-ALPHA inside `folder`.
 
     Args:
-        recipe: what all runs have in common; its style and network are replaced.
+        recipe: configuration shared by all runs; its style and network are replaced.
+        images: style images: paths, URIs or `builtin:NAME`.
+        architectures: architectures of the networks.
+        alphas: width multipliers of the networks.
+        folder: folder that contains the folders of the runs.
 
     Raises:
-        ValueError: a value is not possible, a list is empty or holds a value twice, a style image cannot be read, two are
-            called alike, or not one of the networks can be built; in one sentence.
+        UserError: a value is invalid, a list is empty or has duplicates, a style image cannot be read, two images have
+            the same name, or no network of the grid can be built; the message is one sentence.
     """
     for option, values in (("`style`", images), ("`architecture`", architectures), ("`alpha`", alphas)):
         if not values:
@@ -88,23 +92,24 @@ def _impossible(network: NetworkConfig) -> str:
 
 
 def prepare_cell(cell: Cell, progress: Progress | None = None) -> RunRecord:
-    """Check everything that the run needs and write its record, as `tinystyle train` does.
+    """Validate everything that the run needs and write its record, as `tinystyle train` does.
 
     Raises:
-        ValueError, OSError: something is missing or wrong, or the folder holds another run; in one sentence.
+        UserError, OSError: something is missing or invalid, or the folder holds a different run; the message is one
+            sentence.
     """
     try:
         return prepare(cell.config, cell.folder, resume=True, progress=progress)
     except RunInTheWayError as error:
-        # This command has no `resume`: of its many runs it would begin all anew.
+        # This command has no `resume` option, because "never" would restart all of its runs.
         raise UserError(f"{error.problem}; choose another `out`, or remove {cell.folder}") from error
 
 
 def train_cell(cell: Cell, record: RunRecord) -> RunRecord:
-    """Train a prepared run to its end, from its last checkpoint; one that is completed is returned as it is.
+    """Train a prepared run from its last checkpoint to its end; return a completed one unchanged.
 
     Raises:
-        StoppedError: it was asked to stop.
+        StoppedError: the run was asked to stop.
     """
     if record.state == "completed":
         return record
@@ -114,6 +119,6 @@ def train_cell(cell: Cell, record: RunRecord) -> RunRecord:
     record = launch(record, cell.folder)
     if record.state == "stopped":
         raise StoppedError(f"{cell.folder.name}: {record.message}")
-    if record.state == "collapsed":  # what follows tells of options that this command does not have
+    if record.state == "collapsed":  # the rest of the message suggests options that this command does not have
         record.update(cell.folder, message=record.message.partition("; try ")[0])
     return record

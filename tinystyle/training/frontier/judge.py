@@ -1,4 +1,4 @@
-"""Judges what style networks are worth: all on the same held-out photos, at one size, by the same measures."""
+"""Judges the quality of style networks: all on the same held-out photos, at the same size, with the same measures."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from tinystyle.training.objective import build_criterion
 __all__ = ["DEFAULT_SIDE", "FIGURES", "Judge"]
 
 DEFAULT_SIDE = 384
-"""Short side of the judged photos in pixels, where the dataset has them as large."""
+"""Short side of the photos used for judging, in pixels; smaller if the dataset's photos are smaller."""
 FIGURES = (
     "content", "paint3", "paint4", "score", "second3", "second4", "worst_photo", "checkerboard", "border_error",
 )  # fmt: skip
-"""What a judge finds out, as attributes of `QualityRow` and of `Row`."""
+"""The figures that a judge measures: names of attributes of both `QualityRow` and `Row`."""
 
 
 class Judge:
-    """Measures functions from photo to picture; holds its photos in memory.
+    """Measures functions that stylize a photo; keeps its photos in memory.
 
     Args:
-        photos: a shard dataset, or anything that `ingest` takes.
-        loss: names the loss network, by whose features pictures are compared.
+        photos: a shard dataset, or anything that `ingest` accepts.
+        loss: names the loss network, whose features are used to compare pictures.
         crop: side of the crops that the networks were trained on, in pixels.
-        side: short side, in pixels, to which larger photos are scaled down; None means DEFAULT_SIDE, or the dataset's where
-            that is smaller.
-        max_photos: held-out photos to judge by, evenly spaced.
-        progress: called after each photo that is ingested.
+        side: short side, in pixels, to which larger photos are scaled down; None means DEFAULT_SIDE, or the dataset's
+            if that is smaller.
+        max_photos: maximum number of held-out photos, evenly spaced.
+        progress: called after each ingested photo.
 
     Raises:
-        ValueError: something is missing or wrong, or no photo is held out; in one sentence.
+        UserError: something is missing or invalid, or the dataset has no held-out photos; the message is one sentence.
         OSError: the photos cannot be read.
     """
 
@@ -60,7 +60,7 @@ class Judge:
         network = load_perceptual_network(loss.perceptual, loss.perceptual_weights)
         self.source = photos
         self.loss = loss
-        # As training ingests them: else other photos would be held out.
+        # Ingested with the same size as for training; otherwise other photos would be held out.
         dataset = dataset_for_training(photos, crop, progress, ingest_size=DataConfig(size=crop).photo_side)
         self.data = PhotoDataModule(dataset, crop, batch_size=1, seed=0)
         shards = self.data.shards
@@ -76,7 +76,8 @@ class Judge:
         self.count = min(max_photos, len(shards.held_out))
         second = second_network(loss.perceptual)
         self.second = second.name if second else None
-        """The network that tells whether paint is more than what pleases the loss network."""
+        """Name of a second network with other features, which tells whether a low paint distance merely pleases the
+        loss network; None if there is none (see `second_network`)."""
         self.key = _digest(
             dataset=shards.manifest.sha256(),
             side=self.side,
@@ -89,10 +90,10 @@ class Judge:
         self._style: tuple[str, Criterion, PaintMeasure | None] | None = None
 
     def rows(self, image: str, candidates: Mapping[str, Stylise]) -> list[QualityRow]:
-        """Judge functions from photo to picture, by their names, against the style `image`.
+        """Judge functions that stylize a photo, given by name, against the style `image`.
 
         Raises:
-            ValueError: an output is not finite.
+            UserError: an output contains NaN or infinity.
         """
         if self._photos is None:
             self._photos = self.data.held_out(self.count, self.side)
@@ -100,17 +101,17 @@ class Judge:
         return quality_rows(candidates, self._photos, criterion, second)
 
     def style_tensor(self, image: str) -> Tensor:
-        """Load the style as training sees it: (1, 3, H, W), RGB in 0..255."""
+        """Load the style image as training sees it: (1, 3, H, W), RGB in 0..255."""
         return photo_tensor(styles.load_style(image, self.loss.style_side(self.data.crops.size)))
 
     def shown(self, count: int, side: int) -> list[tuple[str, Tensor]]:
-        """Return up to `count` held-out photos with their names, each (1, 3, H, W), their short side at most `side` pixels."""
+        """Return up to `count` held-out photos with names, each (1, 3, H, W), short side at most `side` pixels."""
         shards = self.data.shards
         names = [shards.name(index) for index in evenly_spaced(shards.held_out, count)]
         return list(zip(names, self.data.held_out(count, side), strict=True))
 
     def _criteria(self, image: str) -> tuple[Criterion, PaintMeasure | None]:
-        """Of one style at a time: styles come one after the other."""
+        """Return the criterion and the second measure of a style; caches one style, since styles come in sequence."""
         if self._style is None or self._style[0] != image:
             config = RunConfig(
                 style=image,

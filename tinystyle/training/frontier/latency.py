@@ -1,4 +1,4 @@
-"""Times networks in turn, so that what else the machine does meets them all alike. Knows nothing of what they are worth."""
+"""Times networks in turn, so that other load on the machine affects all of them equally. Judges no quality."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Name = TypeVar("Name")
 
 @torch.inference_mode()
 def interleaved_latencies(networks: Mapping[Name, nn.Module], rounds: int = ROUNDS) -> dict[Name, float]:
-    """Measure the milliseconds that each network takes for one 640x480 image on the CPU, in float32.
+    """Measure how many milliseconds each network takes for one 640x480 image on the CPU, in float32.
 
-    Every network runs once in each round; a first round does not count.
+    Every network runs once per round; the first round is a warm-up and does not count.
 
     Returns:
-        The medians over the rounds.
+        The median over the rounds, by name.
     """
     image = torch.rand(1, 3, HEIGHT, WIDTH).mul(255).contiguous(memory_format=torch.channels_last)
     seconds: dict[Name, list[float]] = {name: [] for name in networks}
@@ -40,7 +40,7 @@ def interleaved_latencies(networks: Mapping[Name, nn.Module], rounds: int = ROUN
 
 
 def cpu_name() -> str:
-    """Return the processor's name as the system tells it, such as `Intel(R) Xeon(R) Processor @ 2.60GHz`."""
+    """Return the name of the processor as the system reports it, such as `Intel(R) Xeon(R) Processor @ 2.60GHz`."""
     info = Path("/proc/cpuinfo")
     for line in info.read_text(errors="replace").splitlines() if info.exists() else ():
         name, _, value = line.partition(":")

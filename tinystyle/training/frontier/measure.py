@@ -1,4 +1,4 @@
-"""One row for each run: what a judge says of it, and what its network costs. Knows nothing of how the rows are shown."""
+"""Measures one row per run: its quality as a judge rates it, and the cost of its network. Does not display the rows."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ BITS = 8
 
 
 def baseline_rows(judge: Judge, image: str, name: str, sha256: str, file: RowFile) -> list[Row]:
-    """Return the rows `identity` and `color match` of a style, measured unless `file` has them.
+    """Return the rows of the baselines `identity` and `color match` for a style; measure them if not in `file`.
 
     Args:
-        judge: measures.
+        judge: measures the baselines.
         image: the style image.
-        name: of the style.
-        sha256: of its pixels.
-        file: gets the rows.
+        name: name of the style.
+        sha256: SHA-256 of the style image's pixels.
+        file: receives the rows.
     """
     candidates = {"identity": identity, "color match": color_match(judge.style_tensor(image))}
     keys = {candidate: f"{sha256[:16]} {candidate}" for candidate in candidates}
@@ -55,13 +55,13 @@ def baseline_rows(judge: Judge, image: str, name: str, sha256: str, file: RowFil
 
 
 def run_row(judge: Judge, record: RunRecord, folder: Path, image: str) -> Row:
-    """Measure a run that has ended; one that collapsed, or whose pictures are not finite, has costs only.
+    """Measure a run that has ended; one that collapsed or whose output is not finite only has costs.
 
     Args:
-        judge: measures.
-        record: of the run.
-        folder: of the run; holds the model of one that is completed.
-        image: where its style image is.
+        judge: measures the network.
+        record: record of the run.
+        folder: folder of the run; holds the model if the run is completed.
+        image: current location of its style image.
     """
     network = record.config.network
     if record.state != "completed":
@@ -92,7 +92,7 @@ def run_row(judge: Judge, record: RunRecord, folder: Path, image: str) -> Row:
 
 
 def mlmodel_bytes(model: LoadedModel) -> int:
-    """Export the model as an .mlmodel with 8 bits a weight at 640x480, and return the file's size."""
+    """Export the model as an .mlmodel with 8 bits per weight at 640x480, and return the size of the file in bytes."""
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
         out = Path(folder) / "model.mlmodel"
         return export_model(model, format="mlmodel", bits=BITS, size=(WIDTH, HEIGHT), out=out).bytes

@@ -1,4 +1,4 @@
-"""Names of styles and rows that tell them apart, in a table and as files. Imports no torch."""
+"""Unique names of styles and rows, for the table and for files. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ Key = TypeVar("Key")
 
 
 def told_apart(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows, style by style, with names that differ as file names do: of the styles, and within each style.
+    """Return the rows, style by style, with unique names: of the styles, and of the rows of each style.
 
-    What is called alike gets the folder of its run after its name, or else the first digits of its key or hash.
+    Names are unique as file names too. Duplicates are followed by the folder of the run, or else by the first digits of
+    the key or hash.
     """
     styles = list(dict.fromkeys(row.style for row in rows))
     first = {style: next(row for row in rows if row.style == style) for style in styles}
@@ -45,7 +46,7 @@ def told_apart(rows: Sequence[Row]) -> list[Row]:
 
 
 def _unique(choices: Mapping[Key, tuple[str, ...]]) -> dict[Key, str]:
-    """For each key the first of its names that makes a file name which no other key's has, or else the last."""
+    """Return, for each key, its first name whose file name no other key has, or else its last name."""
     counts = [Counter(map(slug, names)) for names in zip(*choices.values(), strict=True)]
     return {
         key: next((name for name, count in zip(names, counts, strict=True) if count[slug(name)] == 1), names[-1])
@@ -54,5 +55,5 @@ def _unique(choices: Mapping[Key, tuple[str, ...]]) -> dict[Key, str]:
 
 
 def slug(name: str) -> str:
-    """Return a file name of `name`: lower-case letters, digits, dots, underscores and dashes."""
+    """Convert `name` to a file name of lowercase letters, digits, dots, underscores and dashes."""
     return re.sub(r"[^\w.]+", "-", name).strip("-").lower() or "style"

@@ -1,6 +1,6 @@
-"""The page of a frontier: one HTML file that holds its images and asks nothing of any server. Imports no torch.
+"""The frontier page: one HTML file that embeds its images and loads nothing from any server. Imports no torch.
 
-What is said is decided here; how it looks stands in `templates/`.
+This module determines the content; `templates/` determines the appearance.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tinystyle.training.frontier.table import Column, columns_of, table_rows
 __all__ = ["Facts", "Pictures", "write_page"]
 
 THUMBNAIL = 192
-"""Side of the thumbnail of a built-in style in pixels. Paintings are named, not copied."""
+"""Side of the thumbnail of a built-in style, in pixels. Paintings are only named, not copied."""
 COST_NAMES = {"weights": "weights", "bytes": "bytes", "macs": "multiply-accumulates", "latency_ms": "latency"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """How the figures were found."""
+    """How the figures were measured."""
 
     photos: str
     count: int
@@ -46,10 +46,10 @@ class Pictures:
     """The files of a gallery."""
 
     names: Sequence[str]
-    """Of the photos."""
+    """Names of the photos."""
     photos: Sequence[Path]
     made: Mapping[tuple[str, str], Sequence[Path]]
-    """(style, key) of a row -> what it makes of each photo."""
+    """Maps (style, key) of a row to its stylized version of each photo."""
 
 
 def write_page(
@@ -58,11 +58,11 @@ def write_page(
     """Write the page atomically.
 
     Args:
-        path: of the HTML file; a thumbnail of each built-in style is written to gallery/ beside it.
-        rows: of all styles, baselines included, in the order in which they are shown.
-        plots: style -> cost -> PNG.
-        pictures: of the gallery.
-        facts: about the measures.
+        path: path of the HTML file; a thumbnail of each built-in style is written to gallery/ beside it.
+        rows: rows of all styles, including baselines, in display order.
+        plots: PNG files by style and cost.
+        pictures: files of the gallery.
+        facts: facts about the measurements.
     """
     environment = Environment(
         loader=PackageLoader("tinystyle.training.frontier"),
@@ -112,7 +112,7 @@ def _section(
     colors: Mapping[str, str],
     page: Path,
 ) -> dict[str, Any]:
-    """What the page says of one style."""
+    """Return the template variables for the section of one style."""
     front = fronts(rows)
     title = rows[0].style_name
     return {
@@ -151,7 +151,7 @@ def _painting(image: str) -> str:
 
 
 def _thumbnail(image: str, folder: Path) -> str:
-    """A small picture of a built-in style as a `data:` URI; empty for any other."""
+    """Return a small picture of a built-in style as a `data:` URI; empty for any other style."""
     name = styles.builtin_name(image)
     if name is None:
         return ""
@@ -161,7 +161,7 @@ def _thumbnail(image: str, folder: Path) -> str:
 
 
 def _summary(rows: Sequence[Row], front: Mapping[str, Sequence[Row]]) -> list[str]:
-    """What the figures say, in sentences."""
+    """Summarize the figures in sentences."""
     judged = [row for row in rows if row.architecture and row.score is not None]
     missing = [row for row in rows if row.architecture and row.score is None]
     sentences = []
@@ -181,7 +181,7 @@ def _summary(rows: Sequence[Row], front: Mapping[str, Sequence[Row]]) -> list[st
 
 
 def _training(rows: Sequence[Row]) -> str:
-    """How the networks were trained, in one sentence."""
+    """Describe how the networks were trained, in one sentence."""
     settings = {(row.steps, row.batch_size, row.crop, row.perceptual) for row in rows if row.architecture and row.steps}
     if len(settings) != 1:
         return "The networks were trained with different settings, which frontier.csv lists."

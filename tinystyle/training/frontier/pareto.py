@@ -1,4 +1,4 @@
-"""The Pareto front of points with a cost and a score. Knows nothing of networks."""
+"""Computes the Pareto front of points with a cost and a score. Independent of networks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ Point = tuple[float | None, float | None]
 
 
 def pareto_front(points: Sequence[Point]) -> list[int]:
-    """Find the points to which no other is preferable: none costs as little and scores as low, and less in one of the two.
+    """Find the points that no other dominates, which means: no higher in cost or score, and lower in one of them.
 
     Args:
-        points: (cost, score) of each; lower is better for both. A point with None, NaN or infinity is never on the front.
+        points: (cost, score) of each point; lower is better for both. A point with None, NaN or infinity is never on
+            the front.
 
     Returns:
-        Indices into `points`, in order of cost, then of index. Equal points are on the front together.
+        Indices into `points`, ordered by cost, then by index. Equal points are on the front together.
     """
     known = [
         (index, cost, score)

@@ -1,4 +1,4 @@
-"""The plots of one style: what its networks are worth against each cost. Matplotlib without windows; imports no torch."""
+"""The plots of one style: quality of its networks against each cost. Opens no windows; imports no torch."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ AXES = {
     "macs": "multiply-accumulates at 640x480",
     "latency_ms": "milliseconds at 640x480, this CPU",
 }
-"""Cost -> what the axis says."""
+"""Axis label of each cost."""
 PANELS = ("score", "content", "paint3", "paint4")
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-"""Of the architectures, told apart by people with any color vision (Okabe and Ito, 2008)."""
+"""Colors of the architectures, distinguishable with any type of color vision (Okabe and Ito, 2008)."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 INK, MUTED, RULE = "#222226", "#6b6963", "#e4e1da"
 
@@ -34,10 +34,10 @@ def write_plots(folder: Path, stem: str, rows: Sequence[Row], architectures: Seq
     """Write one PNG for each cost, STEM-COST.png, and return their paths by cost.
 
     Args:
-        folder: where they go.
-        stem: of the file names.
-        rows: of one style, baselines included.
-        architectures: all of the page, in the order of `COLORS`.
+        folder: output folder.
+        stem: beginning of the file names.
+        rows: rows of one style, including baselines.
+        architectures: all architectures of the page, in the order of `COLORS`.
     """
     paths = {cost: folder / f"{stem}-{cost.removesuffix('_ms')}.png" for cost in COSTS}
     for cost, path in paths.items():
@@ -47,10 +47,10 @@ def write_plots(folder: Path, stem: str, rows: Sequence[Row], architectures: Seq
 
 
 def plot(rows: Sequence[Row], cost: str, architectures: Sequence[str]) -> Figure:
-    """Draw score, content, paint3 and paint4 below each other, over one logarithmic axis of cost.
+    """Draw score, content, paint3 and paint4 in panels below each other, over a shared logarithmic cost axis.
 
-    One color and marker for each architecture, its points joined in order of alpha. The front is a dark line over the
-    scores, and its points are ringed in every panel. A dashed line is the color match.
+    Each architecture has a color and a marker, and its points are joined in order of alpha. The Pareto front is a dark
+    line over the scores, and its points are ringed in every panel. A dashed line shows the color matching baseline.
     """
     figure = Figure(figsize=(3.9, 7.4), layout="constrained", facecolor="white")
     panels: Sequence[Axes] = figure.subplots(len(PANELS), 1, sharex=True, height_ratios=[1.7, 1, 1, 1])
@@ -79,19 +79,19 @@ def plot(rows: Sequence[Row], cost: str, architectures: Sequence[str]) -> Figure
 
 
 def _scale(axes: Axes, costs: Sequence[float]) -> None:
-    """Make the axis of costs logarithmic; where there are none it has no numbers."""
+    """Make the cost axis logarithmic; without any costs, remove its ticks."""
     if not costs:
         axes.set_xticks([])
         return
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    if max(costs) < 100 * min(costs):  # else there may be one number on the axis, or none
+    if max(costs) < 100 * min(costs):  # otherwise the axis might have one label or none
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
 
 
 def _judged(rows: Sequence[Row], cost: str) -> list[Row]:
-    """The rows that are points."""
+    """Return the rows that can be plotted: networks with both a cost and a score."""
     return [row for row in rows if row.architecture and None not in (getattr(row, cost), row.score)]
 
 
@@ -127,10 +127,10 @@ def _panel(
 
 
 def _label(axes: Axes, row: Row, judged: Sequence[Row], cost: str, measure: str, color: str) -> None:
-    """Write a point's alpha below it, or above it where another point is close below."""
+    """Write a point's alpha below it, or above it if another point is close below."""
     x, y = float(getattr(row, cost)), float(getattr(row, measure))
     costs = _values(judged, cost)
-    near = max(1.2, (max(costs) / min(costs)) ** 0.07)  # as a factor: 7% of the axis
+    near = max(1.2, (max(costs) / min(costs)) ** 0.07)  # a cost ratio that spans 7% of the axis
     crowded = any(
         x / near <= float(getattr(other, cost)) <= x * near and getattr(other, measure) < y
         for other in judged

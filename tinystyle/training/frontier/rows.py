@@ -1,4 +1,7 @@
-"""The rows of a frontier and the two files that hold them: frontier.jsonl, which grows, and frontier.csv. Imports no torch."""
+"""The rows of a frontier, and the two files that hold them: frontier.jsonl, to which rows are added, and frontier.csv.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -18,38 +21,38 @@ from tinystyle.training.record import RunRecord
 __all__ = ["COSTS", "Row", "RowFile", "fronts", "write_csv"]
 
 COSTS = ("weights", "bytes", "macs", "latency_ms")
-"""The costs that a front is found for, as attributes of `Row`."""
+"""The costs that a Pareto front is computed for; names of attributes of `Row`."""
 State = Literal["baseline", "completed", "collapsed", "failed", "impossible"]
 
 
 class Row(BaseModel):
-    """One line of the table: a run, or one of the two baselines of a style. What is not known is None."""
+    """One row of the table: a run, or one of the two baselines of a style. Unknown values are None."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
     key: str
-    """The run's key, see `tinystyle.training.lineage`; of a baseline, a name that holds the style's hash."""
+    """The run key (see `tinystyle.training.lineage`); for a baseline, a name that contains the style's hash."""
     judge: str
-    """The key of the `Judge` that measured it: rows of different judges are not to be compared."""
+    """Key of the `Judge` that measured the row; rows of different judges must not be compared."""
     style: str
     """SHA-256 of the style image's pixels."""
     style_name: str
     image: str
-    """Where the style image is: path, URI or `builtin:NAME`."""
+    """Location of the style image: path, URI or `builtin:NAME`."""
     name: str
     """Architecture and alpha, or `identity`, or `color match`."""
     state: State
     message: str = ""
     """Why the row has no figures, in one sentence."""
     folder: str | None = None
-    """Of the run."""
+    """Folder of the run."""
     architecture: str | None = None
     alpha: float | None = None
     perceptual: str | None = None
-    """The loss network that trained it."""
+    """The loss network that the run was trained with."""
     steps: int | None = None
     crop: int | None = None
-    """Side of the training crops in pixels."""
+    """Side of the training crops, in pixels."""
     batch_size: int | None = None
     seed: int | None = None
     precision: str | None = None
@@ -60,29 +63,29 @@ class Row(BaseModel):
     second3: float | None = None
     second4: float | None = None
     worst_photo: float | None = None
-    """The largest share of bad blocks of a photo, in 0..1."""
+    """Highest share of bad blocks in any photo, in 0..1."""
     checkerboard: float | None = None
     border_error: float | None = None
-    """In gray levels."""
+    """Border error in gray levels."""
     weights: int | None = None
     bytes: int | None = None
-    """Of the .mlmodel with 8 bits a weight at 640x480."""
+    """Size, in bytes, of the .mlmodel with 8 bits per weight at 640x480."""
     macs: int | None = None
-    """For an image of 640x480."""
+    """Multiply-accumulates for a 640x480 image."""
     latency_ms: float | None = None
-    """Measured anew for every table, so it is not in frontier.jsonl."""
+    """Latency for a 640x480 image, in ms. Measured again for every table, so it is not in frontier.jsonl."""
 
     @classmethod
     def of_run(cls, record: RunRecord, folder: Path, image: str, judge: str, state: State, **figures: Any) -> Row:
-        """Make the row of a run from its record.
+        """Create the row of a run from its record.
 
         Args:
-            record: of the run.
-            folder: of the run.
-            image: where the style image is now.
-            judge: the key of the judge.
+            record: record of the run.
+            folder: folder of the run.
+            image: current location of the style image.
+            judge: key of the judge.
             state: how the run ended.
-            figures: any other fields.
+            figures: values of any other fields.
         """
         config = record.config
         return cls(
@@ -107,13 +110,13 @@ class Row(BaseModel):
 
 
 class RowFile:
-    """The measured rows, one JSON object a line, so that an experiment can be completed in several sittings.
+    """The measured rows, one JSON object per line, so that an experiment can be completed over several calls.
 
     Args:
-        path: of frontier.jsonl; absent is empty.
+        path: path of frontier.jsonl; a missing file counts as empty.
 
     Raises:
-        ValueError: the file holds something else.
+        UserError: a line of the file is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -132,14 +135,14 @@ class RowFile:
         return self._rows.get((key, judge))
 
     def append(self, row: Row) -> None:
-        """Add a row; the file is replaced atomically."""
+        """Add a row and replace the file atomically."""
         self._lines.append(row.model_dump_json(exclude_none=True, exclude={"latency_ms"}))
         self._rows[row.key, row.judge] = row
         storage.write_bytes(self.path, ("\n".join(self._lines) + "\n").encode())
 
 
 def fronts(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Find the Pareto front of one style's networks for each of `COSTS`, in order of cost. Baselines take no part."""
+    """Find the Pareto front of one style's networks for each of `COSTS`, ordered by cost. Baselines are excluded."""
     networks = [row for row in rows if row.architecture]
     return {
         cost: [networks[index] for index in pareto_front([(getattr(row, cost), row.score) for row in networks])]
@@ -148,7 +151,7 @@ def fronts(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
-    """Write all rows, every field a column, and a column `front_COST` of 0 and 1 for each of `COSTS`."""
+    """Write all rows, with a column per field and a column `front_COST` of 0 or 1 for each of `COSTS`."""
     by_style: dict[str, list[Row]] = {}
     for row in rows:
         by_style.setdefault(row.style, []).append(row)

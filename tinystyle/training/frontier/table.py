@@ -1,4 +1,4 @@
-"""The table of a page: its columns, and the cells of its rows as text. Knows nothing of HTML; imports no torch."""
+"""The table of the page: its columns, and the text of its cells. Produces no HTML; imports no torch."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Column:
     """One column of numbers."""
 
     attribute: str
-    """Of `Row`."""
+    """Name of the attribute of `Row` that the column shows."""
     heading: str
     unit: str
     format: str
     scale: float | None = None
 
     def cell(self, row: Row) -> dict[str, str]:
-        """Return the text, and the number to sort by; both empty where the row has no value."""
+        """Return the text of a row's cell and the number to sort by; both are empty if the row has no value."""
         value = getattr(row, self.attribute)
         if value is None:
             return {"text": "", "value": ""}
         text = format(value * self.scale if self.scale else value, self.format)
-        # No -0.00.
+        # Avoid -0.00.
         return {"text": text.removeprefix("-") if not text.strip("-0.,%") else text, "value": repr(value)}
 
 
@@ -52,20 +52,20 @@ _COLUMNS = (
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
-    """Return the columns in which some row has a value, in the order in which they are shown."""
+    """Return the columns in which at least one row has a value, in display order."""
     return [column for column in _COLUMNS if any(getattr(row, column.attribute) is not None for row in rows)]
 
 
 def table_rows(
     rows: Sequence[Row], columns: Sequence[Column], front: Mapping[str, Sequence[Row]], colors: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Return what the table shows of each row of one style.
+    """Return the content of the table for the rows of one style.
 
     Args:
-        rows: of the style.
-        columns: of numbers.
-        front: cost -> the rows on its Pareto front.
-        colors: of the architectures.
+        rows: rows of the style.
+        columns: columns of numbers.
+        front: rows on the Pareto front, by cost.
+        colors: colors of the architectures.
     """
     shown = []
     for row in rows:

@@ -1,4 +1,4 @@
-// The sliders of the gallery, and the sorting of the tables. The page can be read without.
+// Sliders of the gallery and sorting of the tables. The page is readable without them.
 "use strict";
 
 for (const slider of document.querySelectorAll(".compare input")) {
@@ -10,7 +10,7 @@ for (const slider of document.querySelectorAll(".compare input")) {
   show();
 }
 
-// Of two rows: numbers in their order, and what has none last whichever way is sorted.
+// Compare two rows by number; rows without a number come last in either direction.
 function compareRows(one, other, column, sign) {
   const [a, b] = [one, other].map((row) => row.cells[column]?.dataset.value ?? "");
   if (a === "" || b === "") {
