@@ -17,13 +17,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: demo test test-long test-platform-smoke e2e check docs install format clean stack stack-down worker deploy
+.PHONY: demo test test-fast coverage test-long test-platform-smoke e2e check docs install format clean stack stack-down worker deploy
 
 demo: $(INSTALLED)  ## train, export and look at a style in under five minutes
 	$(BIN)/tinystyle demo --out demo
 
 test: $(INSTALLED)  ## the test suite
 	$(BIN)/python -m pytest -n $(WORKERS) $(BY_FILE)
+
+test-fast: $(INSTALLED)  ## what needs no process, no network and under a second each; a minute
+	$(BIN)/python -m pytest tests/unit -m 'not slow and not long and not platform' -n $(WORKERS) $(BY_FILE)
+
+coverage: $(INSTALLED)  ## the test suite, with a table of the lines that it does not reach
+	$(BIN)/python -m pytest -n $(WORKERS) $(BY_FILE) --cov=tinystyle --cov=flows --cov=infra --cov-report=term:skip-covered
 
 test-long: $(INSTALLED)  ## what takes minutes or gigabytes each: the demo, 24 megapixels, bfloat16 killed and resumed
 	$(BIN)/python -m pytest -m long

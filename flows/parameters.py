@@ -15,11 +15,13 @@ from tinystyle.config import PARAMETERS, Parameter
 
 __all__ = ["run_parameters"]
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Result = TypeVar("Result")
 _BOUNDS = {Gt: ("gt", "exclusiveMinimum"), Ge: ("ge", "minimum"), Lt: ("lt", "exclusiveMaximum"), Le: ("le", "maximum")}
 
 
-def run_parameters(leave_out: Collection[str] = (), **defaults: Any) -> Callable[[Function], Function]:
+def run_parameters(
+    leave_out: Collection[str] = (), **defaults: Any
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Give the function of a flow one parameter per run parameter; it receives them as the dictionary `parameters`.
 
     Args:
@@ -30,7 +32,7 @@ def run_parameters(leave_out: Collection[str] = (), **defaults: Any) -> Callable
     # Order in the form: required parameters, other run parameters, those of the flow, and advanced ones last.
     chosen.sort(key=lambda each: (each.advanced, not each.required))
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
         signature = inspect.signature(function, eval_str=True)
         own = [item for item in signature.parameters.values() if item.name != "parameters"]
         given = [_parameter(each, defaults) for each in chosen]
@@ -40,7 +42,7 @@ def run_parameters(leave_out: Collection[str] = (), **defaults: Any) -> Callable
         descriptions = parameter_docstrings(inspect.getdoc(function))
         fields = [_placed(item, place, descriptions) for place, item in enumerate(ordered)]
 
-        def run(**arguments: Any) -> Any:
+        def run(**arguments: Any) -> Result:
             values = {
                 item.name: item.default for item in ordered if item.default is not inspect.Parameter.empty
             } | arguments
@@ -51,7 +53,7 @@ def run_parameters(leave_out: Collection[str] = (), **defaults: Any) -> Callable
         run.__annotations__ = {item.name: item.annotation for item in fields} | {"return": signature.return_annotation}
         for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
             setattr(run, attribute, getattr(function, attribute))
-        return run  # type: ignore[return-value]
+        return run
 
     return decorate
 

@@ -94,7 +94,7 @@ def compare(entry: StyleEntry, training: Training) -> Work:
         version = registered(training)
     except (UserError, ValidationError) as error:
         get_run_logger().error("%s: %s", training.name, sentence(error))
-        return Work(entry, training, fault=sentence(error))
+        return Work(entry, training, fault=sentence(error) or str(error))
     state = f"unchanged, version {version.version}" if version else "new or changed"
     get_run_logger().info("%s: %s", training.name, state)
     return Work(entry, training, version)
@@ -139,7 +139,7 @@ def judge_if_undecided(work: Work) -> None:
         try:
             decide(work)
         except (UserError, ValidationError) as error:
-            work.fault = sentence(error)
+            work.fault = sentence(error) or str(error)
 
 
 def _evidence(version: ModelVersion, training: Training) -> Any:

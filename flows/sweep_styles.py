@@ -106,8 +106,8 @@ def combinations(swept: dict[str, list[Any]], common: dict[str, Any]) -> list[Tr
             raise UserError(f"`{_PLURAL.get(name, name)}`: give at least one value, and each once")
     several = [name for name, values in swept.items() if len(values) > 1 and name != "style"]
     trainings = []
-    for values in itertools.product(*swept.values()):
-        chosen = dict(zip(swept, values, strict=True))
+    for combination in itertools.product(*swept.values()):
+        chosen = dict(zip(swept, combination, strict=True))
         parts = [style_name(str(chosen["style"])), *(_name_part(name, chosen[name]) for name in several)]
         trainings.append(Training.of({**common, **chosen, "name": "-".join(parts)}))
     names = [training.name for training in trainings]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -60,7 +60,7 @@ def run_trainings(parameters: Sequence[dict[str, Any]], *, spread: bool) -> list
 
 
 def _here(parameters: dict[str, Any]) -> Outcome:
-    state: State[Any] = train_style(**parameters, return_state=True)
+    state = cast("State[Any]", train_style(**parameters, return_state=True))
     if state.is_crashed() or state.is_cancelled():  # this process was asked to stop
         raise TerminationSignal(signal.SIGTERM)
     result = state.result() if state.is_completed() else None

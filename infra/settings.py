@@ -39,13 +39,13 @@ class StackSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    prefect_port: int = Field(4200, ge=1024, le=65535)
-    mlflow_port: int = Field(5000, ge=1024, le=65535)
-    s3_port: int = Field(9030, ge=1024, le=65535 - STORE_PORTS)
+    prefect_port: int = Field(default=4200, ge=1024, le=65535)
+    mlflow_port: int = Field(default=5000, ge=1024, le=65535)
+    s3_port: int = Field(default=9030, ge=1024, le=65535 - STORE_PORTS)
     """The S3 port; the store's internal servers use the nine ports after it."""
     database: str = "sqlite"
     """`sqlite`, or a PostgreSQL server without a database name, postgresql://USER:PASSWORD@HOST:PORT."""
-    workers: int = Field(1, ge=0, le=64)
+    workers: int = Field(default=1, ge=0, le=64)
     """Number of Prefect workers on this machine; each trains one network, or ingests one partition, at a time."""
 
     @field_validator("database")

@@ -1,32 +1,54 @@
-"""What tests share: synthetic photographs, a dataset of them, one trained micro-network, and the project's shared data."""
+"""Fixtures of all tests: synthetic photographs, a dataset of them, one trained micro-network, and the project's shared data."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
+from tests.support.command_line import Run, runner
+from tests.support.decoding import DecodeHere
+from tests.support.photos import synthetic_photo
+from tests.support.places import SHARED
 
-# A shell starts what it puts in the background with Ctrl-C ignored, and children would inherit that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-# Several test processes share the cores: threads that wait for each other would cost more than they bring.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+_THREADS = pytest.MonkeyPatch()
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+def pytest_configure() -> None:
+    """Several test processes share the cores: threads that wait for each other would cost more than they bring."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        _THREADS.setenv("OMP_NUM_THREADS", "1")  # before any test imports torch
+
+
+def pytest_unconfigure() -> None:
+    _THREADS.undo()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the user's cache or MLflow store."""
-    os.environ["TINYSTYLE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINYSTYLE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db")
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> Iterator[None]:
+    """A shell starts what it puts in the background with Ctrl-C ignored, and the processes of tests would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`tinystyle ARGUMENTS` in this process: (exit code, stdout, stderr)."""
+    return runner(capsys, monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -35,16 +57,6 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the shared photographs and weights are not here")
     return SHARED
-
-
-def synthetic_photo(seed: int, width: int = 96, height: int = 72) -> Image.Image:
-    """A smooth random colour field with some noise: no photograph, but none of its blocks is flat."""
-    random = np.random.default_rng(seed)
-    coarse = Image.fromarray(random.integers(0, 256, (5, 7, 3), dtype=np.uint8)).resize(
-        (width, height), Image.Resampling.BICUBIC
-    )
-    noise = random.normal(0, 12, (height, width, 3))
-    return Image.fromarray(np.clip(np.asarray(coarse) + noise, 0, 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="session")
@@ -58,34 +70,20 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The synthetic photos as a shard dataset, the first two held out."""
+    """The synthetic photos as a shard dataset, the first two held out; made without processes."""
     from tinystyle.data.ingest import ingest
 
     folder = tmp_path_factory.mktemp("dataset") / "shards"
-    ingest(str(photo_folder), str(folder), size=64, held_out=["photo-00.png", "photo-01.png"], workers=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tinystyle.data.ingest.DecodePool", DecodeHere)
+        ingest(str(photo_folder), str(folder), size=64, held_out=["photo-00.png", "photo-01.png"], workers=1)
     return folder
-
-
-def micro_config(dataset: Path, *, steps: int = 12, precision: str = "32", **execution: object) -> RunConfig:
-    """A run of seconds: three filters, 48-pixel crops, the packaged loss network."""
-    return RunConfig(
-        style="builtin:mosaic",
-        photos=str(dataset),
-        network=NetworkConfig(architecture="small", alpha=0.1),
-        loss=LossConfig(perceptual="efficientnet-lite0", style_size=96, tv_weight=1.0, saturation_weight=1.0),
-        data=DataConfig(size=48),
-        optimizer=OptimizerConfig(steps=steps),
-        execution=ExecutionConfig(
-            **{"checkpoint_every": 4, "preview_every": 6, "threads": 1, "track": False, **execution}
-        ),
-        precision=precision,
-        seed=3,
-    )
 
 
 @pytest.fixture(scope="session")
 def micro_run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a completed micro-run, trained in this process."""
+    from tests.support.runs import micro_config
     from tinystyle.training.launch import prepare
     from tinystyle.training.runner import fit
 
@@ -95,10 +93,31 @@ def micro_run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def assembled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The style mosaic, assembled; not to be changed."""
+    from tests.support.assembled import assembled_folder
+
+    return assembled_folder(tmp_path_factory.mktemp("assembled") / "first", 1)
+
+
+@pytest.fixture(scope="session")
+def retrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same style of another network, not to be changed."""
+    from tests.support.assembled import assembled_folder
+
+    return assembled_folder(tmp_path_factory.mktemp("assembled") / "second", 3)
+
+
 @pytest.fixture
-def free_port() -> int:
-    """A TCP port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def no_object_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """An environment that knows no S3, whatever the machine or other tests have set."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    from s3fs import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()
+    yield monkeypatch
+    S3FileSystem.clear_instance_cache()

@@ -1,4 +1,4 @@
-"""All of the platform in one story: every command of the pages in docs/, and what a day may bring besides."""
+"""All of the platform in one story, a test for each part: every command of the pages in docs/, and what a day may bring."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 import shlex
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,44 +17,122 @@ import pytest
 import yaml
 
 from infra.processes import descendants
-from tests.conftest import synthetic_photo
-from tests.platform.conftest import platform_in
-from tests.platform.pages import Checkout, commands
-from tests.platform.servers import MLflow, Prefect, overlap, s3
-from tests.platform.test_smoke import check_run_and_version, publish_first, start_and_ingest
+from tests.support.pages import Checkout, commands
+from tests.support.photos import synthetic_photo
+from tests.support.platform_story import check_run_and_version, publish_first, start_and_ingest
+from tests.support.rest import MLflow, Prefect, overlap, s3
+from tests.support.stack import platform_in
 
-pytestmark = [pytest.mark.platform, pytest.mark.e2e, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.platform, pytest.mark.e2e, pytest.mark.timeout(1800)]
 SHORT = {"photos": "s3://coco/datasets/photos", "steps": 100, "size": 64, "perceptual": "efficientnet-lite0"}
+OPERATOR, ENGINEER = commands("operator.md"), commands("engineer.md")
 
 
-def test_every_command_of_the_pages_and_what_a_day_brings(tmp_path: Path) -> None:
-    operator, engineer = commands("operator.md"), commands("engineer.md")
-    with platform_in(tmp_path / "checkout") as checkout:
-        start_and_ingest(checkout, tmp_path)
-        for block in engineer["Train a style"] + engineer["Look at it"]:
+@dataclass
+class Story:
+    """One platform, from its start to its stop; its parts run in the order of this file."""
+
+    checkout: Checkout
+    scratch: Path
+    done: set[str] = field(default_factory=set)
+    """The parts that have succeeded."""
+
+    @contextmanager
+    def part(self, name: str, *needs: str) -> Iterator[Checkout]:
+        """Skips where a part whose result this one works with has not succeeded."""
+        missing = [need for need in needs if need not in self.done]
+        if missing:
+            pytest.skip(f"works with the result of: {', '.join(missing)}, which did not succeed")
+        yield self.checkout
+        self.done.add(name)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """A checkout whose stack the first part starts; whatever happens, no process of it is left."""
+    scratch = tmp_path_factory.mktemp("story")
+    with platform_in(scratch / "checkout") as checkout:
+        yield Story(checkout, scratch)
+
+
+def test_every_section_of_the_pages_is_run() -> None:
+    known = {"Start", "Photographs", "Configure", "Scale out", "Upgrade", "Back up", "Stop"}
+    assert OPERATOR.keys() == known
+    assert ENGINEER.keys() == {"Train a style", "Look at it", "Compare", "Publish", "Keep styles trained"}
+
+
+def test_photographs_become_a_dataset(story: Story) -> None:
+    with story.part("dataset") as checkout:
+        start_and_ingest(checkout, story.scratch)
+
+
+def test_a_style_becomes_a_version(story: Story) -> None:
+    with story.part("version 1", "dataset") as checkout:
+        for block in ENGINEER["Train a style"] + ENGINEER["Look at it"]:
             checkout.run(block)
         check_run_and_version(checkout)
-        sweep(checkout, engineer["Compare"])
-        sweep_with_a_poisoned_style(checkout, tmp_path)
+
+
+def test_a_sweep_on_two_workers(story: Story) -> None:
+    with story.part("sweep", "version 1") as checkout:
+        sweep(checkout, ENGINEER["Compare"])
+
+
+def test_a_poisoned_style_fails_alone(story: Story) -> None:
+    with story.part("poisoned sweep", "dataset") as checkout:
+        sweep_with_a_poisoned_style(checkout, story.scratch)
+
+
+def test_the_champion_is_published(story: Story) -> None:
+    with story.part("publication", "version 1") as checkout:
         publish_first(checkout)
-        roll_back(checkout, engineer["Publish"][-1])
-        retrain(checkout, engineer["Keep styles trained"])
-        retrain_what_changed(checkout, tmp_path)
-        for block in operator["Configure"]:
+
+
+def test_the_index_points_back(story: Story) -> None:
+    with story.part("rollback", "sweep", "publication") as checkout:
+        roll_back(checkout, ENGINEER["Publish"][-1])
+
+
+def test_retraining_twice_trains_once(story: Story) -> None:
+    with story.part("retraining", "dataset") as checkout:
+        retrain(checkout, ENGINEER["Keep styles trained"])
+
+
+def test_what_changed_is_retrained(story: Story) -> None:
+    with story.part("changed styles", "retraining") as checkout:
+        retrain_what_changed(checkout, story.scratch)
+
+
+def test_the_stack_is_configured(story: Story) -> None:
+    with story.part("configuration", "dataset") as checkout:
+        for block in OPERATOR["Configure"]:
             checkout.run(block)
-        visit(checkout, operator["Scale out"])
+
+
+def test_one_more_worker(story: Story) -> None:
+    with story.part("visitor", "dataset") as checkout:
+        visit(checkout, OPERATOR["Scale out"])
+
+
+def test_an_interrupted_training_goes_on(story: Story) -> None:
+    with story.part("resumed training", "dataset") as checkout:
         interrupt_a_training(checkout)
+
+
+def test_an_upgrade_and_a_backup_keep_what_there_is(story: Story) -> None:
+    with story.part("backup", "rollback") as checkout:
         for heading in ("Upgrade", "Back up"):
-            for block in operator[heading]:
+            for block in OPERATOR[heading]:
                 checkout.run(block)
         assert MLflow(checkout.environment).alias("wave", "champion") == 2, "what was kept is there again"
-        for block in operator["Stop"]:
+
+
+def test_a_stopped_stack_is_gone(story: Story) -> None:
+    with story.part("stop", "dataset") as checkout:
+        for block in OPERATOR["Stop"]:
             checkout.run(block)
         assert not (checkout.folder / ".stack").exists()
         assert not descendants(checkout.folder / ".stack")
-    known = {"Start", "Photographs", "Configure", "Scale out", "Upgrade", "Back up", "Stop"}
-    assert operator.keys() == known, "every section of the page was run"
-    assert engineer.keys() == {"Train a style", "Look at it", "Compare", "Publish", "Keep styles trained"}
 
 
 def run_of(checkout: Checkout, deployment: str, **parameters: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import psycopg2
 import pytest
 
 from infra import processes
-from tests.integration.servers import free_block
-from tests.platform.conftest import Stack, new_stack
+from tests.support.servers import free_block
+from tests.support.stack import Stack, new_stack
 
 pytestmark = pytest.mark.platform
 _PLACES = [

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from infra import processes, seaweedfs
-from tests.platform.conftest import Stack, new_stack
+from tests.support.stack import Stack, new_stack
 
 pytestmark = pytest.mark.platform
 SERVERS = ("store", "mlflow", "prefect", "coordinator", "worker-1", "worker-2")

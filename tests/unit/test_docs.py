@@ -10,12 +10,12 @@ from types import ModuleType
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from tests.support.places import REPOSITORY
 from tinystyle.commands.app import app
 from tinystyle.config import PARAMETERS
 
-ROOT = Path(__file__).parents[2]
 FOLDERS = ("", "docs", "benchmarks", "examples", ".github", "tests", "infra")
-PAGES = sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
+PAGES = sorted(page for folder in FOLDERS for page in (REPOSITORY / folder).glob("*.md"))
 _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
@@ -32,13 +32,13 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     for target in links(page):
         path, _, anchor = target.partition("#")
         there = (page.parent / path).resolve() if path else page
         assert there.exists(), target
-        assert ROOT in (there, *there.parents), f"{target} is outside of the repository"
+        assert REPOSITORY in (there, *there.parents), f"{target} is outside of the repository"
         if anchor:
             assert anchor in anchors(there), target
 
@@ -46,7 +46,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 def commands(name: str) -> set[str]:
     """What README and the pages in docs/ run or mention as `NAME WORD`."""
     found: set[str] = set()
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]:
         text = page.read_text()
         code = _FENCE.findall(text) + re.findall(r"`([^`\n]+)`", _FENCE.sub("", text))
         for piece in code:
@@ -63,7 +63,7 @@ def test_commands_of_tinystyle_exist() -> None:
 
 
 def test_targets_of_make_exist() -> None:
-    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     named = commands("make")
     assert {"test", "demo", "stack"} <= named
     assert named <= targets
@@ -73,7 +73,7 @@ def test_targets_of_make_exist() -> None:
 def hooks() -> ModuleType:
     """docs/hooks.py, which mkdocs loads by its path."""
     pytest.importorskip("mkdocs")
-    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
+    spec = importlib.util.spec_from_file_location("docs_hooks", REPOSITORY / "docs" / "hooks.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -111,6 +111,6 @@ def test_every_page_is_in_the_menu_of_the_site(hooks: ModuleType) -> None:
             return {page for entry in menu for page in pages(entry)}
         return {page for entry in menu.values() for page in pages(entry)} if isinstance(menu, dict) else {str(menu)}
 
-    menu = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
-    on_site = {page.name for page in (ROOT / "docs").glob("*.md")} | set(hooks.PAGES.values())
+    menu = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text())["nav"]
+    on_site = {page.name for page in (REPOSITORY / "docs").glob("*.md")} | set(hooks.PAGES.values())
     assert pages(menu) == {page for page in on_site if page.endswith(".md")}

@@ -7,7 +7,7 @@ import errno
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.conftest import Run
+from tests.support.command_line import Run
 from tinystyle.config import NetworkConfig
 from tinystyle.errors import UnavailableError, UserError, complaint, sentence, with_parameters
 

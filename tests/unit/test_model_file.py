@@ -7,6 +7,7 @@ import safetensors.torch
 import torch
 
 from tinystyle.config import NetworkConfig
+from tinystyle.errors import UserError
 from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 
@@ -77,7 +78,7 @@ class Malice:
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
     checkpoint(tmp_path / "evil.ckpt", extra=Malice(tmp_path / "executed"))
-    with pytest.raises(ValueError, match="not a checkpoint"):
+    with pytest.raises(UserError, match="not a checkpoint"):
         load_model(tmp_path / "evil.ckpt")
     assert not (tmp_path / "executed").exists()
 
@@ -109,7 +110,7 @@ def test_foreign_safetensors_are_refused(
     tmp_path: Path, metadata: dict[str, str] | None, changes: dict[str, torch.Tensor | None], sentence: str
 ) -> None:
     saved(tmp_path / "m.safetensors", metadata, **changes)
-    with pytest.raises(ValueError, match=sentence) as caught:
+    with pytest.raises(UserError, match=sentence) as caught:
         load_model(tmp_path / "m.safetensors")
     assert "\n" not in str(caught.value)
 
@@ -118,22 +119,22 @@ def test_foreign_safetensors_are_refused(
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100, b"PK\x03\x04 not a zip"])
 def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match="that tinystyle saved"):
+    with pytest.raises(UserError, match="that tinystyle saved"):
         load_model(tmp_path / name)
 
 
 def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    with pytest.raises(ValueError, match="not a checkpoint"):
+    with pytest.raises(UserError, match="not a checkpoint"):
         load_model(tmp_path / "other.ckpt")
-    with pytest.raises(ValueError, match=r"down\.0\.conv\.weight is missing"):
+    with pytest.raises(UserError, match=r"down\.0\.conv\.weight is missing"):
         load_model(checkpoint(tmp_path / "empty.ckpt", state_dict={}))
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no such file"):
+    with pytest.raises(UserError, match="no such file"):
         load_model(tmp_path / "absent.safetensors")
-    with pytest.raises(ValueError, match="no such file"):
+    with pytest.raises(UserError, match="no such file"):
         load_model("memory://absent/m.ckpt")
-    with pytest.raises(ValueError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\)"):
         load_model(tmp_path)

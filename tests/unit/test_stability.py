@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.places import ASSETS
 from tinystyle.config import NetworkConfig, run_config
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.package import content_sha256
@@ -18,7 +19,7 @@ from tinystyle.model_file import LoadedModel
 from tinystyle.nets import build_network
 from tinystyle.training.lineage import lineage_of
 
-STORED = json.loads((Path(__file__).parents[1] / "assets" / "stability.json").read_text())
+STORED = json.loads((ASSETS / "stability.json").read_text())
 RUNS = (
     {"style": "paintings/wave.jpg", "photos": "s3://coco/datasets/coco", "precision": "32"},
     {
@@ -36,6 +37,7 @@ def test_a_run_key_is_what_it_was(index: int) -> None:
     assert lineage_of(config, "d" * 64, "s" * 64, "p" * 64, initial)["key"] == STORED["run_keys"][index]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STORED["exports"])
 def test_an_export_is_byte_for_byte_what_it_was(name: str, tmp_path: Path) -> None:
     config = NetworkConfig(architecture="small", alpha=0.1)

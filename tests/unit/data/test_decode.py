@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.badimages import CORNERS, encoded, exif_photo, half_transparent, photograph, ramp
+from tests.support.badimages import CORNERS, encoded, exif_photo, half_transparent, photograph, ramp
 from tinystyle.data.decode import Unusable, decode_photo, prepare_photo
 
 

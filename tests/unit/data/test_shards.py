@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.badimages import save_photographs
+from tests.support.badimages import save_photographs
 from tinystyle.data import storage
 from tinystyle.data.decode import decode_photo
 from tinystyle.data.ingest import ingest
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.shards import ShardDataset, holds_out, sync
+from tinystyle.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +88,20 @@ def test_unknown_fields_of_a_manifest_are_ignored(copied: Path) -> None:
 
 def test_missing_shard(copied: Path) -> None:
     (copied / "shard-00001.arrow").unlink()
-    with pytest.raises(ValueError, match=r"shard-00001\.arrow is missing"):
+    with pytest.raises(UserError, match=r"shard-00001\.arrow is missing"):
         ShardDataset(copied)
 
 
 def test_cut_shard(copied: Path) -> None:
     shard = copied / "shard-00001.arrow"
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="is damaged"):
+    with pytest.raises(UserError, match="is damaged"):
         ShardDataset(copied)
 
 
 def test_bit_rot_is_found_by_verify(copied: Path) -> None:
     _flip_a_byte(copied / "shard-00002.arrow")
-    with pytest.raises(ValueError, match=r"shard-00002\.arrow is damaged"):
+    with pytest.raises(UserError, match=r"shard-00002\.arrow is damaged"):
         ShardDataset(copied).verify()
 
 
@@ -119,7 +120,7 @@ def test_bit_rot_is_found_by_verify(copied: Path) -> None:
 def test_what_is_no_dataset(tmp_path: Path, manifest: str | None, message: str) -> None:
     if manifest is not None:
         (tmp_path / "manifest.json").write_text(manifest)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         ShardDataset(tmp_path)
 
 

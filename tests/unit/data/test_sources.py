@@ -9,6 +9,7 @@ import pytest
 from tinystyle.data import storage
 from tinystyle.data.decode import MAX_BYTES, Unusable
 from tinystyle.data.sources import open_source
+from tinystyle.errors import UserError
 
 COCO = (
     "train2017/0002.jpg",
@@ -137,7 +138,7 @@ def test_damaged_zip_members(tmp_path: Path) -> None:
 def test_what_is_no_source(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         open_source(str(tmp_path / name))
 
 
@@ -145,8 +146,8 @@ def test_empty_sources(tmp_path: Path) -> None:
     zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
     (tmp_path / "empty").mkdir()
     for uri in (str(tmp_path / "empty"), str(tmp_path / "empty.zip"), "memory://nothing-here"):
-        with pytest.raises(ValueError, match=r"holds no files|no such file"):
+        with pytest.raises(UserError, match=r"holds no files|no such file"):
             open_source(uri)
     storage.write_bytes("memory://broken/photos.zip", b"PK\x03\x04 but no zip")
-    with pytest.raises(ValueError, match="is not a readable zip file"):
+    with pytest.raises(UserError, match="is not a readable zip file"):
         open_source("memory://broken/photos.zip")

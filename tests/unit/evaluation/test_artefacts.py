@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from torch import Tensor
 
-from tests.unit.evaluation.degrade import black_holed, blurred, framed, with_grid
+from tests.support.degrade import black_holed, blurred, framed, with_grid
 from tinystyle.data.images import open_rgb
 from tinystyle.data.photos import photo_tensor
 from tinystyle.evaluation import border_error, checkerboard_energy, color_match, identity

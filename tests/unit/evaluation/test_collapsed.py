@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,11 +7,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from torch import Tensor
 
-from tests.conftest import synthetic_photo
+from tests.support.photos import synthetic_photo
+from tests.support.places import ASSETS
 from tinystyle.data.photos import photo_tensor
 from tinystyle.evaluation import bad_blocks, collapse, color_match
 
-ASSETS = Path(__file__).parents[2] / "assets" / "collapse"
+ASSETS = ASSETS / "collapse"
 
 
 def photo(seed: int) -> Tensor:

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tinystyle.errors import UserError
 from tinystyle.nets import build_network
 from tinystyle.nets.cost import Cost, network_cost
 
@@ -63,5 +64,5 @@ def test_nothing_is_computed_and_the_network_is_untouched() -> None:
 
 
 def test_an_empty_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="0x480 pixels has no content"):
+    with pytest.raises(UserError, match="0x480 pixels has no content"):
         cost_of("small", 0.3, 0)

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import micro_config
+from tests.support.runs import micro_config
 from tinystyle.config import RunConfig
 from tinystyle.training import lineage
 from tinystyle.training.lineage import lineage_of
@@ -64,26 +63,3 @@ def test_everything_that_decides_the_weights_is_part_of_the_key(monkeypatch: pyt
 
 def test_the_key_is_the_same_on_every_machine() -> None:
     assert lineage.run_key({"a": "1", "b": "2"}) == lineage.run_key({"b": "2", "a": "1"}) == "0e09eeab5bdeab40"
-
-
-def test_the_commit_is_that_of_this_package_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def git(*arguments: str) -> str:
-        identity = ("-c", "user.name=n", "-c", "user.email=e")
-        command = ["git", "-C", str(tmp_path), *identity, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    def commit() -> str:
-        return lineage._commit.__wrapped__()
-
-    module = tmp_path / "lineage.py"
-    module.write_text("installed\n")
-    monkeypatch.setattr(lineage, "__file__", str(module))
-    assert commit() == "", "no checkout"
-    git("init", "--quiet")
-    git("commit", "--quiet", "--allow-empty", "--message", "somebody else's")
-    assert commit() == "", "another project's checkout"
-    git("add", "lineage.py")
-    git("commit", "--quiet", "--message", "ours")
-    assert commit() == git("rev-parse", "HEAD")
-    module.write_text("edited\n")
-    assert commit() == git("rev-parse", "HEAD") + "-dirty"

@@ -1,0 +1,1 @@
+"""What tests share beside fixtures: synthetic photos, small runs, servers, and the command line in this process."""

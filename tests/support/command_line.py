@@ -1,0 +1,33 @@
+"""The command line in this process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tinystyle.commands import app
+
+__all__ = ["COMMANDS", "Run", "runner"]
+
+COMMANDS = (
+    "ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks", "styles", "frontier",
+    "models", "promote", "publish", "rollback", "published", "demo",
+)  # fmt: skip
+
+Run = Callable[..., tuple[int, str, str]]
+"""`tinystyle ARGUMENTS`: (exit code, stdout, stderr)."""
+
+
+def runner(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """What runs `tinystyle` in this process."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tinystyle", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            app.main()
+        output, error = capsys.readouterr()
+        return int(ended.value.code or 0), output, error
+
+    return run

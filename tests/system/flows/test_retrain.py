@@ -1,0 +1,71 @@
+"""retrain-styles: trains what is new or changed and nothing else, judges it beside the champion, and says why."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from flows.retrain_styles import JUDGED, retrain_styles
+from tests.support.flows import QUIET, Platform
+from tinystyle.tracking import registry
+
+pytestmark = [pytest.mark.platform, *QUIET]
+
+
+def retrain(platform: Platform, *styles: dict[str, Any], **options: Any) -> Any:
+    """With a catalogue of these styles."""
+    given = {name: platform.parameters[name] for name in ("photos", "size", "perceptual", "export_size", "steps")}
+    catalogue = platform.folder / "catalogue.yaml"
+    catalogue.write_text(yaml.safe_dump({"defaults": {**given, "alphas": [0.1]}, "styles": list(styles)}))
+    checkpoints = platform.parameters["checkpoints"]
+    return retrain_styles(str(catalogue), checkpoints=checkpoints, spread=False, return_state=True, **options)
+
+
+def test_from_new_to_champion_to_a_worse_one(platform: Platform, tmp_path: Path) -> None:
+    style = {"name": "sea", "image": "builtin:wave", "steps": 30, "margin": 0}
+    state = retrain(platform, style, dry_run=True)
+    assert state.message == "1 of 1 networks would be trained"
+    assert not registry.versions("sea")
+
+    poison = tmp_path / "poison.jpg"
+    poison.write_text("not an image")
+    state = retrain(platform, {"name": "poison", "image": str(poison)}, style)
+    assert state.is_failed()
+    assert state.message.startswith("1 of 2 networks trained, 1 judged; failed: poison: style "), "which stops no other"
+    (first,) = registry.versions("sea")
+    assert first.aliases == (registry.CANDIDATE,), "the champion is a person's choice"
+    assert "no champion to compare with" in first.tags[JUDGED]
+
+    state = retrain(platform, style)
+    assert state.is_completed()
+    assert state.message == "nothing to do: all 1 networks are trained and judged"
+    assert len(registry.versions("sea")) == 1
+
+    registry.assign("sea", registry.CHAMPION, first.version, "a test's choice")
+    changed = {**style, "steps": 1, "auto_promote": True}
+    state = retrain(platform, changed)
+    assert state.message == "1 of 1 networks trained, 1 judged"
+    worse = registry.find("sea", 2)
+    assert worse.aliases == ()
+    assert worse.tags[JUDGED].startswith("refused: ")
+    assert "of version 1" in worse.tags[JUDGED]
+    assert registry.find("sea", registry.CHAMPION).version == 1
+    (row,) = state.result()["styles"]
+    assert (row["version"], row["decision"]) == (2, worse.tags[JUDGED])
+
+    # What is registered and was not judged, by whatever accident, is judged without training.
+    MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).delete_model_version_tag("sea", "2", JUDGED)
+    state = retrain(platform, {**changed, "margin": 1})
+    assert state.message == "0 of 1 networks trained, 1 judged"
+    assert registry.find("sea", 2).aliases == (registry.CANDIDATE, registry.CHAMPION)
+
+
+def test_a_catalogue_that_is_wrong(platform: Platform) -> None:
+    state = retrain(platform, {"name": "wave", "image": "builtin:wave", "alphas": [0]})
+    assert state.is_failed()
+    assert state.message.endswith("catalogue.yaml, wave: `alpha` 0.0: input should be greater than 0")

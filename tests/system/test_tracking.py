@@ -1,0 +1,159 @@
+"""MLflow, with its real SQLite store, and with servers that are not there."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.runs import micro_command, micro_config, start, wait_for_step
+from tinystyle.tracking.run import Tracker
+from tinystyle.training.launch import prepare
+from tinystyle.training.record import RunRecord
+from tinystyle.training.runner import fit
+
+# MLflow's parts warn each other of what is deprecated.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+STEPS = 60
+FAULT = "MLflow fails, training continues and tries it again later"
+
+
+@dataclass
+class Tracked:
+    """A run that was stopped and resumed, with the tracking that one has who sets up nothing."""
+
+    folder: Path
+    working_folder: Path
+    store: str
+    status_when_stopped: str
+    run_when_stopped: str | None
+
+    def client(self) -> Any:
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.store)
+
+    def run(self) -> Any:
+        return self.client().get_run(RunRecord.read(self.folder).tracking_run)
+
+
+@pytest.fixture(scope="module")
+def tracked(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Tracked:
+    here = tmp_path_factory.mktemp("tracked")
+    folder = here / "run"
+    store = f"sqlite:///{here}/mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI")
+        patch.chdir(here)
+        process = start(micro_command(dataset, folder, "--track", "--preview-every", "20", steps=STEPS))
+        wait_for_step(process, folder, 12)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        tracked = Tracked(folder, here, store, "", RunRecord.read(folder).tracking_run)
+        tracked.status_when_stopped = tracked.run().info.status
+        prepare(RunRecord.read(folder).config, folder, resume=True)
+        assert fit(folder, show_progress=False).state == "completed"
+    assert process.returncode == 75, errors
+    # Nothing but progress and the resume command.
+    assert re.fullmatch(r"(step \d+/60 .*\n)+stopped at step \d+ of 60; resume with: tinystyle train .*\n", errors)
+    return tracked
+
+
+def test_a_resumed_run_goes_on_with_its_mlflow_run(tracked: Tracked) -> None:
+    run = tracked.run()
+    assert run.info.run_id == tracked.run_when_stopped
+    assert (tracked.status_when_stopped, run.info.status) == ("KILLED", "FINISHED")
+    assert len(tracked.client().search_runs([run.info.experiment_id])) == 1
+
+
+def test_parameters_lineage_and_metrics_by_step(tracked: Tracked) -> None:
+    run, record = tracked.run(), RunRecord.read(tracked.folder)
+    assert tracked.client().get_experiment(run.info.experiment_id).name == "mosaic"
+    assert run.data.params["network.alpha"] == "0.1"
+    assert run.data.params["optimizer.steps"] == str(STEPS)
+    for fact, value in record.lineage.items():
+        assert run.data.tags[f"lineage.{fact}"] == value
+    assert run.data.tags["mlflow.source.name"] == "tinystyle train"
+    assert run.data.tags["mlflow.user"]
+    (dataset,) = run.inputs.dataset_inputs
+    assert record.lineage["dataset"].startswith(dataset.dataset.digest)
+    assert json.loads(dataset.dataset.source) == {"uri": record.config.photos}
+    for name in ("content", "style", "total", "learning_rate", "images_per_second"):
+        history = tracked.client().get_metric_history(run.info.run_id, f"train/{name}")
+        assert [point.step for point in history] == list(range(10, STEPS + 1, 10)), name
+    held_out = {point.step for point in tracked.client().get_metric_history(run.info.run_id, "held_out/total")}
+    assert held_out == set(range(10, STEPS + 1, 10))
+    assert run.data.metrics["held_out/total"] == pytest.approx(record.results["held_out_total"])
+
+
+def test_previews_and_the_model_in_a_local_folder(tracked: Tracked, tmp_path: Path) -> None:
+    run = tracked.run()
+    images = [file.path for file in tracked.client().list_artifacts(run.info.run_id, "images")]
+    steps = {re.search(r"preview.*?step.(\d+)", image)[1] for image in images}  # type: ignore[index]
+    assert steps == {"20", "40", "60"}
+    downloaded = Path(tracked.client().download_artifacts(run.info.run_id, "model", str(tmp_path)))
+    for name in ("model.safetensors", "run.json"):
+        assert (downloaded / name).read_bytes() == (tracked.folder / name).read_bytes()
+    assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(tracked.working_folder)
+    assert (tracked.working_folder / "mlflow.db").is_file()
+
+
+def tracker(run_id: str | None = None, started: Any = lambda _: None) -> Tracker:
+    return Tracker("again", "name", run_id, {"a": 1}, {"lineage.key": "k"}, started)
+
+
+def test_a_deleted_run_is_not_the_end_of_tracking(tracked: Tracked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.store)
+    monkeypatch.chdir(tracked.working_folder)
+    ids: list[str] = []
+    tracker(None, ids.append).finish("FINISHED")
+    tracked.client().delete_run(ids[0])
+    tracker(ids[0], ids.append).finish("FINISHED")
+    tracker("0" * 32, ids.append).finish("FINISHED")
+    assert len(set(ids)) == 3
+    tracker(ids[2], pytest.fail).metrics(7, {"total": 1.5})
+    assert tracked.client().get_run(ids[2]).data.metrics == {"total": 1.5}
+
+
+def test_a_server_that_comes_back_gets_the_model(
+    tracked: Tracked, free_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tracked.working_folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port}")
+    ids: list[str] = []
+    began = time.monotonic()
+    late = tracker(None, ids.append)
+    down = time.monotonic()
+    for step in range(100):
+        late.metrics(step, {"total": 1.0})
+    assert time.monotonic() - down < 1, "in a pause nothing is tried"
+    assert down - began < 15
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.store)
+    late.finish("FINISHED", (tracked.folder / "model.safetensors",), "model")
+    (run_id,) = ids
+    run = tracked.client().get_run(run_id)
+    assert (run.info.status, run.data.params, run.data.tags["lineage.key"]) == ("FINISHED", {"a": "1"}, "k")
+    assert [file.path for file in tracked.client().list_artifacts(run_id, "model")] == ["model/model.safetensors"]
+    assert len([message for message in caplog.messages if FAULT in message]) == 1
+
+
+def test_a_server_that_is_not_there_costs_one_line_and_some_seconds(
+    dataset: Path, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port}")
+    record = prepare(micro_config(dataset, steps=12, track=True), tmp_path / "run", resume=True)
+    record.update(tmp_path / "run", tracking_run="of an earlier start")
+    began = time.monotonic()
+    assert fit(tmp_path / "run", show_progress=False).state == "completed"
+    assert time.monotonic() - began < 30
+    assert RunRecord.read(tmp_path / "run").tracking_run == "of an earlier start", "for when the server is back"
+    lines = [message for message in caplog.messages if "MLflow" in message]
+    assert len(lines) == 1
+    assert lines[0].startswith(FAULT)
+    assert str(free_port) in lines[0]

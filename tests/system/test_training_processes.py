@@ -1,0 +1,164 @@
+"""Runs as the command starts them, through the agent: killed, stopped, spread over processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from tests.support.places import REPOSITORY
+from tests.support.runs import assert_all_gone, family, micro_command, micro_config, start, steps_done, wait_for_step
+from tinystyle.model_file import load_model
+from tinystyle.training.launch import TrainingProcessError, launch, prepare
+from tinystyle.training.record import RunRecord
+from tinystyle.training.runner import fit
+
+STEPS = 160
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def unfinished(micro_run: Path, tmp_path: Path) -> Path:
+    """A run as if it had been killed after its last checkpoint."""
+    folder = shutil.copytree(micro_run, tmp_path / "run")
+    (folder / "model.safetensors").unlink()
+    RunRecord.read(folder).update(folder, state="running")
+    return folder
+
+
+@pytest.mark.parametrize("precision", ["32", pytest.param("bf16", marks=pytest.mark.long)])
+def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path: Path, precision: str) -> None:
+    reference = tmp_path / "uninterrupted"
+    prepare(micro_config(dataset, steps=STEPS, precision=precision), reference, resume=True)
+    fit(reference, show_progress=False)
+
+    out = tmp_path / "killed"
+    where = random.Random(precision)
+    for round_, victim in enumerate(("worker", "torchrun", "command")):
+        process = start(micro_command(dataset, out, precision=precision))
+        done = steps_done(out)
+        # A random step, far from the end; the lines of a killed run's last steps are dropped when it resumes.
+        wait_for_step(process, out, max(done + 1, 30 * round_ + where.randint(5, 30)))
+        members = family(process)
+        descendants = members["command"].children(recursive=True)
+        members[victim].send_signal(signal.SIGKILL)
+        process.communicate(timeout=10)
+        assert_all_gone(descendants)
+        assert process.returncode == (-signal.SIGKILL if victim == "command" else 1)
+        assert steps_done(out) < STEPS
+    finished = subprocess.run(
+        micro_command(dataset, out, "--resume", "auto", precision=precision),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    expected = load_model(reference / "model.safetensors").network.state_dict()
+    for name, tensor in load_model(out / "model.safetensors").network.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    first, second = ((folder / "metrics.jsonl").read_text().splitlines() for folder in (reference, out))
+    assert [json.loads(line)["total"] for line in first] == [json.loads(line)["total"] for line in second]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+def test_asked_to_stop_it_saves_and_names_the_way_on(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "run"
+    process = start(micro_command(dataset, out, "--checkpoint-every", "1000", steps=100000))
+    wait_for_step(process, out, 5)
+    descendants = psutil.Process(process.pid).children(recursive=True)
+    asked = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert time.monotonic() - asked < 20
+    assert process.returncode == 75
+    assert_all_gone(descendants)
+    record = RunRecord.read(out)
+    assert record.state == "stopped"
+    assert record.step == steps_done(out) >= 5
+    saved = torch.load(out / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == record.step
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith(
+        f"stopped at step {record.step} of 100000; resume with: tinystyle train --style builtin:mosaic"
+    )
+    assert last.endswith("--resume auto")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("32", 1e-4), pytest.param("bf16", 2e-2, marks=pytest.mark.long)])
+def test_two_processes_do_the_same_as_one(dataset: Path, tmp_path: Path, precision: str, tolerance: float) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    # A low rate: at the full one rounding errors grow a hundredfold within ten steps, whatever makes them (ARCHITECTURE.md).
+    config = micro_config(dataset, steps=20, precision=precision)
+    slow = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"learning_rate": 1e-5})})
+    prepare(slow, one, resume=True)
+    fit(one, show_progress=False)
+    options = ("--devices", "2", "--learning-rate", "1e-5")
+    arguments = micro_command(dataset, two, *options, steps=20, precision=precision)
+    finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    totals = [
+        [json.loads(line)["total"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (one, two)
+    ]
+    assert len(totals[1]) == 20
+    assert totals[1] == pytest.approx(totals[0], rel=tolerance)
+
+
+@pytest.mark.long
+def test_two_machines_meet_at_an_endpoint(dataset: Path, tmp_path: Path, free_port: int) -> None:
+    """Two commands with an agent each, on one machine, as two machines with a shared folder would."""
+    out = tmp_path / "run"
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    options = ("--nodes", "2", "--rdzv-endpoint", f"127.0.0.1:{free_port}")
+    nodes = [
+        subprocess.Popen(
+            micro_command(dataset, out, *options, steps=6), stderr=subprocess.PIPE, text=True, env=environment
+        )
+        for _ in range(2)
+    ]
+    results = [(node.communicate(timeout=120)[1], node.returncode) for node in nodes]
+    assert [code for _, code in results] == [0, 0], results
+    assert steps_done(out) == 6
+    assert load_model(out / "model.safetensors").config.alpha == 0.1
+
+
+def test_a_mistake_that_training_finds_is_in_the_record(unfinished: Path) -> None:
+    """From a thread, as a flow would call it."""
+    (unfinished / "last.ckpt").write_bytes(b"")
+    record = prepare(RunRecord.read(unfinished).config, unfinished, resume=True)
+    with ThreadPoolExecutor(1) as thread:
+        record = thread.submit(launch, record, unfinished).result()
+    assert record.state == "failed"
+    assert record.message.startswith(f"{unfinished}/last.ckpt is damaged")
+
+
+def test_a_bug_in_a_training_process_keeps_its_traceback(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted by a sitecustomize.py, which every Python process runs as it starts."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'tinystyle.training.worker' in sys.orig_argv:\n"
+        "    import tinystyle.training.objective as objective\n"
+        "    def build_criterion(*_):\n"
+        "        first, second = (1, 2, 3)\n"
+        "    objective.build_criterion = build_criterion\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(REPOSITORY)]))
+    folder = tmp_path / "run"
+    record = prepare(micro_config(dataset), folder, resume=True)
+    with pytest.raises(TrainingProcessError, match=r"in build_criterion\n(.*\n)*ValueError: too many values"):
+        launch(record, folder)
+    assert "too many values to unpack" in (folder / "error.log").read_text()
+    assert RunRecord.read(folder).state == "failed"

@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.support.command_line import Run
+from tests.support.photos import synthetic_photo
+from tinystyle.config import NetworkConfig
+from tinystyle.coreml.evaluator.model import read_model
+from tinystyle.data.images import open_rgb
+from tinystyle.model_file import save_model
+from tinystyle.nets import build_network
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A run folder with an untrained micro-network and a preview."""
+    config = NetworkConfig(architecture="small", alpha=0.1)
+    save_model(
+        build_network(config.architecture, config.alpha),
+        tmp_path / "run" / "model.safetensors",
+        config,
+        {"style_name": "mosaic"},
+    )
+    (tmp_path / "run" / "previews").mkdir()
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "run" / "previews" / "step-000001.png")
+    return tmp_path / "run" / "model.safetensors"
+
+
+@pytest.mark.slow
+def test_a_file_its_card_and_the_last_preview(run: Run, saved: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "mosaic.mlmodel"
+    code, output, error = run("export", saved, "--format", "mlmodel", "--bits", "4", "--size", "32x48", "--out", out)
+    assert (code, error) == (0, "")
+    assert output == f"{out}: {out.stat().st_size:,} bytes\n{out}.md: model card\n"
+    assert sorted(path.name for path in out.parent.iterdir()) == [f"mosaic.mlmodel{end}" for end in ("", ".md", ".png")]
+    assert "mosaic, small 0.1" in Path(f"{out}.md").read_text()
+    assert open_rgb(Path(f"{out}.png").read_bytes(), "preview").size == (20, 10)
+    file = read_model(out)
+    assert (file.bits, file.sizes.default) == (4, (32, 48))
+
+    code, _, _ = run(
+        "export", saved, "--format", "mlmodel", "--bits", "8", "--size", "32x48", "--out", out, "--no-card"
+    )
+    assert code == 0
+    assert [path.name for path in out.parent.iterdir()] == ["mosaic.mlmodel"]  # the card was of the file before
+
+
+@pytest.mark.slow
+def test_int4_in_float32_of_a_range_with_a_preview(run: Run, saved: Path, tmp_path: Path) -> None:
+    synthetic_photo(3, 60, 40).save(tmp_path / "photo.png")
+    out = tmp_path / "m.mlpackage"
+    options = ("--bits", "4", "--ios", "18", "--compute", "float32", "--size", "32x32..64x128")
+    code, _, error = run(
+        "export", saved, "--format", "mlpackage", *options, "--preview", tmp_path / "photo.png", "--out", out
+    )
+    assert (code, error) == (0, "")
+    file = read_model(out)
+    assert (file.bits, file.minimum_ios, file.sizes.kind) == (4, 18, "ranged")
+    assert file.sizes.choices == ((32, 32), (64, 128))
+    text = Path(f"{out}.md").read_text()
+    assert "| float32 |" in text
+    assert "| iOS 18 and later |" in text
+    assert open_rgb(Path(f"{out}.png").read_bytes(), "preview").width > 120
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--format mlmodel --size 32x32,64x64", "an .mlmodel takes images of one size"),
+        ("--format mlmodel --compute float16", "leaves precision to the device"),
+        ("--format mlmodel --bits 4 --ios 18", "there is no mlmodel with 4 bits for iOS 18; choose from"),
+        ("--format mlpackage --bits 5", "there is no mlpackage with 5 bits for iOS 16; choose from"),
+        ("--format mlpackage --size 640", "--size 640: give WIDTHxHEIGHT"),
+        ("--format mlpackage --size 641x480", "the nearest is 640x480"),
+        ("--format mlpackage --no-card --preview a.png", "leave out --no-card"),
+        ("--format mlpackage --preview nowhere.png", "nowhere.png: cannot be read"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing(
+    run: Run, saved: Path, tmp_path: Path, options: str, sentence: str
+) -> None:
+    out = tmp_path / f"a.{options.split()[1]}"
+    code, output, error = run("export", saved, *options.split(), "--out", out)
+    assert (code, output) == (2, "")
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

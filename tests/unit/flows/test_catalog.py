@@ -1,0 +1,117 @@
+"""The style catalogue: YAML to networks, and keys that tell what is trained already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.catalog import Training, load_catalogue, style_name
+from tests.support.places import REPOSITORY
+from tests.support.runs import micro_config
+from tinystyle.errors import UserError
+from tinystyle.training.launch import prepare
+from tinystyle.training.resolve import run_keys
+
+EXAMPLE = REPOSITORY / "infra" / "catalog.yaml"
+
+
+def written(folder: Path, content: Any) -> str:
+    path = folder / "catalogue.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return str(path)
+
+
+def test_the_example_loads_and_promotes_nothing_by_itself() -> None:
+    entries = load_catalogue(str(EXAMPLE)).styles
+    assert [(entry.name, entry.enabled) for entry in entries] == [
+        ("starry-sky", True),
+        ("wave", True),
+        ("mosaic", False),
+    ]
+    (training,) = entries[0].trainings
+    run = training.run
+    assert (run.style, run.network.architecture, run.network.alpha) == ("builtin:starry-sky", "small", 0.3)
+    assert not any(entry.auto_promote for entry in entries)
+
+
+def test_defaults_and_entries(tmp_path: Path) -> None:
+    uri = written(
+        tmp_path,
+        {
+            "defaults": {"steps": 100, "formats": ["mlmodel-8", "mlpackage-int4"]},
+            "styles": [
+                {"name": "sky", "image": "images/sky.jpg", "steps": 7, "alphas": [0.3, 1]},
+                {"name": "wave", "image": "s3://bucket/wave.jpg"},
+                {"name": "far", "image": "/images/far.jpg"},
+            ],
+        },
+    )
+    sky, wave, far = load_catalogue(uri).styles
+    assert [(t.name, t.run.network.alpha, t.run.optimizer.steps, t.run.style) for t in sky.trainings] == [
+        ("sky-30", 0.3, 7, f"{tmp_path}/images/sky.jpg"),
+        ("sky-100", 1.0, 7, f"{tmp_path}/images/sky.jpg"),
+    ]
+    assert [(t.name, t.run.optimizer.steps, t.run.style, t.files) for t in wave.trainings] == [
+        ("wave", 100, "s3://bucket/wave.jpg", ["mlmodel-8", "mlpackage-int4"])
+    ]
+    assert far.trainings[0].run.style == "/images/far.jpg"
+    assert far.trainings[0].run.optimizer.steps == 100
+
+
+WAVE = {"name": "wave", "image": "builtin:wave"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("styles: [", "is no YAML: "),
+        ("- wave", "must hold a list `styles`"),
+        ({"styles": [], "style": 1}, "must hold a list `styles`, may hold `defaults`, and nothing else"),
+        ({"styles": [], "defaults": [1]}, "defaults must be a mapping of values"),
+        ({"styles": ["wave"]}, "style 1: an entry must be a mapping with name and image"),
+        ({"styles": [{"name": "wave"}]}, "wave: `image`: field required"),
+        ({"styles": [{**WAVE, "alpha": 1}]}, "wave: `alpha` 1: extra inputs are not permitted"),
+        ({"styles": [{**WAVE, "alphas": [5]}]}, "wave: `alpha` 5.0: input should be less than or equal to 4"),
+        (
+            {"styles": [{**WAVE, "formats": ["onnx"]}]},
+            "wave: `files` ['onnx']: there is no Core ML file 'onnx'; choose from",
+        ),
+        ({"styles": [{**WAVE, "name": "The Wave"}]}, "The Wave: `name` The Wave: string should match pattern"),
+        ({"styles": [WAVE, WAVE]}, "the name wave stands there twice"),
+        ({"styles": [{**WAVE, "alphas": [0.3, 0.301]}]}, "the name wave-30 stands there twice"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, content: Any, sentence: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        load_catalogue(written(tmp_path, content))
+    assert sentence in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_catalogue_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        load_catalogue(str(tmp_path / "none.yaml"))
+
+
+def test_a_style_is_named_by_its_image() -> None:
+    assert style_name("s3://bucket/Starry_Night (1889).jpg") == "starry-night-1889"
+    assert style_name("builtin:wave") == "wave"
+    with pytest.raises(UserError, match="no name follows"):
+        style_name("images/***.jpg")
+    assert Training.of({"style": "builtin:wave"}).name == "wave"
+
+
+@pytest.mark.slow
+def test_the_key_is_that_of_the_run_and_changes_with_what_decides_the_weights(dataset: Path, tmp_path: Path) -> None:
+    config = micro_config(dataset).model_copy(update={"precision": "auto"})
+    keys = run_keys(config)
+    for precision, key in keys.items():
+        record = prepare(config.model_copy(update={"precision": precision}), tmp_path / precision, resume=False)
+        assert record.lineage["key"] == key
+    assert prepare(config, tmp_path / "auto", resume=False).lineage["key"] in keys.values()
+    assert not set(run_keys(config.model_copy(update={"seed": 99})).values()) & set(keys.values())
+    assert not set(run_keys(config.model_copy(update={"style": "builtin:wave"})).values()) & set(keys.values())

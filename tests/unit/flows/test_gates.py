@@ -1,0 +1,104 @@
+"""What a new version must reach, and what is measured for it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flows.catalog import StyleEntry, Training
+from flows.gates import Evidence, judge, measure
+from tests.support.runs import micro_config
+from tinystyle.model_file import load_model
+from tinystyle.release.assemble import assemble
+from tinystyle.stylize.sample_photos import verification_photos
+
+ENTRY = StyleEntry(name="wave", image="builtin:wave", budget_bytes=20_000, margin=0.02)
+GOOD = Evidence("version 2", content=0.5, paint3=0.3, paint4=0.9, collapsed=None, unverified=None, bytes=15_000)
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion", "accepted", "reason"),
+    [
+        (GOOD, None, True, "paint4 0.9000, no champion to compare with"),
+        (
+            GOOD,
+            replace(GOOD, label="version 1", paint4=0.885),
+            True,
+            "against 0.8850 of version 1 (+1.7%, at most +2.0%)",
+        ),
+        (
+            GOOD,
+            replace(GOOD, label="version 1", paint4=0.88),
+            False,
+            "against 0.8800 of version 1 (+2.3%, at most +2.0%)",
+        ),
+        (replace(GOOD, bytes=20_000), None, True, "20,000 bytes of a budget of 20,000"),
+        (replace(GOOD, bytes=20_001), None, False, "20,001 bytes exceed a budget of 20,000"),
+        (replace(GOOD, collapsed="two photos alike"), None, False, "two photos alike"),
+        (replace(GOOD, unverified="a.mlmodel reached 30.0 dB"), None, False, "a.mlmodel reached 30.0 dB"),
+        (replace(GOOD, paint3=float("nan")), None, False, "paint3 nan"),
+        (
+            replace(GOOD, content=0.52),
+            replace(GOOD, label="version 1", paint4=2.0),
+            False,
+            "content 0.5200 against 0.5000",
+        ),
+        (
+            replace(GOOD, paint3=0.32),
+            replace(GOOD, label="version 1", content=2.0),
+            False,
+            "paint3 0.3200 against 0.3000",
+        ),
+    ],
+)
+def test_each_gate(challenger: Evidence, champion: Evidence | None, accepted: bool, reason: str) -> None:
+    decision = judge(challenger, champion, ENTRY)
+    assert decision.accepted is accepted
+    assert len(decision.reasons) == 6
+    assert any(reason in found for found in decision.reasons)
+    assert accepted or reason in decision.reasons[0], "what it failed comes first"
+    assert decision.sentence().startswith("accepted: " if accepted else "refused: ")
+
+
+def test_no_budget_and_a_better_one() -> None:
+    free = ENTRY.model_copy(update={"budget_bytes": None})
+    assert judge(replace(GOOD, bytes=10**9), replace(GOOD, content=5.0), free).accepted
+
+
+@pytest.fixture(scope="module")
+def training(dataset: Path) -> Training:
+    values = {"photos": str(dataset), "size": 48, "perceptual": "efficientnet-lite0"}
+    return Training.of({"style": "builtin:mosaic", "alpha": 0.1, **values})
+
+
+@pytest.fixture(scope="module")
+def fetched(micro_run: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version's files."""
+    folder = tmp_path_factory.mktemp("version") / "files"
+    model = load_model(micro_run / "model.safetensors")
+    photos = verification_photos(str(dataset), 2)
+    assemble(model, folder, style="mosaic", files=["mlmodel-16"], size="64x48", photos=photos)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_version_is_measured_from_its_files(fetched: Path, training: Training) -> None:
+    found = measure("version 1", fetched, training)
+    assert found.content > 0
+    assert 0 < found.paint3 < 2
+    assert 0 < found.paint4 < 2
+    assert (found.collapsed, found.unverified) == (None, None)
+    assert found.bytes == (fetched / "coreml" / "mosaic-16.mlmodel").stat().st_size
+    assert micro_config(fetched).network.alpha == training.run.network.alpha
+
+
+@pytest.mark.slow
+def test_a_file_that_is_not_the_verified_one(fetched: Path, training: Training, tmp_path: Path) -> None:
+    folder = tmp_path / "version"
+    shutil.copytree(fetched, folder)
+    with (folder / "coreml" / "mosaic-16.mlmodel").open("ab") as file:
+        file.write(b"\0")
+    assert measure("version 1", folder, training).unverified == "mosaic-16.mlmodel is not the file that was verified"

@@ -1,0 +1,84 @@
+"""`import tinystyle`: what the package gives to Python programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tinystyle
+from tests.support.photos import synthetic_photo
+from tinystyle.stylize import stylize_image
+
+
+@pytest.fixture(scope="module")
+def model() -> tinystyle.Model:
+    return tinystyle.load("pretrained:starry-night")
+
+
+def test_what_is_public() -> None:
+    assert tinystyle.__all__ == ["Model", "UserError", "__version__", "load", "train", "verify"]
+    assert set(tinystyle.__all__) <= set(dir(tinystyle))
+    with pytest.raises(AttributeError, match="has no attribute 'lode'"):
+        tinystyle.lode  # noqa: B018
+
+
+def test_an_image_comes_back_as_what_it_was_given(model: tinystyle.Model, tmp_path: Path) -> None:
+    photo = synthetic_photo(1, 64, 48)
+    expected = np.array(stylize_image(model.loaded, photo))
+    photo.save(tmp_path / "photo.png")
+    for image in (photo, str(tmp_path / "photo.png"), tmp_path / "photo.png"):
+        picture = model.stylize(image)
+        assert isinstance(picture, Image.Image)
+        assert np.array_equal(np.array(picture), expected)
+    array = model.stylize(np.array(photo))
+    assert (type(array), array.dtype) == (np.ndarray, np.uint8)
+    assert np.array_equal(array, expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "I;16", "1", "F"])
+def test_a_pil_image_of_any_mode(model: tinystyle.Model, mode: str) -> None:
+    photo = synthetic_photo(2, 40, 32)
+    image = Image.fromarray(np.full((32, 40), 9000, np.uint16)) if mode == "I;16" else photo.convert(mode)
+    picture = model.stylize(image)
+    assert picture.size == (40, 32)
+    assert picture.mode == ("RGBA" if mode in ("LA", "RGBA") else "RGB")
+
+
+def test_transparency_is_kept(model: tinystyle.Model) -> None:
+    photo = np.dstack([np.array(synthetic_photo(3, 40, 32)), np.arange(32 * 40, dtype=np.uint8).reshape(32, 40)])
+    picture = model.stylize(photo)
+    assert picture.shape == (32, 40, 4)
+    assert np.array_equal(picture[..., 3], photo[..., 3])
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (None, "`image` is a NoneType; give a PIL image"),
+        (np.zeros((4, 4)), "`image` is an array of float64"),
+        (np.zeros((4, 4, 2), np.uint8), "`image` is an array of uint8, (4, 4, 2)"),
+        ("none.jpg", "none.jpg: cannot be read (No such file or directory)"),
+        (Path(__file__), "is not an image that can be read"),
+        (Image.new("RGB", (0, 3)), "`image` is 0x3"),
+    ],
+)
+def test_what_is_no_image_is_refused(model: tinystyle.Model, image: Any, sentence: str) -> None:
+    with pytest.raises(tinystyle.UserError) as caught:
+        model.stylize(image)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, "half", float("nan")])
+def test_a_strength_out_of_range_is_refused(model: tinystyle.Model, strength: Any) -> None:
+    with pytest.raises(tinystyle.UserError, match="`strength`"):
+        model.stylize(synthetic_photo(1, 32, 32), strength=strength)
+
+
+@pytest.mark.parametrize("source", [None, 3, "nowhere.safetensors", "pretrained:none"])
+def test_what_is_no_model_is_refused(source: Any) -> None:
+    with pytest.raises(tinystyle.UserError):
+        tinystyle.load(source)
