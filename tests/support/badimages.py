@@ -112,13 +112,13 @@ def _put_unusual(put: Callable[[str, bytes, str | None], None]) -> None:
     put("progressive.jpg", encoded(photograph(11), "JPEG", progressive=True), None)
     put("reduced.jpg", encoded(photograph(12, 1600, 1200), "JPEG"), None)
     put("cmyk.jpg", encoded(photograph(13).convert("CMYK"), "JPEG"), None)
-    put("grey.jpg", encoded(photograph(14).convert("L"), "JPEG"), None)
+    put("gray.jpg", encoded(photograph(14).convert("L"), "JPEG"), None)
     put("one bit.png", encoded(photograph(15).convert("1"), "PNG"), None)
     palette = photograph(16).convert("P", palette=Image.Palette.ADAPTIVE)
     put("palette.png", encoded(palette, "PNG"), None)
     put("palette with transparency.png", encoded(palette.rotate(180), "PNG", transparency=0), None)
     put("alpha.png", encoded(half_transparent(photograph(17).convert("RGBA")), "PNG"), None)
-    put("grey alpha.png", encoded(half_transparent(photograph(18).convert("LA")), "PNG"), None)
+    put("gray alpha.png", encoded(half_transparent(photograph(18).convert("LA")), "PNG"), None)
     put("16 bit.png", encoded(Image.fromarray(ramp(np.uint16, 65535)), "PNG"), None)
     put("32 bit.tiff", encoded(Image.fromarray(ramp(np.int32, 2_000_000_000).T.copy()), "TIFF"), None)
     put("float.tiff", encoded(Image.fromarray(ramp(np.float32, 1.0)[:, ::-1].copy()), "TIFF"), None)
@@ -155,8 +155,8 @@ def exif_photo(orientation: int) -> bytes:
     """A JPEG stored in `orientation` that is 240x160 with `CORNERS` once it stands upright."""
     image = Image.new("RGB", (240, 160), (128, 128, 128))
     draw = ImageDraw.Draw(image)
-    for (x, y), colour in zip(((0, 0), (180, 0), (0, 120), (180, 120)), CORNERS, strict=True):
-        draw.rectangle((x, y, x + 60, y + 40), fill=colour)
+    for (x, y), color in zip(((0, 0), (180, 0), (0, 120), (180, 120)), CORNERS, strict=True):
+        draw.rectangle((x, y, x + 60, y + 40), fill=color)
     draw.point((120, 80 + orientation), fill=(255, 255, 255))
     draw.rectangle((100, 70, 100 + 4 * orientation, 90), fill=(0, 0, 0))  # the eight are no duplicates
     undone = _EXIF_UNDONE[orientation]

@@ -35,8 +35,8 @@ def test_strength_is_a_linear_blend() -> None:
 
 def test_keep_colors_takes_the_luminance_alone() -> None:
     dull = Image.fromarray((array(PHOTO) / 4 + 96).astype(np.uint8))  # leaves room: nothing is clipped
-    stylised = stylize_image(MODEL, dull, strength=0.5)
-    model_ycc, photo_ycc = (array(image.convert("YCbCr")) for image in (stylised, dull))
+    stylized = stylize_image(MODEL, dull, strength=0.5)
+    model_ycc, photo_ycc = (array(image.convert("YCbCr")) for image in (stylized, dull))
     kept = array(stylize_image(MODEL, dull, strength=0.5, keep_colors=True))
     inside = (kept > 0).all(-1) & (kept < 255).all(-1)
     assert inside.mean() > 0.9
