@@ -135,7 +135,7 @@ def test_the_hash_is_of_the_pixels(tmp_path: Path) -> None:
         ),
         (
             lambda path: Image.new("RGB", (99, 99), "teal").save(path),
-            r"is one flat colo",
+            r"is a single flat colo",
         ),
         (lambda path: _noise(401, 100).save(path), "is 401x100, an aspect ratio over 4"),
         (lambda path: _noise(100, 401).save(path), "is 100x401, an aspect ratio over 4"),

@@ -39,7 +39,7 @@ def test_folders_and_patterns(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert stems("deep/*.png", "~/b.png", f"file://{tmp_path}/a.jpg") == ["c", "b", "a"]
-    with pytest.raises(UserError, match=r"sub\.j\*: no image there"):
+    with pytest.raises(UserError, match=r"sub\.j\*: there is no readable image"):
         stems("sub.j*")
 
 
@@ -58,7 +58,7 @@ def test_remote_folders_and_patterns(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == ["memory://find-photos: skipped, as they are not images: notes.txt"]
     assert stems("memory://find-photos/*.png", "memory://find-photos/deep/c.png") == ["a", "c"]
     for argument in ("memory://find-photos/none.png", "memory://find-photos/*.gif"):
-        with pytest.raises(UserError, match=r"no such photo|no image there"):
+        with pytest.raises(UserError, match=r"no such photo|there is no readable image"):
             stems(argument)
 
 

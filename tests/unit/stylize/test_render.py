@@ -92,7 +92,7 @@ def test_open_model(tmp_path: Path) -> None:
     for name in ("none.mlmodel", "none.mlpackage", "none.safetensors"):
         with pytest.raises(UserError, match=f"{name}: no such file; give a"):
             open_model(tmp_path / name)
-    with pytest.raises(UserError, match="copy it here first"):
+    with pytest.raises(UserError, match="download it first"):
         open_model("memory://models/a.mlpackage")
     (tmp_path / "bad.mlmodel").write_text("no model")
     with pytest.raises(UserError, match=r"bad\.mlmodel: not a Core ML file"):

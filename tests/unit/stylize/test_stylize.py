@@ -112,8 +112,8 @@ def test_options_out_of_range(tmp_path: Path, options: dict[str, Any]) -> None:
     [
         ([], "out", "no photos given"),
         (["a.png", "absent.png"], "out", r"absent\.png: no such photo"),
-        (["a.png", "folder.png"], "out", r"folder\.png: no image there"),
-        (["a.png", "none-*.png"], "out", r"none-\*\.png: no image there"),
+        (["a.png", "folder.png"], "out", r"folder\.png: there is no readable image"),
+        (["a.png", "none-*.png"], "out", r"none-\*\.png: there is no readable image"),
         (["a.png", "b.png"], "-", "standard output takes one photo, not 2"),
         (["a.png", "sub/A.png"], "out", r"would both become A\.png"),
         (["a.png", "a.png"], "out", r"would both become a\.png"),
