@@ -155,8 +155,8 @@ def exif_photo(orientation: int) -> bytes:
     """A JPEG stored in `orientation` that is 240x160 with `CORNERS` once it stands upright."""
     image = Image.new("RGB", (240, 160), (128, 128, 128))
     draw = ImageDraw.Draw(image)
-    for (x, y), colour in zip(((0, 0), (180, 0), (0, 120), (180, 120)), CORNERS, strict=True):
-        draw.rectangle((x, y, x + 60, y + 40), fill=colour)
+    for (x, y), color in zip(((0, 0), (180, 0), (0, 120), (180, 120)), CORNERS, strict=True):
+        draw.rectangle((x, y, x + 60, y + 40), fill=color)
     draw.point((120, 80 + orientation), fill=(255, 255, 255))
     draw.rectangle((100, 70, 100 + 4 * orientation, 90), fill=(0, 0, 0))  # the eight are no duplicates
     undone = _EXIF_UNDONE[orientation]

@@ -42,7 +42,7 @@ class Store:
 
     environment: dict[str, str]
     folder: Path
-    """Of the artefacts, in this folder or below."""
+    """Of the artifacts, in this folder or below."""
 
     @property
     def is_server(self) -> bool:
@@ -51,7 +51,7 @@ class Store:
 
 @contextmanager
 def running_mlflow(folder: Path) -> Iterator[Store]:
-    """`mlflow server` with basic-auth, its database SQLite, its artefacts in a folder that clients know nothing of."""
+    """`mlflow server` with basic-auth, its database SQLite, its artifacts in a folder that clients know nothing of."""
     port = free_block(1)
     uri = f"http://127.0.0.1:{port}"
     settings = folder / "auth.ini"
@@ -72,7 +72,7 @@ def running_mlflow(folder: Path) -> Iterator[Store]:
     }
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    command += ["--artifacts-destination", str(folder / "artefacts")]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:

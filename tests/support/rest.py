@@ -76,13 +76,13 @@ class MLflow(_Server):
         return [int(point["step"]) for point in self.ask("GET", "metrics/get-history", params=asked)["metrics"]]
 
     def files(self, run_id: str, folder: str) -> list[str]:
-        """Paths of the artefacts right below a folder."""
+        """Paths of the artifacts right below a folder."""
         answer = self.ask("GET", "artifacts/list", params={"run_id": run_id, "path": folder})
         return sorted(file["path"] for file in answer.get("files", []))
 
 
 class Prefect(_Server):
-    """Flow runs and their artefacts."""
+    """Flow runs and their artifacts."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         user, _, password = environment["PREFECT_API_AUTH_STRING"].partition(":")
