@@ -29,7 +29,7 @@ from tinystyle.data.contact_sheet import preview_strip
 from tinystyle.data.ingest import ingest
 from tinystyle.data.photos import photo_tensor
 from tinystyle.data.shards import ShardDataset
-from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, paint_measure
+from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylize, paint_measure
 from tinystyle.evaluation.model_report import second_measure
 from tinystyle.evaluation.rows import quality_rows
 from tinystyle.model_file import load_model
@@ -180,7 +180,7 @@ def train(run: Run, config: RunConfig, folder: Path, data: Path, dataset: Path) 
 
 
 @torch.inference_mode()
-def judge(network: Stylise, run: Run, data: Path, dataset: Path) -> tuple[QualityRow, list[Image.Image]]:
+def judge(network: Stylize, run: Run, data: Path, dataset: Path) -> tuple[QualityRow, list[Image.Image]]:
     """Return the network's row, and its stylized versions of the first SHOWN held-out photos."""
     criterion, second = criteria(style_file(run, data), data, dataset)
     (row,) = quality_rows({"network": network}, photos(dataset), criterion, second)

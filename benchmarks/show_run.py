@@ -30,7 +30,7 @@ def main() -> None:
         model = load_model(arguments.run / "model.safetensors")
         stylized = stylize_photos(model, list(photos.values()), Path(folder) / "stylized")
         rows = [
-            GalleryRow(photo=Image.open(photo).convert("RGB"), stylised=Image.open(result), caption=name)
+            GalleryRow(photo=Image.open(photo).convert("RGB"), stylized=Image.open(result), caption=name)
             for (name, photo), result in zip(photos.items(), stylized, strict=True)
         ]
         painting = image_name(config.style).replace("_", " ").title()

@@ -19,7 +19,7 @@ from tinystyle.data import storage
 from tinystyle.errors import UserError, complaint
 from tinystyle.release.bundle import check_files
 
-__all__ = ["Catalogue", "StyleEntry", "Training", "load_catalogue", "style_name"]
+__all__ = ["Catalog", "StyleEntry", "Training", "load_catalog", "style_name"]
 
 PHOTOS = "s3://coco/datasets/coco"
 SET_BY_FLOWS = ("checkpoints", "track")
@@ -147,21 +147,21 @@ class StyleEntry(_Model):
         ]
 
 
-class Catalogue(_Model):
+class Catalog(_Model):
     """A catalog of styles with unique names."""
 
     styles: list[StyleEntry]
 
     @model_validator(mode="after")
-    def _each_name_once(self) -> Catalogue:
+    def _each_name_once(self) -> Catalog:
         names = [training.name for entry in self.styles for training in entry.trainings]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise UserError(f"the name {twice[0]} stands there twice; each network needs one of its own")
+            raise UserError(f"the name {twice[0]} is used twice; each network needs a unique name")
         return self
 
 
-def load_catalogue(uri: str) -> Catalogue:
+def load_catalog(uri: str) -> Catalog:
     """Read a catalog: a mapping with `styles`, a list of entries, and optionally `defaults`, shared by all entries.
 
     Args:
@@ -173,23 +173,23 @@ def load_catalogue(uri: str) -> Catalogue:
     try:
         import yaml  # type: ignore[import-untyped]
     except ImportError as error:
-        raise UserError("a style catalogue is read with PyYAML: pip install 'tinystyle[platform]'") from error
+        raise UserError("a style catalog is read with PyYAML: pip install 'tinystyle[platform]'") from error
     try:
         content = yaml.safe_load(storage.read_bytes(uri))
     except OSError as error:
-        raise UserError(f"the catalogue {uri} cannot be read ({error.strerror or error}); give a YAML file") from error
+        raise UserError(f"the catalog {uri} cannot be read ({error.strerror or error}); give a YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"the catalogue {uri} is no YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"the catalog {uri} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not isinstance(content.get("styles"), list) or content.keys() - _PARTS:
-        raise UserError(f"the catalogue {uri} must hold a list `styles`, may hold `defaults`, and nothing else")
+        raise UserError(f"the catalog {uri} must hold a list `styles`, may hold `defaults`, and nothing else")
     defaults = content.get("defaults") or {}
     if not isinstance(defaults, dict):
-        raise UserError(f"the catalogue {uri}: defaults must be a mapping of values")
+        raise UserError(f"the catalog {uri}: defaults must be a mapping of values")
     entries = [_entry(uri, index, values, defaults) for index, values in enumerate(content["styles"])]
     try:
-        return Catalogue(styles=entries)
+        return Catalog(styles=entries)
     except ValidationError as error:
-        raise UserError(f"the catalogue {uri}: {complaint(error)}") from error
+        raise UserError(f"the catalog {uri}: {complaint(error)}") from error
 
 
 _PARTS = {"styles", "defaults"}
@@ -205,9 +205,9 @@ def _entry(uri: str, index: int, values: Any, defaults: dict[str, Any]) -> Style
         entry = entry.model_copy(update={"image": _beside(uri, entry.image)})
         entry.trainings  # noqa: B018  reports invalid values here
     except ValidationError as error:
-        raise UserError(f"the catalogue {uri}, {label}: {complaint(error)}") from error
+        raise UserError(f"the catalog {uri}, {label}: {complaint(error)}") from error
     except UserError as error:
-        raise UserError(f"the catalogue {uri}, {label}: {error}") from error
+        raise UserError(f"the catalog {uri}, {label}: {error}") from error
     return entry
 
 

@@ -175,5 +175,5 @@ def _unverified(bundle: Bundle) -> str | None:
         if storage.sha256(bundle.file(file)) != file.sha256:
             return f"{file.name} is not the file that was verified"
         if least is not None and file.psnr < least:
-            return f"{file.name} reached {file.psnr:.1f} dB where {least:g} are asked"
+            return f"{file.name} reached {file.psnr:.1f} dB, but {least:g} dB are required"
     return None

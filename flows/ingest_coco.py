@@ -165,7 +165,7 @@ def show(dataset: str, manifest: Manifest) -> None:
     """Show the counts, and why files were left out, as an artifact of the flow run."""
     rows = [
         ("photos", manifest.count),
-        ("of these held out of training", len(manifest.held_out)),
+        ("held out of training", len(manifest.held_out)),
         ("shards", len(manifest.shards)),
         ("bytes", sum(shard.bytes for shard in manifest.shards)),
         ("files left out", len(manifest.quarantined)),

@@ -32,7 +32,7 @@ def publish_files(style: str, version: str, root: str) -> PublishedVersion:
 def check_files(style: str, version: int, root: str) -> PublishedVersion:
     """Download all files of the version and compare them with their checksums."""
     published = check_published(style, root, version)
-    get_run_logger().info("every file of version %d of %s is as it was verified", version, style)
+    get_run_logger().info("every file of version %d of %s matches its verified checksum", version, style)
     return published
 
 
@@ -99,5 +99,5 @@ def markdown(published: PublishedVersion, root: str, hours: int) -> str:
     lines += ["", f"{link(published.swift)} runs them in an app; {link(published.model)}; {link(published.checksums)}"]
     previews = [file.preview for file in published.files if file.preview]
     if previews:
-        lines += ["", f"![photos and stylised photos]({presign(storage.join(root, previews[0]), hours * 3600)})"]
+        lines += ["", f"![photos and stylized photos]({presign(storage.join(root, previews[0]), hours * 3600)})"]
     return "\n".join(lines) + "\n"

@@ -58,7 +58,7 @@ def result_of(version: ModelVersion, skipped: bool) -> dict[str, Any]:
 
 def skipped_state(version: ModelVersion) -> State[Any]:
     """Return the final state of a flow run whose version was already registered."""
-    message = f"{version.style} version {version.version} is this very run, trained before; force trains it again"
+    message = f"{version.style} version {version.version} is already registered for exactly this run; set force to train it again"
     get_run_logger().info(message)
     create_table_artifact([result_of(version, skipped=True)], key=RESULT, description=message)
     return Completed(message=message, data=result_of(version, skipped=True))
@@ -70,7 +70,7 @@ def unfinished_state(record: RunRecord) -> State[Any]:
     if record.state != "stopped":
         get_run_logger().error(message)
         return Failed(message=message)
-    message += "; run it again to go on from there"
+    message += "; run it again to resume"
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(flow_run.id).state if flow_run.id else None
     return Cancelled(message=message) if state and state.is_cancelling() else Crashed(message=message)

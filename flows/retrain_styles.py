@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import ValidationError
 
-from flows.catalog import StyleEntry, Training, load_catalogue
+from flows.catalog import StyleEntry, Training, load_catalog
 from flows.faults import NETWORK, failed
 from flows.train_style import registered
 from flows.trainings import run_trainings
@@ -50,7 +50,7 @@ class Work:
 
 @flow(name="retrain-styles")
 def retrain_styles(
-    catalogue: str = "infra/catalog.yaml",
+    catalog: str = "infra/catalog.yaml",
     dry_run: bool = False,
     checkpoints: str = "s3://checkpoints",
     spread: bool = True,
@@ -63,27 +63,27 @@ def retrain_styles(
     changed.
 
     Args:
-        catalogue: YAML file with the styles: a path in the checkout, or a URI.
+        catalog: YAML file with the styles: a path in the checkout, or a URI.
         dry_run: Only report which networks would be trained.
         checkpoints: Folder or URI under which the runs keep their checkpoints.
         spread: Train in flow runs of their own on the work pool; otherwise one after the other in this flow run.
     """
     try:
-        works = [compare(entry, training) for entry, training in read(catalogue)]
+        works = [compare(entry, training) for entry, training in read(catalog)]
         due = [work for work in works if work.version is None and not work.fault]
         if not dry_run:
             train_due(due, checkpoints, spread)
             for work in works:
                 judge_if_undecided(work)
-        return _state(catalogue, works, len(due), dry_run)  # type: ignore[no-any-return]
+        return _state(catalog, works, len(due), dry_run)  # type: ignore[no-any-return]
     except USER_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
 
 
-@task(name="read-catalogue", **NETWORK)
-def read(catalogue: str) -> list[tuple[StyleEntry, Training]]:
+@task(name="read-catalog", **NETWORK)
+def read(catalog: str) -> list[tuple[StyleEntry, Training]]:
     """List all networks that the catalog asks for."""
-    entries = [entry for entry in load_catalogue(catalogue).styles if entry.enabled]
+    entries = [entry for entry in load_catalog(catalog).styles if entry.enabled]
     return [(entry, training) for entry in entries for training in entry.trainings]
 
 
@@ -151,7 +151,7 @@ def _evidence(version: ModelVersion, training: Training) -> Any:
         return measure(f"version {version.version}", folder, training)
 
 
-def _state(catalogue: str, works: list[Work], due: int, dry_run: bool) -> Any:
+def _state(catalog: str, works: list[Work], due: int, dry_run: bool) -> Any:
     """Create the artifact, and return the final state of the flow run."""
     trained = sum(work.trained for work in works)
     faults = [f"{work.training.name}: {work.fault}" for work in works if work.fault]
@@ -165,7 +165,7 @@ def _state(catalogue: str, works: list[Work], due: int, dry_run: bool) -> Any:
     if faults:
         message += f"; failed: {'; '.join(faults)}"
     rows = [_row(work, dry_run) for work in works]
-    create_markdown_artifact(markdown(catalogue, message, rows), key="retrain-styles", description=message[:200])
+    create_markdown_artifact(markdown(catalog, message, rows), key="retrain-styles", description=message[:200])
     get_run_logger().info(message)
     data = {"trained": trained, "due": due, "styles": rows}
     return Failed(message=message) if faults else Completed(message=message, data=data)
@@ -187,9 +187,9 @@ def _row(work: Work, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def markdown(catalogue: str, message: str, rows: list[dict[str, Any]]) -> str:
+def markdown(catalog: str, message: str, rows: list[dict[str, Any]]) -> str:
     """Return the report in Markdown: what was done, and why."""
-    lines = [f"# {catalogue}", "", message, "", "| style | state | version | aliases | why |", "|---|---|---:|---|---|"]
+    lines = [f"# {catalog}", "", message, "", "| style | state | version | aliases | why |", "|---|---|---:|---|---|"]
     for row in rows:
         version = "" if row["version"] is None else row["version"]
         lines.append(

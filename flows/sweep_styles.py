@@ -142,7 +142,7 @@ def begin(parameters: dict[str, Any]) -> Tracker:
     tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
     tracker = Tracker(EXPERIMENT, str(flow_run.name or "sweep"), None, parameters, tags, lambda _: None)
     if tracker.run_id is None:
-        raise UnavailableError("MLflow does not take the run; see what its server says, and try again")
+        raise UnavailableError("MLflow does not accept the run; check the log of its server, and try again")
     return tracker
 
 
@@ -248,7 +248,7 @@ def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.I
     pairs = [
         GalleryRow(
             photo=photo,
-            stylised=stylize_image(load_model(folder / "model.safetensors"), photo),
+            stylized=stylize_image(load_model(folder / "model.safetensors"), photo),
             caption=f"{_label(row)}\n{'' if row['bytes'] is None else row['bytes']} bytes",
         )
         for row, folder in fetched

@@ -187,7 +187,7 @@ def _track(training: Training, record: RunRecord, run: Path, parent_run: str | N
     title = f"{training.label()} {record.lineage['key'][:6]}"
     tracker = Tracker(training.name, title, record.tracking_run, parameters, tags, lambda _: None, parent_run)
     if tracker.run_id is None:
-        raise UnavailableError("MLflow does not take the run; see what its server says, and try again")
+        raise UnavailableError("MLflow does not accept the run; check the log of its server, and try again")
     record.update(run, tracking_run=tracker.run_id)
     record.write_beside_checkpoints()
 

@@ -102,7 +102,9 @@ def _make_bucket(s3: Any, name: str, region: str) -> bool:
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status == 403:
-            raise UserError(f"the bucket {name} is somebody else's, or closed to these keys; give --prefix") from error
+            raise UserError(
+                f"the bucket {name} belongs to another account, or these keys have no access to it; give --prefix"
+            ) from error
         if status != 404:
             raise
     else:

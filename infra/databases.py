@@ -24,7 +24,7 @@ def ensure_databases(settings: StackSettings) -> None:
     try:
         connection = psycopg2.connect(address, connect_timeout=10)
     except psycopg2.OperationalError as error:
-        raise UserError(f"PostgreSQL does not let us in; check --database: {error}") from error
+        raise UserError(f"PostgreSQL refuses the connection; check --database: {error}") from error
     try:
         connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)  # CREATE DATABASE cannot run in a transaction
         with connection.cursor() as cursor:
@@ -35,7 +35,7 @@ def ensure_databases(settings: StackSettings) -> None:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except errors.InsufficientPrivilege as error:
         raise UserError(
-            "the PostgreSQL user of --database may not make databases; have an administrator run: "
+            "the PostgreSQL user of --database is not allowed to create databases; have an administrator run: "
             "createdb prefect --owner USER; createdb mlflow --owner USER"
         ) from error
     finally:

@@ -100,7 +100,7 @@ def down(folder: Path, *, purge: bool = False, say: Say = print) -> None:
         UserError: there is no stack in `folder`.
     """
     if not (folder / "settings.json").exists():
-        raise UserError(f"no stack has been in {folder}; give --folder")
+        raise UserError(f"there is no stack in {folder}; give --folder")
     with _locked(folder):
         for name in reversed(processes.recorded(folder)):
             if processes.stop(folder, name, _patience(name)):
@@ -118,7 +118,7 @@ def status(folder: Path) -> list[State]:
     """
     settings = StackSettings.load(folder)
     if settings is None:
-        raise UserError(f"no stack has been in {folder}; give --folder, or start one with `up`")
+        raise UserError(f"there is no stack in {folder}; give --folder, or start one with `up`")
     names = [*_SERVER_NAMES, "coordinator", *(f"worker-{i + 1}" for i in range(settings.workers))]
     return [State(name, processes.running(folder, name), processes.descendants(folder, name)) for name in names]
 
@@ -142,7 +142,7 @@ def _start(wanted: Sequence[Server], folder: Path, say: Say, before: Callable[[S
     for server in wanted:
         process = processes.running(folder, server.name)
         if process:
-            say(f"{server.name}: runs already, process {process.pid}")
+            say(f"{server.name}: already running, process {process.pid}")
             continue
         processes.stop(folder, server.name, patience=5)  # leftover processes of a killed server
         if before:
@@ -160,7 +160,7 @@ def _wait(server: Server, folder: Path, started: float) -> None:
         if ended or time.monotonic() - started > server.allowed_seconds:
             what = "ended at start" if ended else f"does not serve after {server.allowed_seconds:.0f} s ({complaint})"
             raise ServerFailedError(
-                f"{server.name} {what}; its log is {log}; what runs already was left running",
+                f"{server.name} {what}; its log is {log}; servers that were already running keep running",
                 processes.last_lines(folder, server.name),
             )
         time.sleep(0.2)
@@ -210,5 +210,5 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"another `up` or `down` is at work in {folder}; wait for it") from None
+            raise UserError(f"another `up` or `down` is running in {folder}; wait for it") from None
         yield

@@ -13,7 +13,7 @@ ROLES = {
     "ingest": "reads raw photographs, writes datasets",
     "train": "reads datasets, keeps checkpoints",
     "publish": "adds published models; removes none",
-    "mlflow": "the tracking server: its artefacts",
+    "mlflow": "the tracking server: its artifacts",
     "reader": "the iOS team: fetches published models",
 }
 _READ = ["s3:GetObject"]

@@ -56,4 +56,4 @@ def complaint(s3: Any, bucket: str) -> str | None:
         s3.delete_object(Bucket=bucket, Key=".ready")
     except (BotoCoreError, ClientError) as error:
         return str(error)
-    return None if body == b"yes" else "it gave back other bytes than it took"
+    return None if body == b"yes" else "it returned other bytes than were stored"

@@ -142,7 +142,7 @@ def read_environment(path: Path) -> dict[str, str]:
     environment = dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
     missing = client_environment(StackSettings(), Secrets()).keys() - environment.keys()
     if missing:
-        raise UserError(f"{path} lacks {', '.join(sorted(missing))}; copy it anew from the stack's machine")
+        raise UserError(f"{path} lacks {', '.join(sorted(missing))}; copy it again from the stack's machine")
     return environment
 
 

@@ -67,7 +67,7 @@ def worker_complaint(environment: Mapping[str, str], name: str) -> str | None:
             online = [worker["name"] for worker in answer.json() if worker["status"] == "ONLINE"]
     except httpx.HTTPError as error:
         return str(error)
-    return None if name in online else "the server has not heard of it"
+    return None if name in online else "the server does not list it as online"
 
 
 def _api(environment: Mapping[str, str]) -> httpx.Client:

@@ -151,7 +151,7 @@ func check(
             let image = try Pixels(style.predict(inputImage(photo, width: width, height: height)))
             guard image.width == width, image.height == height
             else { throw Failure("an image of \(width)x\(height) came back as \(image.width)x\(image.height)") }
-            guard !image.isOneColor else { throw Failure("its image is of a single colour") }
+            guard !image.isOneColor else { throw Failure("its image has a single color") }
             images.append(image)
         }
     }

@@ -81,7 +81,7 @@ class Model:
         from tinystyle.stylize import stylize_image
 
         if not isinstance(strength, int | float) or not 0 <= strength <= 1:
-            raise UserError(f"`strength` {strength!r}: give a number from 0, the photo, to 1, the stylized image")
+            raise UserError(f"`strength` {strength!r}: give a number from 0 (the photo) to 1 (the stylized image)")
         photo, alpha = _read(image)
         picture = stylize_image(self.loaded, photo, keep_colors=keep_colors, strength=strength, stroke_size=stroke_size)
         if alpha is not None:

@@ -141,7 +141,7 @@ def _check_weights(weights: dict[str, Tensor], network: StyleNetwork, problem: s
         if name not in weights:
             raise UserError(f"{problem}: {name} is missing")
         if name not in expected:
-            raise UserError(f"{problem}: {name} has no place in it")
+            raise UserError(f"{problem}: {name} is unexpected")
         if not isinstance(weights[name], Tensor) or weights[name].shape != expected[name].shape:
             raise UserError(f"{problem}: {name} does not have shape {tuple(expected[name].shape)}")
         if not weights[name].isfinite().all():

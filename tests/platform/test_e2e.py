@@ -204,7 +204,7 @@ def retrain(checkout: Checkout, blocks: list[str]) -> None:
 
 def retrain_what_changed(checkout: Checkout, scratch: Path) -> None:
     """One changed style image retrains that one; a worse model is not promoted, though its entry asks for it."""
-    image, catalogue = scratch / "cloth.png", scratch / "catalogue.yaml"
+    image, catalog = scratch / "cloth.png", scratch / "catalog.yaml"
     synthetic_photo(1, 256, 256).save(image)
 
     coarse = {"formats": ["mlmodel-16"], "budget_bytes": 30000}  # a worse network would miss what 8 bits are asked
@@ -214,8 +214,8 @@ def retrain_what_changed(checkout: Checkout, scratch: Path) -> None:
             {"name": "sea", "image": "builtin:wave"},
             {"name": "cloth", "image": str(image), "margin": 0, **coarse, **changes},
         ]
-        catalogue.write_text(yaml.safe_dump({"defaults": SHORT, "styles": styles}))
-        return str(run_of(checkout, "retrain-styles/default", catalogue=str(catalogue))["state"]["message"])
+        catalog.write_text(yaml.safe_dump({"defaults": SHORT, "styles": styles}))
+        return str(run_of(checkout, "retrain-styles/default", catalog=str(catalog))["state"]["message"])
 
     mlflow = MLflow(checkout.environment)
     assert again() == "1 of 2 networks trained, 1 judged"

@@ -77,7 +77,7 @@ def test_a_server_that_does_not_answer_is_refused_before_anything_starts(tmp_pat
     stack = new_stack(tmp_path / "stack")
     refused = stack.up("--database", f"postgresql://operator:secret@127.0.0.1:{free_block(1)}")
     assert refused.returncode == 2
-    assert "PostgreSQL does not let us in; check --database" in refused.stderr
+    assert "PostgreSQL refuses the connection; check --database" in refused.stderr
     assert "secret" not in refused.stderr
     assert not processes.descendants(stack.folder)
 

@@ -88,8 +88,8 @@ def test_mlflow_answers_with_the_password_only(stack: Stack) -> None:
     assert call("POST", address, json=body, auth=(user, password)).json()["experiments"]
 
 
-def test_artefacts_go_through_mlflow_to_the_bucket(stack: Stack) -> None:
-    """A client that holds no S3 key logs an artefact; it lies in s3://mlflow/artifacts."""
+def test_artifacts_go_through_mlflow_to_the_bucket(stack: Stack) -> None:
+    """A client that holds no S3 key logs an artifact; it lies in s3://mlflow/artifacts."""
     environment = stack.environment
     auth = (environment["MLFLOW_TRACKING_USERNAME"], environment["MLFLOW_TRACKING_PASSWORD"])
     root = environment["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow"

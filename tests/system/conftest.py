@@ -46,7 +46,7 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> St
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(chosen.folder)  # where a store without a server keeps its artefacts
+    monkeypatch.chdir(chosen.folder)  # where a store without a server keeps its artifacts
     return chosen
 
 

@@ -97,7 +97,7 @@ def test_it_knows_nothing_of_what_it_checks() -> None:
 EXPORT = """
 import sys
 from pathlib import Path
-from tinystyle.release.card import stylised_preview, write_card
+from tinystyle.release.card import stylized_preview, write_card
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.model_file import load_model
@@ -109,7 +109,7 @@ for name, bits, ios, size in (
     out = Path(sys.argv[3]) / name
     sizes = ImageSizes.parse(size)
     result = export_model(model, format=name[2:], bits=bits, size=sizes, ios=ios, out=out)
-    write_card(result, model, preview=stylised_preview(model, sys.argv[2]))
+    write_card(result, model, preview=stylized_preview(model, sys.argv[2]))
 """
 
 

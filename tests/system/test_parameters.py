@@ -22,16 +22,16 @@ def test_a_new_field_is_everywhere_with_no_other_line(tmp_path: Path) -> None:
     assert models.read_text().count(before) == 1
     models.write_text(models.read_text().replace(before, new + before))
     (tmp_path / "run.yaml").write_text("{mirror_share: 0.75, style: s, photos: p}")
-    (tmp_path / "catalogue.yaml").write_text("styles: [{name: wave, image: builtin:wave, mirror_share: 0.5}]")
+    (tmp_path / "catalog.yaml").write_text("styles: [{name: wave, image: builtin:wave, mirror_share: 0.5}]")
     program = """
 import sys
 from flows.train_style import train_style
 from tinystyle.commands import app as cli
-from flows.catalog import load_catalogue
+from flows.catalog import load_catalog
 from tinystyle.commands.config_file import read_config
 from tinystyle.config import run_config
 print(run_config(read_config("run.yaml")).data.mirror_share)
-print(load_catalogue("catalogue.yaml").styles[0].trainings[0].run.data.mirror_share)
+print(load_catalog("catalog.yaml").styles[0].trainings[0].run.data.mirror_share)
 print(train_style.parameters.properties["mirror_share"])
 sys.argv = ["tinystyle", "train", "--help"]
 cli.main()

@@ -38,7 +38,7 @@ def test_from_standard_input_to_standard_output(model: str, tmp_path: Path) -> N
     assert (tmp_path / "stdin.png").read_bytes() == piped.stdout
     empty = stylize(model, "-", "--out", tmp_path / "none")
     assert empty.returncode == 2
-    assert b"Error: 1 of 1 photos could not be stylised: standard input is an empty file" in empty.stderr
+    assert b"Error: 1 of 1 photos could not be stylized: standard input is an empty file" in empty.stderr
 
 
 def test_what_was_written_is_printed_though_a_photo_failed(model: str, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_what_was_written_is_printed_though_a_photo_failed(model: str, tmp_path:
     assert done.returncode == 2
     assert done.stdout.decode() == f"{out}/a.png\n{out}/c.png\n"
     note, error = done.stderr.decode().splitlines()
-    assert note == f"{tmp_path}: left out, as no images: list.txt"
-    assert error.startswith(f"Error: 1 of 3 photos could not be stylised: {tmp_path}/b.png is truncated or damaged")
+    assert note == f"{tmp_path}: skipped, as they are not images: list.txt"
+    assert error.startswith(f"Error: 1 of 3 photos could not be stylized: {tmp_path}/b.png is truncated or damaged")
     with Image.open(out / "a.png") as image:
         assert image.size == (48, 36)

@@ -1,4 +1,4 @@
-"""What stylising takes, against what the system says of processes that do it."""
+"""What stylizing takes, against what the system says of processes that do it."""
 
 import os
 import re

@@ -21,7 +21,7 @@ from tinystyle.training.runner import fit
 # MLflow's parts warn each other of what is deprecated.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 STEPS = 60
-FAULT = "MLflow fails, training continues and tries it again later"
+FAULT = "MLflow failed; training continues and will retry later"
 
 
 @dataclass

@@ -102,7 +102,7 @@ OURS = {"tinystyle": json.dumps({"lineage": {}, "network": CONFIG.model_dump(mod
         ({"tinystyle": '{"network": {"alpha": 0.001}, "lineage": {}}'}, {}, "without filters"),
         (OURS, {"out.conv.weight": torch.zeros(3, 4, 9, 9)}, r"out\.conv\.weight does not have shape \(3, 3, 9, 9\)"),
         (OURS, {"out.conv.weight": None}, r"out\.conv\.weight is missing"),
-        (OURS, {"head.weight": torch.zeros(1)}, r"head\.weight has no place"),
+        (OURS, {"head.weight": torch.zeros(1)}, r"head\.weight is unexpected"),
         (OURS, {"out.norm.bias": torch.full((3,), torch.nan)}, "not finite"),
     ],
 )

@@ -55,11 +55,11 @@ def export(
     from tinystyle.coreml.exporter.convert import export_model
     from tinystyle.data.storage import check_writable
     from tinystyle.model_file import load_model
-    from tinystyle.release.card import newest_preview, remove_card, stylised_preview, write_card
+    from tinystyle.release.card import newest_preview, remove_card, stylized_preview, write_card
 
     check_writable(out.parent)
     loaded = load_model(model)
-    picture = stylised_preview(loaded, preview) if preview else newest_preview(model)
+    picture = stylized_preview(loaded, preview) if preview else newest_preview(model)
     result = export_model(loaded, format=format, bits=bits, size=sizes, out=out, ios=ios, compute=compute)
     screen.print(f"{result.path}: {result.bytes:,} bytes", soft_wrap=True)
     if card:
@@ -99,7 +99,7 @@ def verify(
 
     model, images = load_model(against), verification_photos(photos, max_photos)
     table = Table("photo")
-    for name in ("PSNR, dB", "in float16", "largest error, grey levels", *(["Core ML"] if device else [])):
+    for name in ("PSNR, dB", "in float16", "largest error, gray levels", *(["Core ML"] if device else [])):
         table.add_column(name, justify="right")
     with photo_progress() as progress:
         result = run(

@@ -78,7 +78,7 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[QualityRow]
     if record.state != "completed":
         raise UserError(f"the demo's training {record.message}")
     rows = _finish(out, photos, screen)
-    screen.print(f"All of it took {monotonic() - began:.0f} s.")
+    screen.print(f"Total time: {monotonic() - began:.0f} s.")
     return rows
 
 
@@ -150,14 +150,14 @@ def _gallery(model: LoadedModel, out: Path, photos: dict[str, Path], size: str) 
     from tinystyle.data.contact_sheet import GalleryRow, gallery
     from tinystyle.stylize import stylize_photos
 
-    stylised = stylize_photos(model, list(photos.values()), out / "stylized")
+    stylized = stylize_photos(model, list(photos.values()), out / "stylized")
     rows = [
         GalleryRow(
             photo=Image.open(photo).convert("RGB"),
-            stylised=Image.open(result),
+            stylized=Image.open(result),
             caption=name + (" (held out)" if photo.name in HELD_OUT else ""),
         )
-        for (name, photo), result in zip(photos.items(), stylised, strict=True)
+        for (name, photo), result in zip(photos.items(), stylized, strict=True)
     ]
     title = f"{size}: {model.config.architecture} {model.config.alpha:g} as Core ML at 8 bits"
     sheet = gallery(rows, Image.fromarray(styles.load_style(STYLE, 512)), title)
@@ -176,7 +176,7 @@ def write_photos(folder: Path) -> dict[str, Path]:
         from skimage import data
         from sklearn.datasets import load_sample_image
     except ImportError as error:
-        raise UserError("the demo's photographs come with packages: pip install 'tinystyle[demo]'") from error
+        raise UserError("the demo's photos come with two packages: pip install 'tinystyle[demo]'") from error
     scikit_image: Any = data  # not typed
     pixels: dict[str, np.ndarray] = {
         "astronaut.png": scikit_image.astronaut(),

@@ -59,7 +59,7 @@ def publish(
     current = publishing.read_index(root).style(style)
     if current is not None and current.current != result.version:
         screen.print(
-            f"the index points to version {current.current}, which stays so: "
+            f"the index points to version {current.current}, and is left there: "
             f"tinystyle rollback {style} --version {result.version} points it to this one",
             soft_wrap=True,
         )

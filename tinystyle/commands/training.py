@@ -71,7 +71,7 @@ def train(
     with resumable(), photo_progress() as progress:
         record = prepare(run, out, resume=resume == "auto", progress=progress)
     if record.state == "completed":
-        screen.print(f"{out} holds this run already, completed; train it anew with --resume never", soft_wrap=True)
+        screen.print(f"{out} already contains this completed run; use --resume never to train it again", soft_wrap=True)
         return
     record = launch(record, out)
     if record.state == "stopped":
@@ -81,7 +81,7 @@ def train(
         say(f"Error: {record.message}")
         raise typer.Exit(FAILED)
     if record.config.loss.style_weight == "auto":
-        screen.print(f"The style weight came to {record.results['style_weight']:.3g}", soft_wrap=True)
+        screen.print(f"Final style weight: {record.results['style_weight']:.3g}", soft_wrap=True)
     losses = ", ".join(f"{name} {record.results[f'held_out_{name}']:.3f}" for name in ("content", "paint3", "paint4"))
     files = RunFolder(out)
     screen.print(f"{files.model}: {record.step} steps; on held-out photos {losses}", soft_wrap=True)

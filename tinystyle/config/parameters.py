@@ -114,7 +114,7 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     for name, value in values.items():
         parameter = PARAMETERS.get(name)
         if parameter is None:
-            raise UserError(f"`{name}` is no parameter of a run; there are {', '.join(PARAMETERS)}")
+            raise UserError(f"`{name}` is not a parameter of a run; choose from {', '.join(PARAMETERS)}")
         place = nested.setdefault(parameter.section, {}) if parameter.section else nested
         place[name] = value
     try:

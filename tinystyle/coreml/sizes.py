@@ -66,11 +66,11 @@ class ImageSizes:
         for width, height in self.choices:
             check_size(width, height, stride)
         if len(set(self.choices)) < len(self.choices):
-            raise UserError(f"the sizes {self} name one size twice; name each once")
+            raise UserError(f"the sizes {self} contain a size twice; give each size once")
         if len(self.choices) > MAX_CHOICES:
             raise UserError(f"{len(self.choices)} sizes are too many; give up to {MAX_CHOICES}, or a range")
         if self.kind == "ranged" and any(low > high for low, high in zip(*self.choices, strict=True)):
-            raise UserError(f"the range {self} has a side that ends before it begins; give the smaller size first")
+            raise UserError(f"the range {self} has a minimum above its maximum; give the smaller size first")
 
     def allows(self, width: int, height: int) -> bool:
         """Return whether the file takes an image of this size."""

@@ -35,7 +35,7 @@ class GalleryRow:
     """A photo and its stylized version."""
 
     photo: Image.Image
-    stylised: Image.Image
+    stylized: Image.Image
     caption: str = ""
     """Text under the pair; each of its lines is cut to the pair's width."""
 
@@ -86,7 +86,7 @@ def preview_strip(photos: Sequence[Image.Image], outputs: Sequence[Image.Image],
     if not photos or len(photos) != len(outputs):
         raise UserError(f"a preview needs one output for each photo, not {len(outputs)} for {len(photos)}")
     gap = max(2, height // 16)
-    rows = [GalleryRow(photo=photo, stylised=output) for photo, output in zip(photos, outputs, strict=True)]
+    rows = [GalleryRow(photo=photo, stylized=output) for photo, output in zip(photos, outputs, strict=True)]
     lines = [rows[start : start + 4] for start in range(0, len(rows), 4)]
     pairs = [[2 * _half_width(row, height) + _SEAM for row in line] for line in lines]
     width = max(sum(line) + gap * (len(line) + 1) for line in pairs)
@@ -153,7 +153,7 @@ def _half_width(row: GalleryRow, height: float, limit: int = 4096) -> int:
 
 def _paste_pair(sheet: Image.Image, row: GalleryRow, corner: tuple[int, int], size: tuple[int, int]) -> None:
     left, top = corner
-    for image, x in ((row.photo, left), (row.stylised, left + size[0] + _SEAM)):
+    for image, x in ((row.photo, left), (row.stylized, left + size[0] + _SEAM)):
         sheet.paste(image.convert("RGB").resize(size, Image.Resampling.LANCZOS), (x, top))
 
 
@@ -166,9 +166,14 @@ def _draw_header(sheet: Image.Image, style: Image.Image | None, title: str, coun
         left, middle = _MARGIN + thumbnail.width + _SPACING + 8, _MARGIN + _STYLE_HEIGHT // 2
     room = _WIDTH - _MARGIN - left
     _write(sheet, title, (left, middle - 42), _font(42), _TEXT, room)
-    key = "photo | stylised" if count == 1 else f"{count} photos: photo | stylised"
+    key = "photo | stylized" if count == 1 else f"{count} photos: photo | stylized"
     _write(
-        sheet, f"{'the style at the left; below, ' if style else ''}{key}", (left, middle + 16), _font(20), _MUTED, room
+        sheet,
+        f"{'the style image on the left; below, ' if style else ''}{key}",
+        (left, middle + 16),
+        _font(20),
+        _MUTED,
+        room,
     )
 
 
@@ -177,7 +182,7 @@ def _font(size: int) -> _Font:
 
 
 def _write(
-    sheet: Image.Image, text: str, corner: tuple[int, int], font: _Font, colour: tuple[int, int, int], room: int
+    sheet: Image.Image, text: str, corner: tuple[int, int], font: _Font, color: tuple[int, int, int], room: int
 ) -> None:
     """Draw one line of text, cut with an ellipsis if it is wider than `room` px."""
     text = " ".join(text.split())
@@ -185,4 +190,4 @@ def _write(
         while text and font.getlength(text + "...") > room:
             text = text[:-1]
         text = text.rstrip() + "..." if text else ""
-    ImageDraw.Draw(sheet).text(corner, text, fill=colour, font=font)
+    ImageDraw.Draw(sheet).text(corner, text, fill=color, font=font)

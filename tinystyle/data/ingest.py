@@ -109,7 +109,7 @@ def dataset_for_training(
         manifest = Manifest.read(photos)
         if manifest.size < size:
             raise UserError(
-                f"{photos} holds photos of size {manifest.size}, {size} is asked for; ingest with `size` {size}"
+                f"{photos} holds photos of size {manifest.size}, {size} is needed; ingest with `size` {size}"
             )
         return cache.sync(photos)
     source, size = open_source(photos), ingest_size or size
@@ -218,7 +218,7 @@ def write_groups(
                     in_a_row = in_a_row + 1 if reason.startswith(UNREADABLE) else 0
                     if source.remote and in_a_row >= _GONE:
                         raise UnavailableError(
-                            f"{source.uri} stopped answering ({reason}); the same command continues later"
+                            f"{source.uri} stopped responding ({reason}); run the same command later to resume"
                         )
                     quarantined.append((name, reason))
                 tally.count(isinstance(outcome, str) or seen[outcome.sha256] != name)

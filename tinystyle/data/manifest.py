@@ -74,13 +74,13 @@ class Manifest(_Model):
             data = storage.read_bytes(storage.join(dataset, MANIFEST))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(
-                f"{dataset} is no shard dataset: it holds no {MANIFEST}; make one with `tinystyle ingest`"
+                f"{dataset} is not a shard dataset: it holds no {MANIFEST}; make one with `tinystyle ingest`"
             ) from error
         try:
             manifest = cls.model_validate_json(data)
         except ValidationError as error:
             raise UserError(
-                f"{storage.join(dataset, MANIFEST)} is damaged or no manifest of a shard dataset"
+                f"{storage.join(dataset, MANIFEST)} is damaged or is not the manifest of a shard dataset"
             ) from error
         if manifest.format > FORMAT:
             raise UserError(f"{dataset} was made by a later tinystyle; update this one to read it")

@@ -129,7 +129,7 @@ class ShardWriter:
         except OSError as error:
             raise UnavailableError(
                 f"{self.destination} cannot be written: {error.strerror or error}; "
-                "what stands there is whole, and the same command continues from it"
+                "the existing shards are complete, and the same command resumes from them"
             ) from error
 
     def _load(self) -> None:

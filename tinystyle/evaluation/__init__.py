@@ -6,7 +6,7 @@ width) in 0..255. `model_report` combines all metrics for a model file. Independ
 
 from __future__ import annotations
 
-from tinystyle.evaluation.artefacts import border_error, checkerboard_energy
+from tinystyle.evaluation.artifacts import border_error, checkerboard_energy
 from tinystyle.evaluation.collapsed import NOT_FINITE, bad_blocks, collapse
 from tinystyle.evaluation.criterion import Criterion, PhotoFeatures, paint_measure
 from tinystyle.evaluation.paint import PaintMeasure, picture_score
@@ -14,7 +14,7 @@ from tinystyle.evaluation.rows import (
     REFERENCE_PHOTOS,
     LossRow,
     QualityRow,
-    Stylise,
+    Stylize,
     beside_trivial,
     color_match,
     identity,
@@ -30,7 +30,7 @@ __all__ = [
     "PaintMeasure",
     "PhotoFeatures",
     "QualityRow",
-    "Stylise",
+    "Stylize",
     "bad_blocks",
     "beside_trivial",
     "border_error",

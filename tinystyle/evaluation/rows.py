@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tinystyle.errors import UserError
-from tinystyle.evaluation.artefacts import border_error, checkerboard_energy
+from tinystyle.evaluation.artifacts import border_error, checkerboard_energy
 from tinystyle.evaluation.collapsed import NOT_FINITE, bad_blocks
 from tinystyle.evaluation.criterion import Criterion, PhotoFeatures, Scores
 from tinystyle.evaluation.paint import PaintMeasure, picture_score
@@ -19,7 +19,7 @@ __all__ = [
     "REFERENCE_PHOTOS",
     "LossRow",
     "QualityRow",
-    "Stylise",
+    "Stylize",
     "beside_trivial",
     "color_match",
     "identity",
@@ -30,7 +30,7 @@ __all__ = [
 REFERENCE_PHOTOS = 64
 """Number of training photos whose average normalizes the style loss (`perceptual.losses.StyleTarget`)."""
 
-Stylise = Callable[[Tensor], Tensor]
+Stylize = Callable[[Tensor], Tensor]
 """A function from a photo (1, 3, H, W) to an output of the same shape, both float32 RGB in 0..255."""
 
 
@@ -39,7 +39,7 @@ def identity(photo_b3hw: Tensor) -> Tensor:
     return photo_b3hw
 
 
-def color_match(style_13hw: Tensor) -> Stylise:
+def color_match(style_13hw: Tensor) -> Stylize:
     """Return the color matching baseline, which gives each channel the style image's mean and deviation."""
     style_std, style_mean = torch.std_mean(style_13hw, (2, 3), keepdim=True)
 
@@ -50,9 +50,9 @@ def color_match(style_13hw: Tensor) -> Stylise:
     return recolor
 
 
-def beside_trivial(name: str, stylise: Stylise, style_13hw: Tensor) -> dict[str, Stylise]:
-    """Return the baselines `identity` and `color match` (with a style image, RGB in 0..255) and `stylise`, by name."""
-    return {"identity": identity, "color match": color_match(style_13hw), name: stylise}
+def beside_trivial(name: str, stylize: Stylize, style_13hw: Tensor) -> dict[str, Stylize]:
+    """Return the baselines `identity` and `color match` (with a style image, RGB in 0..255) and `stylize`, by name."""
+    return {"identity": identity, "color match": color_match(style_13hw), name: stylize}
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,16 @@ class QualityRow(LossRow):
 @torch.no_grad()
 def loss_row(
     name: str,
-    stylise: Stylise,
+    stylize: Stylize,
     photos: Sequence[Tensor],
     criterion: Criterion,
     features: Sequence[PhotoFeatures] | None = None,
 ) -> LossRow:
-    """Return the mean losses of `stylise` over `photos`, each (1, 3, H, W).
+    """Return the mean losses of `stylize` over `photos`, each (1, 3, H, W).
 
     Args:
         name: name of the row.
-        stylise: the function to evaluate.
+        stylize: the function to evaluate.
         photos: RGB in 0..255.
         criterion: computes the scores.
         features: features of the photos, if the caller has cached them.
@@ -109,14 +109,14 @@ def loss_row(
     features = features or [criterion.photo_features(photo) for photo in photos]
     means = _Means(criterion)
     for photo, known in zip(photos, features, strict=True):
-        output = stylise(photo)
+        output = stylize(photo)
         means.add(criterion.scores(output, known), bad_blocks(output, photo).item())
     return LossRow(name, **means.of_losses())
 
 
 @torch.no_grad()
 def quality_rows(
-    candidates: Mapping[str, Stylise],
+    candidates: Mapping[str, Stylize],
     photos: Iterable[Tensor],
     criterion: Criterion,
     second: PaintMeasure | None = None,
@@ -136,11 +136,11 @@ def quality_rows(
     for photo in photos:
         features = criterion.photo_features(photo)
         untouched = second.of(photo) if second else None
-        for name, stylise in candidates.items():
-            output = stylise(photo)
+        for name, stylize in candidates.items():
+            output = stylize(photo)
             if not torch.isfinite(output).all():
                 raise UserError(f"{name}: {NOT_FINITE}; train it again")
-            grid, border = checkerboard_energy(output, photo), border_error(stylise, photo, output)
+            grid, border = checkerboard_energy(output, photo), border_error(stylize, photo, output)
             others = [grid.item(), border.item()]
             if second and untouched is not None:
                 others += PaintMeasure.scores(second.of(output), untouched)

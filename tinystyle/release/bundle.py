@@ -149,7 +149,9 @@ class Bundle:
             raise UserError(f"{path} names no Core ML file; assemble the style again")
         for entry in entries:
             if Path(entry.name).name != entry.name or entry.name.startswith("."):
-                raise UserError(f"{path} names {entry.name!r}, which is no plain file name; assemble the style again")
+                raise UserError(
+                    f"{path} names {entry.name!r}, which is not a plain file name; assemble the style again"
+                )
         return entries
 
     def write_entries(self, entries: list[CoreMLFile]) -> None:

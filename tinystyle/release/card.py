@@ -14,7 +14,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from tinystyle import __version__
-from tinystyle.coreml.exporter.metadata import LICENCE, title
+from tinystyle.coreml.exporter.metadata import LICENSE, title
 from tinystyle.coreml.package import content_sha256
 from tinystyle.data import storage
 from tinystyle.data.contact_sheet import preview_strip
@@ -28,7 +28,7 @@ from tinystyle.stylize import stylize_image
 if TYPE_CHECKING:
     from tinystyle.coreml.exporter.convert import ExportResult
 
-__all__ = ["newest_preview", "record_verification", "remove_card", "stylised_preview", "write_card"]
+__all__ = ["newest_preview", "record_verification", "remove_card", "stylized_preview", "write_card"]
 
 PREVIEW_SIDE = 640
 """Longer side, in pixels, of a photo that is stylized for a card."""
@@ -94,7 +94,7 @@ def newest_preview(model: str) -> Image.Image | None:
     return None
 
 
-def stylised_preview(model: LoadedModel, photo: str) -> Image.Image:
+def stylized_preview(model: LoadedModel, photo: str) -> Image.Image:
     """Draw a photo and its stylized version side by side.
 
     Raises:
@@ -143,7 +143,7 @@ def _text(result: ExportResult, model: LoadedModel, picture: Path | None) -> str
     lineage = json.dumps(model.lineage, indent=4, sort_keys=True)
     parts = [
         f"# {name}",
-        f"![photo and stylised photo]({quote(picture.name)})" if picture else "",
+        f"![photo and stylized photo]({quote(picture.name)})" if picture else "",
         f"A style-transfer network for Core ML ({title(model)}), made by tinystyle {__version__}: it takes an image and "
         "returns it in the style of another.",
         "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]),
@@ -155,8 +155,8 @@ def _text(result: ExportResult, model: LoadedModel, picture: Path | None) -> str
         "## Lineage",
         # Indented, not fenced: no value can end the block.
         "\n".join(f"    {line}" for line in lineage.split("\n")),
-        "## Licence",
-        f"{LICENCE}.",
+        "## License",
+        f"{LICENSE}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

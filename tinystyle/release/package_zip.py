@@ -46,7 +46,9 @@ def unzip_package(archive: Path, folder: Path) -> Path:
                 _check(member, name, archive)
             names = {member.filename for member in members}
             if not members or len(names) < len(members) or sum(member.file_size for member in members) > MAX_BYTES:
-                raise UserError(f"{archive.name} is no package: empty, or over {MAX_BYTES >> 20} MB, or ambiguous")
+                raise UserError(
+                    f"{archive.name} is not a valid package: empty, or over {MAX_BYTES >> 20} MB, or ambiguous"
+                )
             for member in members:
                 path = folder / member.filename
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,4 +64,4 @@ def _check(member: zipfile.ZipInfo, package: str, archive: Path) -> None:
     inside = len(path.parts) > 1 and path.parts[0] == package and ".." not in path.parts
     plain = "\\" not in member.filename and stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
     if not (inside and plain):
-        raise UserError(f"{archive.name} holds {member.filename!r}, which is no file of {package}; do not use it")
+        raise UserError(f"{archive.name} holds {member.filename!r}, which is not a file of {package}; do not use it")

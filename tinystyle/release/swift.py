@@ -33,7 +33,7 @@ _NEAREST_OF_SEVERAL = """
         {sizes},
     ]
 
-    /// The size that an image of this extent is stylised at: the most alike in shape, then in number of pixels.
+    /// The size that an image of this extent is stylized at: the most alike in shape, then in number of pixels.
     static func size(for extent: CGRect) -> Size {{
         let width = Double(extent.width), height = Double(extent.height)
         func mismatch(_ size: Size) -> (Double, Double) {{
@@ -47,7 +47,7 @@ _NEAREST_IN_RANGE = """
     /// The bounds of what the model takes; sides are to be multiples of {step}.
     static let smallest = Size({smallest}), largest = Size({largest})
 
-    /// The size that an image of this extent is stylised at: its own, made smaller in proportion where it is too large.
+    /// The size that an image of this extent is stylized at: its own, made smaller in proportion where it is too large.
     static func size(for extent: CGRect) -> Size {{
         let width = Double(extent.width), height = Double(extent.height)
         let scale = min(1.0, Double(largest.width) / width, Double(largest.height) / height)

@@ -111,7 +111,7 @@ def _at_size(image: Image.Image, uri: str, size: int) -> NDArray[np.uint8]:
     short, long = sorted(image.size)
     if long > _MAX_ASPECT * short:
         raise UserError(
-            f"style {uri} is {width}x{height}, an aspect over {_MAX_ASPECT}; crop the part that shows the style best"
+            f"style {uri} is {width}x{height}, an aspect ratio over {_MAX_ASPECT}; crop the part that shows the style best"
         )
     if size > _MAX_ENLARGEMENT * short:
         raise UserError(
@@ -123,7 +123,7 @@ def _at_size(image: Image.Image, uri: str, size: int) -> NDArray[np.uint8]:
     deviation = float(pixels.std(axis=(0, 1)).max())
     if deviation < _MIN_DEVIATION:
         raise UserError(
-            f"style {uri} is one flat colour (deviation {deviation:.1f} of 255); give an image that has texture"
+            f"style {uri} is a single flat color (deviation {deviation:.1f} of 255); give an image that has texture"
         )
     return pixels
 

@@ -77,7 +77,7 @@ def stylize_photos(
         OSError: a result cannot be written.
     """
     if not 0 <= strength <= 1:
-        raise UserError(f"strength {strength:g}: give a number from 0, the photo, to 1, the stylised image")
+        raise UserError(f"strength {strength:g}: give a number from 0 (the photo) to 1 (the stylized image)")
     if max_side is not None and max_side < 1:
         raise UserError(f"max_side {max_side}: give a longer side of at least 1 pixel")
     check_stroke_size(stroke_size)
@@ -103,7 +103,7 @@ def stylize_photos(
             written(outcome)
         progress(len(results) + len(failures), len(found), len(failures))
     if failures:
-        raise UserError(f"{len(failures)} of {len(found)} photos could not be stylised: {'; '.join(failures)}")
+        raise UserError(f"{len(failures)} of {len(found)} photos could not be stylized: {'; '.join(failures)}")
     return results
 
 
@@ -111,7 +111,7 @@ def _targets(photos: list[Photo], out: Path | str) -> list[Path | None]:
     """Return the file to write for each photo, None for standard output."""
     if str(out) != STANDARD_STREAM:
         if Path(out).exists() and not Path(out).is_dir():
-            raise UserError(f"{out}: is a file; give a folder for the stylised photos")
+            raise UserError(f"{out}: is a file; give a folder for the stylized photos")
         return [*name_results(photos, Path(out))]
     if len(photos) != 1:
         raise UserError(f"standard output takes one photo, not {len(photos)}; give a folder for them")
@@ -192,7 +192,7 @@ class _Hint:
         if min(size) > self._largest:
             factor = max(2, round(min(size) / (_WELL_SEEN * self._crop)))
             _LOG.warning(
-                "%s: %dx%d pixels are many for a network trained on crops of %d; its strokes will be fine. For larger ones "
+                "%s: %dx%d pixels is large for a network trained on crops of %d; its strokes will be fine. For larger ones "
                 "give `stroke_size` %g, or `max_side`",
                 source,
                 *size,

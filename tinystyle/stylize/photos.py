@@ -80,11 +80,11 @@ def name_results(photos: Iterable[Photo], out: Path) -> list[Path]:
         # Many file systems do not distinguish a.png from A.png.
         if other := targets.get(photo.stem.casefold()):
             raise UserError(
-                f"{other} and {photo.source} would both become {photo.stem}.png; stylise them into two folders"
+                f"{other} and {photo.source} would both become {photo.stem}.png; stylize them into two folders"
             )
         targets[photo.stem.casefold()] = photo.source
         if source := sources.get((out / f"{photo.stem}.png").resolve()):
-            raise UserError(f"{source}: would be overwritten by its stylised version; give another folder")
+            raise UserError(f"{source}: would be overwritten by its stylized version; give another folder")
     return [out / f"{photo.stem}.png" for photo in photos]
 
 
@@ -143,10 +143,10 @@ def _find_remote(argument: str) -> list[Photo]:
 
 def _some(photos: list[Photo], others: list[str], argument: str) -> list[Photo]:
     if not photos:
-        raise UserError(f"{argument}: no image there that can be read")
+        raise UserError(f"{argument}: there is no readable image")
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        _LOG.warning("%s: left out, as no images: %s%s", argument, ", ".join(others[:5]), more)
+        _LOG.warning("%s: skipped, as they are not images: %s%s", argument, ", ".join(others[:5]), more)
     return photos
 
 

@@ -39,7 +39,7 @@ def open_model(uri: str | Path) -> Model:
     if kind not in (".mlmodel", ".mlpackage"):
         return load_model(uri)
     if storage.is_remote(uri) and kind == ".mlpackage":
-        raise UserError(f"{uri}: is a folder elsewhere; copy it here first")
+        raise UserError(f"{uri}: is a remote folder; download it first")
     from tinystyle.coreml.evaluator.model import read_model
 
     if not storage.exists(uri):
@@ -76,10 +76,10 @@ def run(model: Model, photo_hw3: Tensor) -> Tensor:
     with torch.inference_mode():
         if isinstance(model, LoadedModel):
             network = model.network.eval().to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            stylised_13hw: Tensor = network(photo_13hw)
+            stylized_13hw: Tensor = network(photo_13hw)
         else:
-            stylised_13hw = model.run(photo_13hw)
-        return stylised_13hw[0, :, :height, :width].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+            stylized_13hw = model.run(photo_13hw)
+        return stylized_13hw[0, :, :height, :width].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
 
 
 def stylize_image(
@@ -103,13 +103,13 @@ def stylize_image(
     check_stroke_size(stroke_size)
     copy = _scaled(photo, reduced_size(photo.size, stroke_size))
     seen = _scaled(copy, size_for(model, copy.size))
-    stylised_hw3 = run(model, torch.from_numpy(np.array(seen)))
-    stylised = _scaled(Image.fromarray(stylised_hw3.contiguous().numpy()), copy.size)
-    stylised = with_edges(stylised, copy, photo) if stroke_size > 1 else _scaled(stylised, photo.size)
+    stylized_hw3 = run(model, torch.from_numpy(np.array(seen)))
+    stylized = _scaled(Image.fromarray(stylized_hw3.contiguous().numpy()), copy.size)
+    stylized = with_edges(stylized, copy, photo) if stroke_size > 1 else _scaled(stylized, photo.size)
     if not keep_colors and strength == 1:
-        return stylised
+        return stylized
     photo_hw3 = torch.from_numpy(np.array(photo)).float()
-    change_hw3 = torch.from_numpy(np.array(stylised)) - photo_hw3
+    change_hw3 = torch.from_numpy(np.array(stylized)) - photo_hw3
     if keep_colors:
         # With Cb and Cr unchanged, R, G and B all change by as much as Y.
         change_hw3 = (change_hw3 @ torch.tensor(LUMA))[..., None].expand_as(change_hw3)

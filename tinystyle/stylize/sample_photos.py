@@ -34,7 +34,7 @@ def verification_photos(location: str, most: int) -> Iterator[tuple[str, Image.I
     if storage.exists(storage.join(location, "manifest.json")):
         shards = ShardDataset(sync(location))
         if not shards.held_out:
-            raise UserError(f"{location} holds no held-out photo; give a folder of photographs")
+            raise UserError(f"{location} has no held-out photo; give a folder of photographs")
         chosen = evenly_spaced(shards.held_out, most)
         return ((shards.name(index), Image.fromarray(shards.read(index))) for index in chosen)
     photos = find_photos([location])

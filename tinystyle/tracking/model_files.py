@@ -131,7 +131,7 @@ def _sums(folder: Path) -> str:
 def _receive(run_id: str, folder: Path) -> None:
     with mlflow_connection.connect() as client:
         there: list[Any] = client.list_artifacts(run_id)
-        names = {artefact.path for artefact in there}
+        names = {artifact.path for artifact in there}
         if SUMS not in names:
             raise UserError(f"run {run_id} holds no finished model (no {SUMS}); train and export it again")
         for name in (SUMS, *(name for name in WANTED if name in names)):

@@ -181,7 +181,7 @@ def _model_of(client: Any, run_id: str) -> str:
         raise UserError(f"MLflow at {public_uri()} knows no run {run_id}") from error
     if info.status != "FINISHED":
         raise UserError(f"run {run_id} is {info.status.lower()}; only a finished run can be registered")
-    if SUMS not in {artefact.path for artefact in client.list_artifacts(run_id)}:
+    if SUMS not in {artifact.path for artifact in client.list_artifacts(run_id)}:
         raise UserError(f"run {run_id} holds no finished model; log one to it first")
     return f"{info.artifact_uri}/model"
 

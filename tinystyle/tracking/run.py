@@ -149,7 +149,7 @@ class Tracker:
         except Exception as error:
             if self._pause == FIRST_PAUSE_SECONDS:
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
-                _LOG.warning("MLflow fails, training continues and tries it again later: %s", reason)
+                _LOG.warning("MLflow failed; training continues and will retry later: %s", reason)
             self._silent_until = monotonic() + self._pause
             self._pause *= 2
 

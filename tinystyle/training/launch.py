@@ -107,8 +107,8 @@ def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
     last = RunFolder(folder).last(now.config.execution)
     if "held_out_score" in record.results and not storage.exists(last):
         raise RunInTheWayError(
-            f"{folder} holds a run that is at step {record.step}, but {last} is gone",
-            "give the place of its checkpoints with `checkpoints`, or begin anew with `resume` never",
+            f"{folder} holds a run that is at step {record.step}, but its checkpoint {last} is missing",
+            "give the place of its checkpoints with `checkpoints`, or start over with `resume` never",
         )
     return record.model_copy(update={"state": "running", "message": ""})
 
@@ -138,7 +138,7 @@ def _train(config: RunConfig, folder: Path) -> RunRecord:
         if record.state == "running" and asked_to_stop:
             record.update(folder, state="stopped", message=f"stopped at step {record.step}, before training began")
         elif record.state == "running" and error_log.exists():
-            record.update(folder, state="failed", message=f"a bug ended it; its traceback is in {error_log}")
+            record.update(folder, state="failed", message=f"a bug ended the run; the traceback is in {error_log}")
             raise TrainingProcessError(error_log.read_text())
         elif record.state == "running":
             record.update(folder, state="failed", message=_why_it_ended(code, config.execution))
@@ -153,7 +153,7 @@ def _train(config: RunConfig, folder: Path) -> RunRecord:
             return record
         rollbacks += 1
         rate = record.rate_scale * ROLLBACK_RATE
-        _LOG.warning("%s; back to the last checkpoint at %g of the learning rate", record.message, rate)
+        _LOG.warning("%s; rolling back to the last checkpoint, at %g of the learning rate", record.message, rate)
         record.update(folder, state="running", rate_scale=rate)
         record.write_beside_checkpoints()
 
@@ -169,10 +169,13 @@ def _close_tracking(record: RunRecord) -> None:
 def _why_it_ended(code: int, execution: ExecutionConfig) -> str:
     """Explain why the training processes ended when they did not report a reason themselves."""
     if code == NO_RENDEZVOUS:
-        return f"the {execution.nodes} machines did not meet at {execution.rdzv_endpoint}; start the command on all of them"
+        return (
+            f"the {execution.nodes} machines did not meet at {execution.rdzv_endpoint}; "
+            "start the same command on every machine"
+        )
     if code == 0:
-        return "this machine's part ended; the first machine holds the result"
-    return "a training process was killed or crashed; the last checkpoint stands, run the command again to go on"
+        return "this machine has finished its part; the result is on the first machine"
+    return "a training process was killed or crashed; run the same command again to resume from the last checkpoint"
 
 
 def _torchrun(config: RunConfig, folder: Path) -> tuple[int, bool]:

@@ -73,7 +73,7 @@ class RunRecord(BaseModel):
         try:
             return cls.model_validate_json(storage.read_bytes(place))
         except ValidationError as error:
-            raise RunInTheWayError(f"{place} is damaged or no record of a run") from error
+            raise RunInTheWayError(f"{place} is damaged or not the record of a run") from error
 
     def write(self, folder: str | Path) -> None:
         """Write run.json to a folder or URI atomically."""

@@ -13,6 +13,7 @@ from tinystyle.data.ingest import Progress, dataset_for_training
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.processes import bf16_pays, cpu_count
 from tinystyle.errors import UserError
+from tinystyle.nets.perceptual import load_perceptual_network, perceptual_sha256
 from tinystyle.styles import Style
 from tinystyle.training.lineage import lineage_of
 
@@ -49,7 +50,9 @@ def resolve(config: RunConfig, style: Style | None = None, progress: Progress | 
     style = style or Style.load(config.style)
     style.at(config.style_side)
     dataset = dataset_for_training(config.photos, config.data.size, progress, ingest_size=config.data.photo_side)
-    return Resolved(config, dataset, _lineage(config, Manifest.read(str(dataset)).sha256(), style))
+    # Built, not only hashed: a file of other weights is to be known before a training starts.
+    perceptual = load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).weights_sha256
+    return Resolved(config, dataset, _lineage(config, Manifest.read(str(dataset)).sha256(), style, perceptual))
 
 
 def run_keys(config: RunConfig) -> dict[str, str]:
@@ -64,9 +67,10 @@ def run_keys(config: RunConfig) -> dict[str, str]:
     style = Style.load(config.style)
     style.at(config.style_side)
     dataset = Manifest.read(config.photos).sha256()
+    perceptual = perceptual_sha256(config.loss.perceptual, config.loss.perceptual_weights)
     precisions = ("32", "bf16") if config.precision == "auto" else (config.precision,)
     return {
-        precision: _lineage(config.model_copy(update={"precision": precision}), dataset, style)["key"]
+        precision: _lineage(config.model_copy(update={"precision": precision}), dataset, style, perceptual)["key"]
         for precision in precisions
     }
 
@@ -102,12 +106,9 @@ def settle(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"precision": "bf16" if bf16 else "32"})
 
 
-def _lineage(config: RunConfig, dataset_sha256: str, style: Style) -> dict[str, str]:
-    from tinystyle.nets.perceptual import perceptual_sha256
-
-    perceptual = perceptual_sha256(config.loss.perceptual, config.loss.perceptual_weights)
+def _lineage(config: RunConfig, dataset_sha256: str, style: Style, perceptual_sha256: str) -> dict[str, str]:
     initial = _initial_sha256(config, style) if config.init_from else None
-    return lineage_of(config, dataset_sha256, style.sha256, perceptual, initial)
+    return lineage_of(config, dataset_sha256, style.sha256, perceptual_sha256, initial)
 
 
 def _initial_sha256(config: RunConfig, style: Style) -> str:

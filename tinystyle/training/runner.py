@@ -135,8 +135,8 @@ def _fit_from_last_checkpoint(
             fits = False
         if not fits:
             raise UserError(
-                f"{last} is damaged or of another network; put best.ckpt in its place to go on from there, "
-                "or begin anew with `resume` never"
+                f"{last} is damaged or belongs to another network; replace it with best.ckpt to resume from there, "
+                "or start over with `resume` never"
             )
         trainer.fit(module, datamodule=photos, ckpt_path=local, weights_only=True)
 

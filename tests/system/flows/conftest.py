@@ -17,7 +17,7 @@ def platform(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
     folder = tmp_path_factory.mktemp("platform")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)  # MLflow puts the artefacts of a store without a server here
+        patch.chdir(folder)  # MLflow puts the artifacts of a store without a server here
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setenv("PREFECT_HOME", str(folder / "prefect"))
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -18,12 +18,12 @@ pytestmark = [pytest.mark.platform, *QUIET]
 
 
 def retrain(platform: Platform, *styles: dict[str, Any], **options: Any) -> Any:
-    """With a catalogue of these styles."""
+    """With a catalog of these styles."""
     given = {name: platform.parameters[name] for name in ("photos", "size", "perceptual", "export_size", "steps")}
-    catalogue = platform.folder / "catalogue.yaml"
-    catalogue.write_text(yaml.safe_dump({"defaults": {**given, "alphas": [0.1]}, "styles": list(styles)}))
+    catalog = platform.folder / "catalog.yaml"
+    catalog.write_text(yaml.safe_dump({"defaults": {**given, "alphas": [0.1]}, "styles": list(styles)}))
     checkpoints = platform.parameters["checkpoints"]
-    return retrain_styles(str(catalogue), checkpoints=checkpoints, spread=False, return_state=True, **options)
+    return retrain_styles(str(catalog), checkpoints=checkpoints, spread=False, return_state=True, **options)
 
 
 def test_from_new_to_champion_to_a_worse_one(platform: Platform, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_from_new_to_champion_to_a_worse_one(platform: Platform, tmp_path: Path)
     assert registry.find("sea", 2).aliases == (registry.CANDIDATE, registry.CHAMPION)
 
 
-def test_a_catalogue_that_is_wrong(platform: Platform) -> None:
+def test_a_catalog_that_is_wrong(platform: Platform) -> None:
     state = retrain(platform, {"name": "wave", "image": "builtin:wave", "alphas": [0]})
     assert state.is_failed()
-    assert state.message.endswith("catalogue.yaml, wave: `alpha` 0.0: input should be greater than 0")
+    assert state.message.endswith("catalog.yaml, wave: `alpha` 0.0: input should be greater than 0")

@@ -49,7 +49,7 @@ def client() -> Any:
         ({"files": ["mlmodel-7"]}, "`files` ['mlmodel-7']: there is no Core ML file 'mlmodel-7'; choose from"),
         ({"export_size": "65x48"}, "the size 65x48 is not possible"),
         ({"export_size": "large"}, "`export_size` large: `size` large: give WIDTHxHEIGHT"),
-        ({"photos": "nowhere"}, "nowhere is no shard dataset"),
+        ({"photos": "nowhere"}, "nowhere is not a shard dataset"),
         ({"size": 128}, "they have 64 pixels, a `size` of 128 is asked for"),
         ({"perceptual_weights": "nowhere.pth"}, "no weights for efficientnet-lite0"),
         ({"checkpoints": "/proc/here"}, "/proc/here"),

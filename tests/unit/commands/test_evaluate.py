@@ -58,7 +58,7 @@ def held_out_rows(folder: Path, model_file: Path) -> list[LossRow]:
     network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     style = photo_tensor(styles.load_style(config.style, config.style_side))
     return [
-        loss_row(row, stylise, held_out, criterion) for row, stylise in beside_trivial(name, network, style).items()
+        loss_row(row, stylize, held_out, criterion) for row, stylize in beside_trivial(name, network, style).items()
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.catalog import SET_BY_FLOWS, Training, load_catalogue
+from flows.catalog import SET_BY_FLOWS, Training, load_catalog
 from flows.sweep_styles import sweep_styles
 from flows.train_style import train_style
 from tests.support.command_line import Run
@@ -99,8 +99,8 @@ def test_a_file_can_set_every_parameter(tmp_path: Path, form: str) -> None:
         (None, "cannot be read (No such file or directory)"),
         ("a: [", "is neither YAML nor JSON"),
         ("- 1", "holds no parameters"),
-        ("colour: red", "`colour` is no parameter of a run"),
-        ("loss: {colour: red}", "`colour` is no parameter of a run"),
+        ("color: red", "`color` is not a parameter of a run"),
+        ("loss: {color: red}", "`color` is not a parameter of a run"),
         ("{style: s, photos: p, alpha: much}", "`alpha` much: input should be a valid number"),
         ("{style: s, photos: p, alpha: .nan}", "`alpha` nan: input should be a finite number"),
         ("steps: 3", "`style`: field required"),
@@ -135,9 +135,9 @@ def test_every_parameter_is_in_the_form_of_a_flow(flow: object) -> None:
 
 def test_the_catalog_takes_every_parameter_of_a_run(tmp_path: Path) -> None:
     taken = {name: value for name, value in OTHERS.items() if name not in ("style", "alpha", *SET_BY_FLOWS)}
-    path = tmp_path / "catalogue.yaml"
+    path = tmp_path / "catalog.yaml"
     path.write_text(yaml.safe_dump({"styles": [{"name": "wave", "image": "builtin:wave", "alphas": [0.5], **taken}]}))
-    (entry,) = load_catalogue(str(path)).styles
+    (entry,) = load_catalog(str(path)).styles
     (training,) = entry.trainings
     assert {name: flat(training.run)[name] for name in taken} == taken
     assert Training.of(training.values()) == training

@@ -78,8 +78,8 @@ def test_sizes_that_are_not_possible_name_the_nearest(
     [
         ("mlmodel", "640x480,480x640", "takes images of one size, not 640x480, 480x640"),
         ("mlmodel", "256x256..512x512", "takes images of one size, not 256x256 to 512x512"),
-        ("mlpackage", "640x480,640x480", "name one size twice"),
-        ("mlpackage", "512x512..256x1024", "ends before it begins"),
+        ("mlpackage", "640x480,640x480", "contain a size twice"),
+        ("mlpackage", "512x512..256x1024", "has a minimum above its maximum"),
         ("mlpackage", ",".join(f"{20 + 4 * i}x20" for i in range(129)), "129 sizes are too many"),
     ],
 )

@@ -19,16 +19,16 @@ def _rows(count: int, caption: str = "a photo\nstyle 0.42") -> list[GalleryRow]:
     return [
         GalleryRow(
             photo=Image.new("RGB", SHAPES[i % len(SHAPES)], RED),
-            stylised=Image.new("RGB", SHAPES[i % len(SHAPES)], BLUE),
+            stylized=Image.new("RGB", SHAPES[i % len(SHAPES)], BLUE),
             caption=caption,
         )
         for i in range(count)
     ]
 
 
-def _boxes(sheet: Image.Image, colour: tuple[int, int, int]) -> list[tuple[int, int, int, int]]:
-    """The rectangles of one colour, each as left, top, width, height; asserts that each is solid."""
-    mask = (np.asarray(sheet) == colour).all(-1)
+def _boxes(sheet: Image.Image, color: tuple[int, int, int]) -> list[tuple[int, int, int, int]]:
+    """The rectangles of one color, each as left, top, width, height; asserts that each is solid."""
+    mask = (np.asarray(sheet) == color).all(-1)
     boxes = []
     while mask.any():
         top, left = np.unravel_index(mask.argmax(), mask.shape)
@@ -76,7 +76,7 @@ def test_long_titles_and_captions_stay_inside() -> None:
     ink = np.abs(sheet - paper).max(-1) > 40
     assert not ink[:, :40].any()
     assert not ink[:, -40:].any()
-    # Captions keep out of their neighbours': the gaps between pairs are free of ink.
+    # Captions keep out of their neighbors': the gaps between pairs are free of ink.
     boxes = _boxes(Image.fromarray(sheet.astype(np.uint8)), BLUE)
     for left, top, width, height in boxes:
         assert not ink[top : top + height + 40, left + width + 2 : left + width + 24].any()
@@ -93,13 +93,13 @@ def test_titles_and_captions_are_written() -> None:
 @pytest.mark.parametrize("shape", [(4000, 1), (1, 4000), (1, 1)])
 def test_extreme_shapes_fit(shape: tuple[int, int]) -> None:
     thin = Image.new("RGB", shape, RED)
-    sheet = gallery([GalleryRow(photo=thin, stylised=thin), *_rows(3)], None, "")
+    sheet = gallery([GalleryRow(photo=thin, stylized=thin), *_rows(3)], None, "")
     assert sheet.width == 1600
     assert sheet.height < 3000
 
 
 def test_other_modes_and_sizes_are_taken_as_they_are() -> None:
-    row = GalleryRow(photo=Image.new("L", (300, 200), 99), stylised=Image.new("RGBA", (96, 64), (*BLUE, 255)))
+    row = GalleryRow(photo=Image.new("L", (300, 200), 99), stylized=Image.new("RGBA", (96, 64), (*BLUE, 255)))
     sheet = gallery([row], Image.new("P", (9, 900)), "")
     assert len(_boxes(sheet, BLUE)) == len(_boxes(sheet, (99, 99, 99))) == 1
 
@@ -112,7 +112,7 @@ def test_no_rows() -> None:
 @pytest.mark.parametrize("count", [1, 4, 6])
 def test_preview_strip(count: int) -> None:
     rows = _rows(count)
-    strip = preview_strip([row.photo for row in rows], [row.stylised for row in rows], height=96)
+    strip = preview_strip([row.photo for row in rows], [row.stylized for row in rows], height=96)
     photos, outputs = _boxes(strip, RED), _boxes(strip, BLUE)
     assert len(photos) == len(outputs) == count
     for index, ((left, top, width, height), output) in enumerate(zip(photos, outputs, strict=True)):

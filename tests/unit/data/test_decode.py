@@ -72,7 +72,7 @@ def test_transparent_palette_entry_is_white() -> None:
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L"])
-def test_jpeg_of_other_colours(mode: str) -> None:
+def test_jpeg_of_other_colors(mode: str) -> None:
     image = photograph(3).convert(mode)
     expected = np.asarray(image.convert("RGB"), dtype=float)
     assert np.abs(decode_photo(encoded(image, "JPEG", quality=95), 150) - expected).mean() < 3
@@ -80,7 +80,7 @@ def test_jpeg_of_other_colours(mode: str) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_animation_gives_its_first_frame(kind: str) -> None:
-    frames = [Image.new("RGB", (200, 150), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (200, 150), color) for color in ("red", "lime", "blue")]
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     assert (decode_photo(data, 150) == (255, 0, 0)).all()

@@ -77,24 +77,24 @@ def test_exif_orientation_is_undone_once(kind: str, orientation: int) -> None:
 def test_transparency_is_laid_on_white() -> None:
     clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
     half = Image.new("RGBA", (8, 8), (0, 0, 0, 128))
-    grey = Image.merge("LA", [Image.new("L", (8, 8), 0), Image.new("L", (8, 8), 0)])
+    gray = Image.merge("LA", [Image.new("L", (8, 8), 0), Image.new("L", (8, 8), 0)])
     palette = Image.new("P", (8, 8), 1)
     palette.putpalette([0, 0, 0, 255, 0, 0])
     assert (_pixels(_encode(clear, "PNG")) == 255).all()
     assert np.abs(_pixels(_encode(half, "PNG")).astype(int) - 127).max() <= 1
-    assert (_pixels(_encode(grey, "PNG")) == 255).all()
+    assert (_pixels(_encode(gray, "PNG")) == 255).all()
     assert (_pixels(_encode(palette, "PNG", transparency=1)) == 255).all()
     assert (_pixels(_encode(palette, "PNG")) == (255, 0, 0)).all()
 
 
-def test_one_bit_and_greyscale() -> None:
-    grey = _noise("L")
-    assert np.array_equal(_pixels(_encode(grey, "PNG")), np.repeat(np.asarray(grey)[..., None], 3, axis=2))
-    ones = grey.convert("1")
+def test_one_bit_and_grayscale() -> None:
+    gray = _noise("L")
+    assert np.array_equal(_pixels(_encode(gray, "PNG")), np.repeat(np.asarray(gray)[..., None], 3, axis=2))
+    ones = gray.convert("1")
     assert np.array_equal(_pixels(_encode(ones, "PNG"))[..., 0], np.asarray(ones) * 255)
 
 
-def test_cmyk_jpeg_keeps_its_colours() -> None:
+def test_cmyk_jpeg_keeps_its_colors() -> None:
     pixels = _pixels(_encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95)).astype(int)
     assert np.abs(pixels - (255, 0, 0)).max() < 16
 
@@ -111,7 +111,7 @@ def test_cmyk_jpeg_keeps_its_colours() -> None:
     ],
     ids=["uint16", "int32 of 16 bits", "int32 of 8 bits", "int32", "float of 1", "float of 255"],
 )
-def test_deep_greyscale_is_scaled_not_clipped(values: np.ndarray, white: float) -> None:
+def test_deep_grayscale_is_scaled_not_clipped(values: np.ndarray, white: float) -> None:
     pixels = _pixels(_encode(Image.fromarray(values.reshape(16, 16)), "TIFF"))[..., 0]
     assert np.abs(pixels.reshape(-1) - values.astype(float) / white * 255).max() <= 1
 
@@ -126,7 +126,7 @@ def test_a_float_image_with_nan_is_read() -> None:
 
 
 def test_an_animation_gives_its_first_frame() -> None:
-    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
     for kind in ("GIF", "WEBP", "PNG"):
         pixels = _pixels(_encode(frames[0], kind, save_all=True, append_images=frames[1:])).astype(int)
         assert np.abs(pixels - (255, 0, 0)).max() < 8, kind

@@ -102,7 +102,7 @@ def test_what_a_color_match_flattens_is_no_collapse_but_a_hole_is() -> None:
 def test_flat_means_flat_for_the_contrast_of_the_style() -> None:
     torch.manual_seed(0)
     photo_of_noise = 128 + 7 * torch.randn(1, 1, 160, 160).expand(-1, 3, -1, -1)
-    matched = color_match(photo_of_noise * 0.3 + 100)(photo_of_noise)  # a pale style: 2.1 grey levels
+    matched = color_match(photo_of_noise * 0.3 + 100)(photo_of_noise)  # a pale style: 2.1 gray levels
     mean = matched.mean()
     calmer, dead = mean + 0.8 * (matched - mean), mean + 0.1 * (matched - mean)
     assert bad_blocks(calmer, photo_of_noise).tolist() == [1.0]
@@ -110,7 +110,7 @@ def test_flat_means_flat_for_the_contrast_of_the_style() -> None:
     assert bad_blocks(dead, photo_of_noise, matched).tolist() == [1.0]
 
 
-def test_flat_grey_fails() -> None:
+def test_flat_gray_fails() -> None:
     photos = [photo(seed) for seed in range(2)]
     outputs = [torch.full_like(p, 120 + 10 * i) for i, p in enumerate(photos)]
     assert str(collapse(outputs, photos)).startswith("100.00% of the blocks")
@@ -148,6 +148,6 @@ def test_holes_of_a_real_network_are_bad_blocks() -> None:
     assert bad_blocks(output, photo).item() > 0.01
 
 
-def test_stylisations_of_a_real_network_pass() -> None:
+def test_stylizations_of_a_real_network_pass() -> None:
     outputs, photos = zip(*(saved(f"good-{name}") for name in ("flower", "china")), strict=True)
     assert collapse(outputs, photos) is None

@@ -90,7 +90,7 @@ def test_a_color_matched_photo_has_the_recorded_losses(rows: dict[str, QualityRo
         ("framed", "border_error", 3.0),
     ],
 )
-def test_a_damage_raises_its_metric_and_leaves_the_other_artefacts(
+def test_a_damage_raises_its_metric_and_leaves_the_other_artifacts(
     damage: str, metric: str, least: float, rows: dict[str, QualityRow]
 ) -> None:
     row, clean = rows[damage], rows["identity"]

@@ -1,4 +1,4 @@
-"""The style catalogue: YAML to networks, and keys that tell what is trained already."""
+"""The style catalog: YAML to networks, and keys that tell what is trained already."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.catalog import Training, load_catalogue, style_name
+from flows.catalog import Training, load_catalog, style_name
 from tests.support.places import REPOSITORY
 from tests.support.runs import micro_config
 from tinystyle.errors import UserError
@@ -19,13 +19,13 @@ EXAMPLE = REPOSITORY / "infra" / "catalog.yaml"
 
 
 def written(folder: Path, content: Any) -> str:
-    path = folder / "catalogue.yaml"
+    path = folder / "catalog.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     return str(path)
 
 
 def test_the_example_loads_and_promotes_nothing_by_itself() -> None:
-    entries = load_catalogue(str(EXAMPLE)).styles
+    entries = load_catalog(str(EXAMPLE)).styles
     assert [(entry.name, entry.enabled) for entry in entries] == [
         ("starry-sky", True),
         ("wave", True),
@@ -49,7 +49,7 @@ def test_defaults_and_entries(tmp_path: Path) -> None:
             ],
         },
     )
-    sky, wave, far = load_catalogue(uri).styles
+    sky, wave, far = load_catalog(uri).styles
     assert [(t.name, t.run.network.alpha, t.run.optimizer.steps, t.run.style) for t in sky.trainings] == [
         ("sky-30", 0.3, 7, f"{tmp_path}/images/sky.jpg"),
         ("sky-100", 1.0, 7, f"{tmp_path}/images/sky.jpg"),
@@ -67,7 +67,7 @@ WAVE = {"name": "wave", "image": "builtin:wave"}
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("styles: [", "is no YAML: "),
+        ("styles: [", "is not valid YAML: "),
         ("- wave", "must hold a list `styles`"),
         ({"styles": [], "style": 1}, "must hold a list `styles`, may hold `defaults`, and nothing else"),
         ({"styles": [], "defaults": [1]}, "defaults must be a mapping of values"),
@@ -80,21 +80,21 @@ WAVE = {"name": "wave", "image": "builtin:wave"}
             "wave: `files` ['onnx']: there is no Core ML file 'onnx'; choose from",
         ),
         ({"styles": [{**WAVE, "name": "The Wave"}]}, "The Wave: `name` The Wave: string should match pattern"),
-        ({"styles": [WAVE, WAVE]}, "the name wave stands there twice"),
-        ({"styles": [{**WAVE, "alphas": [0.3, 0.301]}]}, "the name wave-30 stands there twice"),
+        ({"styles": [WAVE, WAVE]}, "the name wave is used twice"),
+        ({"styles": [{**WAVE, "alphas": [0.3, 0.301]}]}, "the name wave-30 is used twice"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, content: Any, sentence: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
-        load_catalogue(written(tmp_path, content))
+        load_catalog(written(tmp_path, content))
     assert sentence in str(caught.value)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_catalogue_that_is_not_there(tmp_path: Path) -> None:
+def test_a_catalog_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
-        load_catalogue(str(tmp_path / "none.yaml"))
+        load_catalog(str(tmp_path / "none.yaml"))
 
 
 def test_a_style_is_named_by_its_image() -> None:

@@ -155,5 +155,5 @@ def test_a_listing_cannot_reach_out_of_its_folder(assembled: Path, tmp_path: Pat
     text = (assembled / "coreml" / "files.json").read_text()
     (tmp_path / "coreml").mkdir()
     (tmp_path / "coreml" / "files.json").write_text(text.replace("mosaic-8.mlmodel", "../../secret"))
-    with pytest.raises(UserError, match="no plain file name"):
+    with pytest.raises(UserError, match="not a plain file name"):
         Bundle(tmp_path).entries()

@@ -17,7 +17,7 @@ from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data.images import open_rgb
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
-from tinystyle.release.card import newest_preview, record_verification, remove_card, stylised_preview, write_card
+from tinystyle.release.card import newest_preview, record_verification, remove_card, stylized_preview, write_card
 
 REAL = {
     **{name: name[0] * 64 for name in ("dataset", "init_from", "perceptual", "recipe", "style")},
@@ -63,7 +63,7 @@ def test_metadata_of_the_file(model: LoadedModel, exported: Callable[..., Path],
     path = exported(format, 8)
     assert read_spec(path).description.metadata.ByteSize() <= 450
     metadata = read_model(path).metadata
-    assert metadata["shortDescription"] == "tinystyle small 0.3: stylises an image, 48x32, 8-bit weights"
+    assert metadata["shortDescription"] == "tinystyle small 0.3: stylizes an image, 48x32, 8-bit weights"
     assert metadata["author"]
     assert "Apache-2.0" in metadata["license"]
     assert metadata["versionString"] == __version__
@@ -142,7 +142,7 @@ def test_a_card_of_another_file_gets_no_verification(model: LoadedModel, tmp_pat
 def test_previews(model: LoadedModel, tmp_path: Path) -> None:
     photo = tmp_path / "photo.png"
     synthetic_photo(1, 1300, 650).save(photo)
-    strip = stylised_preview(model, str(photo))
+    strip = stylized_preview(model, str(photo))
     assert strip.height >= 320
     assert strip.width > 2 * 640
     small = torch.tensor(list(strip.resize((2, 1)).convert("RGB").tobytes())).float()
@@ -164,4 +164,4 @@ def test_a_preview_that_cannot_be_made(model: LoadedModel, tmp_path: Path, name:
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(UserError, match=name):
-        stylised_preview(model, str(tmp_path / name))
+        stylized_preview(model, str(tmp_path / name))

@@ -33,7 +33,7 @@ def _drawn(name: str) -> Image.Image:
     return draw_style(name)
 
 
-def test_the_catalogue() -> None:
+def test_the_catalog() -> None:
     assert {"starry-sky", "mosaic", "wave"} <= set(NAMES)
 
 
@@ -61,15 +61,15 @@ def test_texture_everywhere(name: str) -> None:
     assert np.median(blocks) > 20
 
 
-def test_styles_differ_in_colour_and_texture() -> None:
-    colours = {name: np.asarray(_drawn(name), float).mean(axis=(0, 1)) for name in NAMES}
+def test_styles_differ_in_color_and_texture() -> None:
+    colors = {name: np.asarray(_drawn(name), float).mean(axis=(0, 1)) for name in NAMES}
     spectra = {}
     for name in NAMES:
         power = np.abs(np.fft.rfft2(_luma(_drawn(name)) - 128))
         spectra[name] = np.log(power[:64, :64] + 1).ravel()
     for index, first in enumerate(NAMES):
         for second in NAMES[index + 1 :]:
-            assert np.linalg.norm(colours[first] - colours[second]) > 20, (first, second)
+            assert np.linalg.norm(colors[first] - colors[second]) > 20, (first, second)
             assert np.corrcoef(spectra[first], spectra[second])[0, 1] < 0.9, (first, second)
 
 
@@ -90,11 +90,11 @@ def test_the_short_side_is_the_size(tmp_path: Path, width: int, height: int, exp
 
 
 def test_from_a_uri_and_of_any_mode(tmp_path: Path) -> None:
-    _noise(80, 80).convert("LA").save(tmp_path / "grey.png")
-    data = (tmp_path / "grey.png").read_bytes()
-    fsspec.filesystem("memory").pipe_file("/styles/grey.png", data)
-    remote = load_style("memory://styles/grey.png", 80)
-    assert np.array_equal(remote, load_style(str(tmp_path / "grey.png"), 80))
+    _noise(80, 80).convert("LA").save(tmp_path / "gray.png")
+    data = (tmp_path / "gray.png").read_bytes()
+    fsspec.filesystem("memory").pipe_file("/styles/gray.png", data)
+    remote = load_style("memory://styles/gray.png", 80)
+    assert np.array_equal(remote, load_style(str(tmp_path / "gray.png"), 80))
     assert np.array_equal(remote[..., 0], remote[..., 2])
 
 
@@ -135,10 +135,10 @@ def test_the_hash_is_of_the_pixels(tmp_path: Path) -> None:
         ),
         (
             lambda path: Image.new("RGB", (99, 99), "teal").save(path),
-            r"is one flat colo",
+            r"is a single flat colo",
         ),
-        (lambda path: _noise(401, 100).save(path), "is 401x100, an aspect over 4"),
-        (lambda path: _noise(100, 401).save(path), "is 100x401, an aspect over 4"),
+        (lambda path: _noise(401, 100).save(path), "is 401x100, an aspect ratio over 4"),
+        (lambda path: _noise(100, 401).save(path), "is 100x401, an aspect ratio over 4"),
         (lambda path: _noise(40, 31).save(path), "is only 40x31, .* of at most 62$"),
     ],
     ids=["empty", "text", "truncated", "folder", "link loop", "missing", "flat", "wide", "tall", "small"],

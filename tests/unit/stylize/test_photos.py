@@ -31,7 +31,7 @@ def test_folders_and_patterns(
     for name in ("text.png", "sub.json", ".hidden.png"):
         (tmp_path / name).write_text("{}")
     assert stems(tmp_path) == ["a", "b", "disguised", "e[1]"]
-    assert caplog.messages == [f"{tmp_path}: left out, as no images: sub.json, text.png"]
+    assert caplog.messages == [f"{tmp_path}: skipped, as they are not images: sub.json, text.png"]
     assert stems(tmp_path / "deep", tmp_path / "b.png") == ["c", "b"]
     assert stems(tmp_path / "[ab].*") == ["a", "b"]
     assert stems(tmp_path / "**" / "?.png") == ["b", "c", "d"]
@@ -39,7 +39,7 @@ def test_folders_and_patterns(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert stems("deep/*.png", "~/b.png", f"file://{tmp_path}/a.jpg") == ["c", "b", "a"]
-    with pytest.raises(UserError, match=r"sub\.j\*: no image there"):
+    with pytest.raises(UserError, match=r"sub\.j\*: there is no readable image"):
         stems("sub.j*")
 
 
@@ -55,10 +55,10 @@ def test_remote_folders_and_patterns(caplog: pytest.LogCaptureFixture) -> None:
     photos = find_photos(["memory://find-photos"])
     assert [photo.stem for photo in photos] == ["a", "b"]
     assert photos[0].read() == png()
-    assert caplog.messages == ["memory://find-photos: left out, as no images: notes.txt"]
+    assert caplog.messages == ["memory://find-photos: skipped, as they are not images: notes.txt"]
     assert stems("memory://find-photos/*.png", "memory://find-photos/deep/c.png") == ["a", "c"]
     for argument in ("memory://find-photos/none.png", "memory://find-photos/*.gif"):
-        with pytest.raises(UserError, match=r"no such photo|no image there"):
+        with pytest.raises(UserError, match=r"no such photo|there is no readable image"):
             stems(argument)
 
 

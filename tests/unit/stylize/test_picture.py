@@ -72,11 +72,11 @@ def test_another_rgb_profile_is_converted_to_srgb() -> None:
     assert "icc_profile" not in result.info
 
 
-def test_greyscale_cmyk_and_16_bits(tmp_path: Path) -> None:
+def test_grayscale_cmyk_and_16_bits(tmp_path: Path) -> None:
     ramp = np.linspace(0, 65535, 48, dtype=np.uint16).reshape(6, 8)
     Image.fromarray(ramp).save(tmp_path / "16.png")
-    grey = Image.fromarray((ramp // 257).astype(np.uint8))
-    for data in (encoded(grey, "PNG"), (tmp_path / "16.png").read_bytes()):
+    gray = Image.fromarray((ramp // 257).astype(np.uint8))
+    for data in (encoded(gray, "PNG"), (tmp_path / "16.png").read_bytes()):
         pixels = np.asarray(read_picture(data, "photo").image)
         assert np.abs(pixels.astype(int) - (ramp / 257)[..., None]).max() <= 1
     # A CMYK profile, or any bytes for one, must not reach the RGB result.

@@ -35,8 +35,8 @@ def test_strength_is_a_linear_blend() -> None:
 
 def test_keep_colors_takes_the_luminance_alone() -> None:
     dull = Image.fromarray((array(PHOTO) / 4 + 96).astype(np.uint8))  # leaves room: nothing is clipped
-    stylised = stylize_image(MODEL, dull, strength=0.5)
-    model_ycc, photo_ycc = (array(image.convert("YCbCr")) for image in (stylised, dull))
+    stylized = stylize_image(MODEL, dull, strength=0.5)
+    model_ycc, photo_ycc = (array(image.convert("YCbCr")) for image in (stylized, dull))
     kept = array(stylize_image(MODEL, dull, strength=0.5, keep_colors=True))
     inside = (kept > 0).all(-1) & (kept < 255).all(-1)
     assert inside.mean() > 0.9
@@ -92,7 +92,7 @@ def test_open_model(tmp_path: Path) -> None:
     for name in ("none.mlmodel", "none.mlpackage", "none.safetensors"):
         with pytest.raises(UserError, match=f"{name}: no such file; give a"):
             open_model(tmp_path / name)
-    with pytest.raises(UserError, match="copy it here first"):
+    with pytest.raises(UserError, match="download it first"):
         open_model("memory://models/a.mlpackage")
     (tmp_path / "bad.mlmodel").write_text("no model")
     with pytest.raises(UserError, match=r"bad\.mlmodel: not a Core ML file"):

@@ -81,7 +81,7 @@ def test_the_hint_comes_once_and_names_a_factor(tmp_path: Path, caplog: pytest.L
     stylize_photos(MODEL, photos, tmp_path / "out")
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(
-        f"{tmp_path / 'a.png'}: 400x300 pixels are many for a network trained on crops of 32; "
+        f"{tmp_path / 'a.png'}: 400x300 pixels is large for a network trained on crops of 32; "
     )
     assert "`stroke_size` 3" in caplog.messages[0]
     stylize_photos(MODEL, photos, tmp_path / "out", stroke_size=3)

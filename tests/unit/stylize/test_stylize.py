@@ -58,7 +58,7 @@ def test_a_bad_photo_does_not_stop_the_others(tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("not a photo")
     photos = [photo(tmp_path / "a.png", 16, 16), bad, photo(tmp_path / "c.png", 17, 16)]
-    with pytest.raises(UserError, match=r"^1 of 3 photos could not be stylised: .*bad\.jpg"):
+    with pytest.raises(UserError, match=r"^1 of 3 photos could not be stylized: .*bad\.jpg"):
         stylize_photos(MODEL, photos, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
@@ -66,20 +66,20 @@ def test_a_bad_photo_does_not_stop_the_others(tmp_path: Path) -> None:
 def test_a_folder_of_good_and_bad_is_done_in_order(
     tmp_path: Path, photo_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder, out = tmp_path / "photos", tmp_path / "photos" / "stylised"
+    folder, out = tmp_path / "photos", tmp_path / "photos" / "stylized"
     shutil.copytree(photo_folder, folder)
     (folder / "photo-05.png").write_bytes((folder / "photo-05.png").read_bytes()[:900])
     (folder / "notes.txt").write_text("of the journey")
     (folder / ".hidden.png").write_text("")
     written: list[Path] = []
     counts: list[tuple[int, int, int]] = []
-    with pytest.raises(UserError, match=r"^1 of 24 photos could not be stylised: .*photo-05\.png is truncated"):
+    with pytest.raises(UserError, match=r"^1 of 24 photos could not be stylized: .*photo-05\.png is truncated"):
         stylize_photos(MODEL, [folder], out, written=written.append, progress=lambda *n: counts.append(n))
     assert [path.name for path in written] == [f"photo-{i:02d}.png" for i in range(24) if i != 5]
     assert sorted(out.iterdir()) == written
     assert counts == [(i + 1, 24, int(i >= 5)) for i in range(24)]
-    assert caplog.messages == [f"{folder}: left out, as no images: notes.txt"]
-    # What one photo becomes does not depend on its neighbours.
+    assert caplog.messages == [f"{folder}: skipped, as they are not images: notes.txt"]
+    # What one photo becomes does not depend on its neighbors.
     (alone,) = stylize_photos(MODEL, [folder / "photo-07.png"], tmp_path / "alone")
     assert alone.read_bytes() == written[6].read_bytes()
 
@@ -112,8 +112,8 @@ def test_options_out_of_range(tmp_path: Path, options: dict[str, Any]) -> None:
     [
         ([], "out", "no photos given"),
         (["a.png", "absent.png"], "out", r"absent\.png: no such photo"),
-        (["a.png", "folder.png"], "out", r"folder\.png: no image there"),
-        (["a.png", "none-*.png"], "out", r"none-\*\.png: no image there"),
+        (["a.png", "folder.png"], "out", r"folder\.png: there is no readable image"),
+        (["a.png", "none-*.png"], "out", r"none-\*\.png: there is no readable image"),
         (["a.png", "b.png"], "-", "standard output takes one photo, not 2"),
         (["a.png", "sub/A.png"], "out", r"would both become A\.png"),
         (["a.png", "a.png"], "out", r"would both become a\.png"),

@@ -127,7 +127,7 @@ def test_a_record_without_a_key_is_another_run(finished: Path) -> None:
 
 def test_a_checkpoint_that_is_gone_is_not_passed_over_in_silence(unfinished: Path) -> None:
     (unfinished / "last.ckpt").unlink()
-    with pytest.raises(UserError, match=r"at step 20, but .*last.ckpt is gone"):
+    with pytest.raises(UserError, match=r"at step 20, but .*last.ckpt is missing"):
         prepare(RunRecord.read(unfinished).config, unfinished, resume=True)
 
 

@@ -36,7 +36,7 @@ def read_program(program: Any, folder: Path) -> tuple[list[Operation], list[Stor
     weights: list[StoredWeight] = []
     for spec in block.operations:
         if len(spec.outputs) != 1 or len(spec.blocks):
-            raise UnknownOperationError(f"a {spec.type} with blocks or several results is not known here")
+            raise UnknownOperationError(f"a {spec.type} with blocks or several results is not supported")
         if not constants.read(spec):
             operations.append(_operation(spec, constants, weights))
     return operations, weights
@@ -47,12 +47,12 @@ def _operation(spec: Any, constants: Constants, weights: list[StoredWeight]) -> 
     output = spec.outputs[0]
     label = f"operation '{output.name}' ({spec.type})"
     if spec.type not in _OPERATIONS:
-        raise UnknownOperationError(f"operation '{output.name}' is a {spec.type}, which is not known here")
+        raise UnknownOperationError(f"operation '{output.name}' is a {spec.type}, which is not supported")
     tensors: dict[str, str] = {}
     settings: dict[str, Constant] = {}
     for key, binding in spec.inputs.items():
         if len(binding.arguments) != 1:
-            raise UnknownOperationError(f"{label} takes several tensors as its {key}, which is not known here")
+            raise UnknownOperationError(f"{label} takes several tensors as its {key}, which is not supported")
         argument = binding.arguments[0]
         if argument.WhichOneof("binding") == "name" and argument.name not in constants:
             tensors[key] = argument.name
@@ -65,7 +65,7 @@ def _operation(spec: Any, constants: Constants, weights: list[StoredWeight]) -> 
             weights.append(replace(weight, operation=output.name, kind=spec.type, parameter=key))
     order: list[str] = [key for key in ("x", "y") if key in tensors]
     if not order or len(order) != len(tensors):
-        raise UnknownOperationError(f"{label} takes computed inputs other than x and y, which is not known here")
+        raise UnknownOperationError(f"{label} takes computed inputs other than x and y, which is not supported")
     declared = output.type.tensorType
     shape = tuple(
         dimension.constant.size if dimension.WhichOneof("dimension") == "constant" else None
@@ -117,7 +117,7 @@ def _conv(settings: _Settings, _order: list[str]) -> Compute:
     (groups,) = settings.integers("groups", (1,))
     pad_type, fixed = settings.text("pad_type", "valid"), settings.integers("pad", (0, 0, 0, 0))
     if pad_type not in ("valid", "custom", "same", "same_lower"):
-        raise UnknownOperationError(f"a convolution padded by {pad_type!r} is not known here")
+        raise UnknownOperationError(f"a convolution padded by {pad_type!r} is not supported")
 
     def compute(rounded: Rounding, x_bchw: Tensor) -> Tensor:
         padding = fixed if pad_type == "custom" else (0, 0, 0, 0)
@@ -165,7 +165,7 @@ def _of_one(function: Callable[[Tensor], Tensor]) -> _Builder:
 
 def _cast(settings: _Settings, _order: list[str]) -> Compute:
     if settings.text("dtype", "") not in ("fp16", "fp32"):
-        raise UnknownOperationError(f"a cast to {settings.text('dtype', 'nothing')} is not known here")
+        raise UnknownOperationError(f"a cast to {settings.text('dtype', 'nothing')} is not supported")
     # It rounds to the declared type of its result, as every operation does.
     return lambda _rounded, x: x
 
@@ -178,7 +178,7 @@ def _upsample(settings: _Settings, _order: list[str]) -> Compute:
 def _pad(settings: _Settings, _order: list[str]) -> Compute:
     padding = settings.integers("pad", ())
     if any(padding[:-4]):
-        raise UnknownOperationError("padding of batch or channels is not known here")
+        raise UnknownOperationError("padding of batch or channels is not supported")
     mode, value = settings.text("mode", "constant"), settings.number("constant_val", 0)
     return lambda _rounded, x: ops.pad(x, (0, 0, 0, 0, *padding)[-4:], mode, value)
 
@@ -189,7 +189,7 @@ def _slice_by_index(settings: _Settings, _order: list[str]) -> Compute:
     stride = settings.integers("stride", (1,) * len(begin))
     from_first, to_last = (settings.integers(f"{side}_mask", none) for side in ("begin", "end"))
     if any(settings.integers("squeeze_mask", none)):
-        raise UnknownOperationError("a slice that drops a dimension is not known here")
+        raise UnknownOperationError("a slice that drops a dimension is not supported")
     kept = tuple(
         slice(None if first else low, None if last else high, step)
         for low, high, step, first, last in zip(begin, end, stride, from_first, to_last, strict=True)

@@ -104,7 +104,7 @@ class Constants:
             return _shaped(_immediate(tensor.bytes.values, tensor_type.dataType, int(np.prod(shape))), shape)
         dtype = {"floats": np.float32, "ints": np.int32, "bools": np.bool_}.get(kind)
         if dtype is None:
-            raise UnknownOperationError(f"a constant stored as {kind} is not known here")
+            raise UnknownOperationError(f"a constant stored as {kind} is not supported")
         return _shaped(np.array(getattr(tensor, kind).values, dtype), shape)
 
     def _file(self, name: str) -> Any:
@@ -173,7 +173,7 @@ def _lut_to_dense(arguments: Mapping[str, Constant], _dtype: Any, _bits: int) ->
     """Decode the palette form of iOS 16: lut[indices], with the indices packed lowest bit first."""
     palette = _array(arguments, "lut")
     if palette.ndim != 1:
-        raise UnknownOperationError("a palette of several dimensions is not known here")
+        raise UnknownOperationError("a palette of several dimensions is not supported")
     bits = int(palette.size).bit_length() - 1
     shape = tuple(int(side) for side in _array(arguments, "shape"))
     packed = _array(arguments, "indices").astype(np.uint8).tobytes()

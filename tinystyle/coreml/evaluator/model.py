@@ -152,7 +152,7 @@ def _read(path: Path) -> CoreMLModel:
     spec = Model_pb2.Model.FromString((data / "model.mlmodel" if package else path).read_bytes())
     kind = spec.WhichOneof("Type")
     if kind not in ("neuralNetwork", "mlProgram") or spec.specificationVersion not in _MINIMUM_IOS:
-        raise UnknownOperationError(f"a model of type {kind}, version {spec.specificationVersion}, is not known here")
+        raise UnknownOperationError(f"a model of type {kind}, version {spec.specificationVersion}, is not supported")
     image, stylized = (_only_image(features) for features in (spec.description.input, spec.description.output))
     if kind == "neuralNetwork":
         operations, weights = read_neural_network(spec.neuralNetwork, image.name)
@@ -177,9 +177,9 @@ def _read(path: Path) -> CoreMLModel:
 
 def _only_image(features: Any) -> Any:
     if len(features) != 1 or features[0].type.WhichOneof("Type") != "imageType":
-        raise UnknownOperationError("a model that does not take one image and return one is not known here")
+        raise UnknownOperationError("a model that does not take one image and return one is not supported")
     if features[0].type.imageType.colorSpace not in (_RGB, _BGR):
-        raise UnknownOperationError("an image other than RGB or BGR is not known here")
+        raise UnknownOperationError("an image other than RGB or BGR is not supported")
     return features[0]
 
 

@@ -32,7 +32,7 @@ def read_neural_network(network: Any, image: str) -> tuple[list[Operation], list
     for layer in network.layers:
         kind = layer.WhichOneof("layer") or "nothing"
         if kind not in _LAYERS or len(layer.output) != 1:
-            raise UnknownOperationError(f"layer '{layer.name}' is a {kind}, which is not known here")
+            raise UnknownOperationError(f"layer '{layer.name}' is a {kind}, which is not supported")
         part = getattr(layer, kind)
         own: dict[str, StoredWeight] = {}
         compute = _LAYERS[kind](part, own)
@@ -47,7 +47,7 @@ def _preprocessing(network: Any, image: str) -> list[Operation]:
     operations = []
     for step in network.preprocessing:
         if step.WhichOneof("preprocessor") != "scaler":
-            raise UnknownOperationError(f"preprocessing by {step.WhichOneof('preprocessor')} is not known here")
+            raise UnknownOperationError(f"preprocessing by {step.WhichOneof('preprocessor')} is not supported")
         scaler = step.scaler
         bias = torch.tensor([scaler.redBias, scaler.greenBias, scaler.blueBias]).reshape(3, 1, 1)
         scale = scaler.channelScale
@@ -71,7 +71,7 @@ def _decode(field: Any, shape: tuple[int, ...], own: _Own, parameter: str) -> Te
 
 def _convolution(part: Any, own: _Own) -> Compute:
     if part.isDeconvolution:
-        raise UnknownOperationError("deconvolution is not known here")
+        raise UnknownOperationError("deconvolution is not supported")
     kernel, stride = _pair(part.kernelSize, 3), _pair(part.stride, 1)
     dilation, groups = _pair(part.dilationFactor, 1), part.nGroups or 1
     weight = _decode(part.weights, (part.outputChannels, part.kernelChannels, *kernel), own, "weight")
@@ -96,7 +96,7 @@ def _pair(values: Any, default: int) -> tuple[int, int]:
 
 def _batchnorm(part: Any, own: _Own) -> Compute:
     if part.computeMeanVar and not part.instanceNormalization:
-        raise UnknownOperationError("a norm over the batch is not known here")
+        raise UnknownOperationError("a norm over the batch is not supported")
     shape, epsilon = (part.channels,), part.epsilon or 1e-5
     gamma, beta = (_decode(getattr(part, name), shape, own, name) for name in ("gamma", "beta"))
     if part.computeMeanVar:
@@ -117,7 +117,7 @@ def _activation(part: Any, _own: _Own) -> Compute:
         "scaledTanh": lambda x: settings.alpha * torch.tanh(settings.beta * x),
     }
     if kind not in simple:
-        raise UnknownOperationError(f"the activation {kind} is not known here")
+        raise UnknownOperationError(f"the activation {kind} is not supported")
     return lambda _rounded, x: simple[kind](x)
 
 
@@ -133,7 +133,7 @@ def _multiply(part: Any, _own: _Own) -> Compute:
 
 def _upsample(part: Any, _own: _Own) -> Compute:
     if part.mode != part.NN or len(part.fractionalScalingFactor):
-        raise UnknownOperationError("upsampling other than to the nearest pixel by whole factors is not known here")
+        raise UnknownOperationError("upsampling other than to the nearest pixel by whole factors is not supported")
     vertical, horizontal = _pair(part.scalingFactor, 1)
     return lambda _rounded, x: ops.upsample_nearest(x, vertical, horizontal)
 

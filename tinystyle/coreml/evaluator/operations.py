@@ -116,9 +116,9 @@ def instance_norm(rounded: Rounding, x_bchw: Tensor, gamma: Tensor, beta: Tensor
     The variance is biased. Sums are in float32, but deviations, their squares and the variance are rounded: a float16
     computation has to store them, and this is where networks that are fed 0..255 overflow.
     """
-    centred = rounded(x_bchw - rounded(x_bchw.mean((2, 3), keepdim=True)))
-    variance = rounded(rounded(centred.square()).mean((2, 3), keepdim=True))
-    return batch_norm(rounded, centred, gamma, beta, torch.zeros(()), variance, epsilon)
+    centerd = rounded(x_bchw - rounded(x_bchw.mean((2, 3), keepdim=True)))
+    variance = rounded(rounded(centerd.square()).mean((2, 3), keepdim=True))
+    return batch_norm(rounded, centerd, gamma, beta, torch.zeros(()), variance, epsilon)
 
 
 def batch_norm(
@@ -142,7 +142,7 @@ def upsample_nearest(x_bchw: Tensor, vertical: float, horizontal: float) -> Tens
     """
     if int(vertical) != vertical or int(horizontal) != horizontal or min(vertical, horizontal) < 1:
         raise UnknownOperationError(
-            f"upsampling by {vertical} x {horizontal}, which is no whole number, is not known here"
+            f"upsampling by {vertical} x {horizontal}, which is not a whole number, is not supported"
         )
     return x_bchw.repeat_interleave(int(vertical), 2).repeat_interleave(int(horizontal), 3)
 
@@ -154,4 +154,4 @@ def pad(x_bchw: Tensor, padding: Sequence[int], mode: str, value: float) -> Tens
         return F.pad(x_bchw, (left, right, top, bottom), value=value)
     if mode in ("reflect", "replicate"):
         return F.pad(x_bchw, (left, right, top, bottom), mode=mode)
-    raise UnknownOperationError(f"padding of mode {mode!r} is not known here")
+    raise UnknownOperationError(f"padding of mode {mode!r} is not supported")

@@ -64,7 +64,7 @@ class StoredWeight:
 def decode_plain(values: Array) -> StoredWeight:
     """Wrap values that are stored as float32 or float16."""
     if values.dtype not in (np.float32, np.float16):
-        raise UserError(f"a weight is stored as {values.dtype}, which is not known here")
+        raise UserError(f"a weight is stored as {values.dtype}, which is not supported")
     bits = 8 * values.dtype.itemsize
     return StoredWeight(values, "float32" if bits == 32 else "float16", bits)
 
@@ -123,7 +123,7 @@ def _decode_quantized(field: Any, shape: Sequence[int], count: int) -> StoredWei
     quantization = field.quantization
     bits = quantization.numberOfBits
     if not 1 <= bits <= 8 or not len(field.rawValue):
-        raise UserError(f"a weight is quantized in a way that is not known here ({bits} bits)")
+        raise UserError(f"a weight is quantized in a way that is not supported ({bits} bits)")
     indices = unpack_indices(field.rawValue, bits, count, "big").reshape(shape)
     if quantization.HasField("lookupTableQuantization"):
         return decode_palette(indices, np.array(quantization.lookupTableQuantization.floatValue, np.float32), bits)

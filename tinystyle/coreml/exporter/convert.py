@@ -104,7 +104,7 @@ def _check_out(out: Path, format: str) -> None:
     if format == "mlmodel" and out.is_dir():
         raise UserError(f"{out}: is a folder; give the name of a file")
     if format == "mlpackage" and out.exists() and not (out / "Manifest.json").is_file():
-        raise UserError(f"{out}: exists and is no Core ML package; remove it or give another name")
+        raise UserError(f"{out}: exists and is not a Core ML package; remove it or give another name")
 
 
 def _check_float16(network: nn.Module) -> None:

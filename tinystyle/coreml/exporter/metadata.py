@@ -9,11 +9,11 @@ from typing import Any
 from tinystyle import __version__
 from tinystyle.model_file import LoadedModel
 
-__all__ = ["LICENCE", "MAX_METADATA_BYTES", "describe", "title"]
+__all__ = ["LICENSE", "MAX_METADATA_BYTES", "describe", "title"]
 
 MAX_METADATA_BYTES = 430
 MAX_STYLE_BYTES = 60
-LICENCE = "Apache-2.0; style image and photographs under their own terms"
+LICENSE = "Apache-2.0; style image and photographs under their own terms"
 USAGE = "RGB image in and out; Vision resizes to the input size"
 
 
@@ -38,9 +38,9 @@ def describe(metadata: Any, model: LoadedModel, summary: str) -> None:
         summary: sizes and bits, in a few words.
     """
     metadata.Clear()
-    metadata.shortDescription = f"tinystyle {title(model)}: stylises an image, {summary}"
+    metadata.shortDescription = f"tinystyle {title(model)}: stylizes an image, {summary}"
     metadata.author = "tinystyle"
-    metadata.license = LICENCE
+    metadata.license = LICENSE
     metadata.versionString = __version__
     metadata.userDefined["usage"] = USAGE
     for text in _lineage_texts(model.lineage):

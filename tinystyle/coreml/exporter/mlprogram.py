@@ -70,8 +70,8 @@ def _encoded(weights: Any, bits: int, ios: int, **place: Any) -> Any | None:
             offset=zero_point.astype(types.np_int4_dtype).reshape(per_channel),
             **place,
         )
-    values, colours = palette(weights, bits)
-    packed = np.packbits(np.unpackbits(colours[:, None], axis=1, bitorder="little")[:, :bits], bitorder="little")
+    values, colors = palette(weights, bits)
+    packed = np.packbits(np.unpackbits(colors[:, None], axis=1, bitorder="little")[:, :bits], bitorder="little")
     return Builder.constexpr_lut_to_dense(indices=packed, lut=values, shape=np.uint32(weights.shape), **place)
 
 

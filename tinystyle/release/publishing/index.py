@@ -115,7 +115,7 @@ class Index(BaseModel):
     @model_validator(mode="after")
     def _unique(self) -> Self:
         if len({style.name for style in self.styles}) < len(self.styles):
-            raise UserError("a style stands in the index twice")
+            raise UserError("the index contains a style twice")
         return self
 
     @classmethod

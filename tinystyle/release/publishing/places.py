@@ -26,7 +26,7 @@ MAX_LINK_SECONDS = 7 * 24 * 3600
 """Maximum lifetime of a link in seconds, as limited by AWS signature version 4."""
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "OperationAborted")
 _REASONS = {  # S3 error code -> (errno, what to do)
-    "NoSuchBucket": (errno.ENOENT, "there is no such bucket; make it, or give another `root`"),
+    "NoSuchBucket": (errno.ENOENT, "there is no such bucket; create it, or give another `root`"),
     "AccessDenied": (errno.EACCES, "access denied; use the keys of one who may publish"),
     "InvalidAccessKeyId": (errno.EACCES, "the server does not know the access key; correct AWS_ACCESS_KEY_ID"),
     "SignatureDoesNotMatch": (

@@ -99,7 +99,9 @@ def rollback(style: str, root: str = DEFAULT_ROOT, version: int | None = None, *
     assert published is not None
     target = published.before if version is None else version
     if target is None:
-        raise UserError(f"{style} has no version before {published.current} at {root}; there is nothing to go back to")
+        raise UserError(
+            f"{style} has no version before {published.current} at {root}; there is nothing to roll back to"
+        )
     if target == published.current:
         raise UserError(f"version {target} of {style} is the current one at {root} already")
     time, reason = _now(), reason or f"back from version {published.current}"
@@ -157,7 +159,7 @@ def _deliver(place: Place, name: str, data: bytes, what: str) -> None:
 
     created, stored = _until_done(attempt, uri)
     if stored != data and created:
-        raise UnavailableError(f"{uri} did not arrive whole; remove it and publish again")
+        raise UnavailableError(f"{uri} was not stored completely; remove it and publish again")
     if stored != data:
         raise UserError(
             f"{uri} holds other bytes, and {what} never changes once it is published; register the style anew for a new version"
@@ -195,7 +197,7 @@ def _until_done(attempt: Callable[[], _Result | None], uri: str) -> _Result:
     try:
         result = retrying(attempt)
     except RetryError as error:
-        raise UnavailableError(f"{uri} is being replaced by others all the time; publish again later") from error
+        raise UnavailableError(f"{uri} is being updated by other writers; publish again later") from error
     assert result is not None
     return result
 

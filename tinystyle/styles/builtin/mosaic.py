@@ -26,7 +26,7 @@ _ROSETTES = (
     (0.02, 0.54, 0.065, ("turquoise", "white")),
 )
 _BANDS = ("navy", "blue", "blue", "turquoise", "white", "turquoise", "blue", "navy", "green", "gold", "green")
-_COLOURS = {
+_COLORS = {
     "navy": (20, 34, 96),
     "blue": (28, 84, 176),
     "turquoise": (38, 158, 172),
@@ -41,12 +41,12 @@ _COLOURS = {
 def draw(size: int) -> Image.Image:
     """Draw the picture, RGB (size, size)."""
     rng = np.random.default_rng(1904)
-    centres, colours = _lay(rng)
-    count = len(centres)
-    colours = colours + rng.normal(0, 9, (count, 3)) + rng.normal(0, 15, (count, 1))
+    centers, colors = _lay(rng)
+    count = len(centers)
+    colors = colors + rng.normal(0, 9, (count, 3)) + rng.normal(0, 15, (count, 1))
     tilt = rng.normal(0, 1, (count, 2))
-    owner, gap, offset = _tiles(centres, size)
-    surface = colours[owner]
+    owner, gap, offset = _tiles(centers, size)
+    surface = colors[owner]
     # Each tile is slightly tilted, its edges are beveled, and its glaze is uneven.
     slant = 15 * (offset * tilt[owner]).sum(-1) / _PITCH
     bevel = np.clip(1 - gap / 0.006, 0, 1) * (-offset.sum(-1) / _PITCH) * 90
@@ -60,8 +60,8 @@ def draw(size: int) -> Image.Image:
 
 def _lay(rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return the positions (N, 2) and colors (N, 3) of the tiles: rings in each rosette, wavy courses between them."""
-    centres: list[Floats] = []
-    colours: list[Floats] = []
+    centers: list[Floats] = []
+    colors: list[Floats] = []
     for x, y, radius, rings in _ROSETTES:
         width = radius / len(rings)
         for ring, name in enumerate(rings):
@@ -69,8 +69,8 @@ def _lay(rng: np.random.Generator) -> tuple[Floats, Floats]:
             count = max(3, round(2 * np.pi * distance / _PITCH))
             angle = 2 * np.pi * (np.arange(count) + rng.uniform(-0.16, 0.16, count) + rng.uniform()) / count
             spoke = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-            centres.append((x, y) + (distance + rng.normal(0, 0.0016, count))[:, None] * spoke)
-            colours.append(np.tile(np.array(_COLOURS[name], float), (count, 1)))
+            centers.append((x, y) + (distance + rng.normal(0, 0.0016, count))[:, None] * spoke)
+            colors.append(np.tile(np.array(_COLORS[name], float), (count, 1)))
     for course, level in enumerate(np.arange(-0.25, 1.25, _PITCH)):
         along = np.arange(-0.06, 1.06, _PITCH * 1.05)
         along = along + rng.uniform(-0.2, 0.2, len(along)) * _PITCH + (course % 2) * 0.5 * _PITCH
@@ -78,19 +78,19 @@ def _lay(rng: np.random.Generator) -> tuple[Floats, Floats]:
         # One wave for all courses, so that they remain one tile apart.
         line[:, 1] += 0.045 * np.sin(9.5 * along + 1) + rng.normal(0, 0.0016, len(along))
         free = np.all([np.hypot(*(line - (x, y)).T) > radius + 0.45 * _PITCH for x, y, radius, _ in _ROSETTES], axis=0)
-        centres.append(line[free])
-        colours.append(np.tile(np.array(_COLOURS[_BANDS[course % len(_BANDS)]], float), (free.sum(), 1)))
-    return np.concatenate(centres), np.concatenate(colours)
+        centers.append(line[free])
+        colors.append(np.tile(np.array(_COLORS[_BANDS[course % len(_BANDS)]], float), (free.sum(), 1)))
+    return np.concatenate(centers), np.concatenate(colors)
 
 
-def _tiles(centres: Floats, size: int) -> tuple[NDArray[np.intp], Floats, Floats]:
-    """Return the Voronoi cells of `centres`: owner (size, size), rough distance to the edge, offset from the center."""
+def _tiles(centers: Floats, size: int) -> tuple[NDArray[np.intp], Floats, Floats]:
+    """Return the Voronoi cells of `centers`: owner (size, size), rough distance to the edge, offset from the center."""
     axis = (np.arange(size) + 0.5) / size
     nearest, second = np.full((2, size, size), 9.0)
     owner = np.zeros((size, size), np.intp)
     # No cell reaches farther from its center than this, so each center considers only the pixels near it.
     reach = int(np.ceil(2.2 * _PITCH * size)) + 1
-    for index, (x, y) in enumerate(centres):
+    for index, (x, y) in enumerate(centers):
         column, row = int(x * size), int(y * size)
         rows, columns = (
             slice(max(0, row - reach), max(0, row + reach)),
@@ -102,7 +102,7 @@ def _tiles(centres: Floats, size: int) -> tuple[NDArray[np.intp], Floats, Floats
         owner[rows, columns][distance < near] = index
         np.minimum(near, distance, out=near)
     assert second.max() < 9, "a pixel has fewer than two tiles within reach"
-    return owner, (second - nearest) / 2, _pixels(size) - centres[owner]
+    return owner, (second - nearest) / 2, _pixels(size) - centers[owner]
 
 
 def _pixels(size: int) -> Floats:

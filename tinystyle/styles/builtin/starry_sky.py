@@ -78,13 +78,13 @@ def _sky_flow(points: Floats) -> Floats:
     """Return the flow of the sky: a wavy wind from the left, vortices that draw it in, and rings around every light."""
     x, y = points.T
     flow = np.stack([np.ones_like(x), 0.55 * np.sin(2 * np.pi * (1.1 * x + 0.45 * y)) - 0.15], axis=-1)
-    for centre_x, centre_y, radius, spin in _VORTICES:
-        away = points - (centre_x, centre_y)
+    for center_x, center_y, radius, spin in _VORTICES:
+        away = points - (center_x, center_y)
         distance = np.linalg.norm(away, axis=-1)
         around = np.stack([-away[:, 1], away[:, 0]], axis=-1) * spin - _INFLOW * away
         flow = mix(flow, around / radius * 1.6, np.exp(-((distance / (1.25 * radius)) ** 4)))
-    for centre_x, centre_y, radius in (*_STARS, _MOON):
-        away = points - (centre_x, centre_y)
+    for center_x, center_y, radius in (*_STARS, _MOON):
+        away = points - (center_x, center_y)
         around = np.stack([-away[:, 1], away[:, 0]], axis=-1)
         flow = mix(flow, around / radius, smoothstep(1.5, 0.8, np.linalg.norm(away, axis=-1) / radius))
     return flow
@@ -96,8 +96,8 @@ def _spiral_arms(points: Floats) -> Floats:
     Every vortex has three light and three dark arms along the logarithmic spirals of its flow.
     """
     tone = np.zeros(len(points))
-    for centre_x, centre_y, radius, spin in _VORTICES:
-        across, down = (points - (centre_x, centre_y)).T
+    for center_x, center_y, radius, spin in _VORTICES:
+        across, down = (points - (center_x, center_y)).T
         distance = np.hypot(across, down) + 1e-9
         phase = np.arctan2(down, across) + np.log(distance / radius) * spin / _INFLOW
         tone += np.cos(3 * phase) * np.exp(-((distance / (1.3 * radius)) ** 4))
@@ -107,18 +107,18 @@ def _spiral_arms(points: Floats) -> Floats:
 def _paint_sky(canvas: Canvas, rng: np.random.Generator) -> None:
     bands, grain = Ripples(rng, 7), Ripples(rng, 22)
     for count, width, length in ((1500, 0.026, 0.12), (3200, 0.017, 0.085), (3600, 0.012, 0.06)):
-        centres = rng.uniform(-0.04, 1.04, (count, 2))
+        centers = rng.uniform(-0.04, 1.04, (count, 2))
         # Color runs along the flow: noise averaged along a streamline is nearly constant on it and changes across it.
-        tone = bands(streamlines(centres, _sky_flow, 0.4, steps=24)).mean(1) * 1.5
-        tone = 0.46 + 0.34 * tone + 0.30 * _spiral_arms(centres) + 0.06 * grain(centres) + rng.normal(0, 0.09, count)
-        colours = blend(_SKY, np.clip(tone, 0, 1)) + rng.normal(0, 8, (count, 3))
+        tone = bands(streamlines(centers, _sky_flow, 0.4, steps=24)).mean(1) * 1.5
+        tone = 0.46 + 0.34 * tone + 0.30 * _spiral_arms(centers) + 0.06 * grain(centers) + rng.normal(0, 0.09, count)
+        colors = blend(_SKY, np.clip(tone, 0, 1)) + rng.normal(0, 8, (count, 3))
         # A pale dawn is above the hills, and its warmth reappears in some of the light strokes.
-        dawn = np.exp(-(((centres[:, 1] - 0.72 + 0.10 * centres[:, 0]) / 0.05) ** 2))
-        colours = mix(colours, blend(_DAWN, rng.uniform(0, 1, count)), 0.8 * dawn * (rng.uniform(size=count) < 0.75))
+        dawn = np.exp(-(((centers[:, 1] - 0.72 + 0.10 * centers[:, 0]) / 0.05) ** 2))
+        colors = mix(colors, blend(_DAWN, rng.uniform(0, 1, count)), 0.8 * dawn * (rng.uniform(size=count) < 0.75))
         warm = (tone > 0.6) & (rng.uniform(size=count) < 0.08)
-        colours[warm] = blend(_DAWN, rng.uniform(0.4, 1, warm.sum()))
-        paths = streamlines(centres, _sky_flow, length * rng.uniform(0.6, 1.3, count))
-        canvas.paint(paths, width * rng.uniform(0.7, 1.25, count), colours, rng)
+        colors[warm] = blend(_DAWN, rng.uniform(0.4, 1, warm.sum()))
+        paths = streamlines(centers, _sky_flow, length * rng.uniform(0.6, 1.3, count))
+        canvas.paint(paths, width * rng.uniform(0.7, 1.25, count), colors, rng)
 
 
 def _paint_glow(
@@ -159,8 +159,8 @@ def _paint_crescent(canvas: Canvas, rng: np.random.Generator) -> None:
         thickness = 0.26 * np.cos(0.75 * (spoke - 0.3))
         ring = radius * (0.44 - thickness * (1 - share))
         paths = np.stack([x + ring * np.cos(spoke), y + ring * np.sin(spoke)], axis=-1)
-        colours = blend(((224, 116, 20), (252, 176, 44)), rng.uniform(0, 1, 6)) + rng.normal(0, 8, (6, 3))
-        canvas.paint(paths, 0.011, colours, rng)
+        colors = blend(((224, 116, 20), (252, 176, 44)), rng.uniform(0, 1, 6)) + rng.normal(0, 8, (6, 3))
+        canvas.paint(paths, 0.011, colors, rng)
 
 
 def _crest(layer: int, x: Floats) -> Floats:
@@ -184,11 +184,11 @@ def _paint_hills(canvas: Canvas, rng: np.random.Generator) -> None:
 
         count = 800
         x = rng.uniform(-0.04, 1.04, count)
-        centres = np.stack([x, _crest(layer, x) + 0.012 + rng.uniform(0, 0.13, count)], axis=-1)
-        centres = centres[np.argsort(centres[:, 1] + rng.normal(0, 0.02, count))]
-        tone = np.clip(0.42 + 0.24 * Ripples(rng, 9)(centres) + rng.normal(0, 0.2, count), 0, 1)
-        colours = blend(palette[:3], tone) + rng.normal(0, 7, (count, 3))
-        canvas.paint(streamlines(centres, along, 0.06), 0.014 * rng.uniform(0.7, 1.2, count), colours, rng)
+        centers = np.stack([x, _crest(layer, x) + 0.012 + rng.uniform(0, 0.13, count)], axis=-1)
+        centers = centers[np.argsort(centers[:, 1] + rng.normal(0, 0.02, count))]
+        tone = np.clip(0.42 + 0.24 * Ripples(rng, 9)(centers) + rng.normal(0, 0.2, count), 0, 1)
+        colors = blend(palette[:3], tone) + rng.normal(0, 7, (count, 3))
+        canvas.paint(streamlines(centers, along, 0.06), 0.014 * rng.uniform(0.7, 1.2, count), colors, rng)
         ridge = np.linspace(-0.03, 1.03, 30)
         crest = np.stack([ridge, _crest(layer, ridge) + 0.004], axis=-1)
         canvas.paint(streamlines(crest, along, 0.07), 0.011, np.array(palette[3]) + rng.normal(0, 6, (30, 3)), rng)
@@ -210,14 +210,14 @@ def _paint_cypress(canvas: Canvas, rng: np.random.Generator) -> None:
         body = np.sin(np.pi * np.clip(rise * 0.85 + 0.22, 0, 1)) ** 0.8 * (1 - rise) ** 0.35
         side = rng.uniform(-1, 1, count)
         middle = root + (tip - root) * rise + 0.016 * np.sin(9 * rise + 12 * root)
-        centres = np.stack([middle + side * half_width * body, 1.04 + (top - 1.04) * rise], axis=-1)
+        centers = np.stack([middle + side * half_width * body, 1.04 + (top - 1.04) * rise], axis=-1)
 
         def upward(points: Floats, root: float = root) -> Floats:
             lean = 0.34 * np.sin(2 * np.pi * (3.2 * points[:, 1] + 2 * root) + 14 * points[:, 0])
             return np.stack([lean, -np.ones(len(points))], axis=-1)
 
         tone = np.clip(0.34 + 0.14 * np.sin(40 * side + 3 * rise) + rng.normal(0, 0.2, count), 0, 1)
-        colours = blend(_CYPRESS, tone) + rng.normal(0, 5, (count, 3))
+        colors = blend(_CYPRESS, tone) + rng.normal(0, 5, (count, 3))
         order = np.argsort(-rise, kind="stable")  # from the tip down, so that each stroke's tip is on top
-        paths = streamlines(centres, upward, 0.11 - 0.06 * rise)
-        canvas.paint(paths[order], 0.0125, colours[order], rng)
+        paths = streamlines(centers, upward, 0.11 - 0.06 * rise)
+        canvas.paint(paths[order], 0.0125, colors[order], rng)

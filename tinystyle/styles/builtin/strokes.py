@@ -55,12 +55,12 @@ def blend(palette: Sequence[tuple[int, int, int]], position: Floats) -> Floats:
     return np.stack([np.interp(position, stops, channel) for channel in np.array(palette, float).T], axis=-1)
 
 
-def streamlines(centres: Floats, field: Field, length: float | Floats, steps: int = 10) -> Floats:
-    """Follow `field` from `centres` (N, 2) for half of `length` both ways, and return the paths (N, steps, 2)."""
-    stride = (np.broadcast_to(length, len(centres)) / (steps - 1))[:, None]
+def streamlines(centers: Floats, field: Field, length: float | Floats, steps: int = 10) -> Floats:
+    """Follow `field` from `centers` (N, 2) for half of `length` both ways, and return the paths (N, steps, 2)."""
+    stride = (np.broadcast_to(length, len(centers)) / (steps - 1))[:, None]
 
     def follow(sign: float, count: int) -> list[Floats]:
-        points, path = centres, []
+        points, path = centers, []
         for _ in range(count):
             middle = points + sign * 0.5 * stride * _unit(field(points))
             points = points + sign * stride * _unit(field(middle))
@@ -68,7 +68,7 @@ def streamlines(centres: Floats, field: Field, length: float | Floats, steps: in
         return path
 
     back = (steps - 1) // 2
-    return np.stack([*follow(-1, back)[::-1], centres, *follow(1, steps - 1 - back)], axis=1)
+    return np.stack([*follow(-1, back)[::-1], centers, *follow(1, steps - 1 - back)], axis=1)
 
 
 def ribbons(paths: Floats, widths: float | Floats, shift: float = 0, taper: float = 0.35) -> Floats:
@@ -96,23 +96,23 @@ class Canvas:
     def __init__(self, size: int, ground: tuple[int, int, int]) -> None:
         self._size = size
         self._side = size * _SUPERSAMPLING
-        self._colour = Image.new("RGB", (self._side, self._side), ground)
+        self._color = Image.new("RGB", (self._side, self._side), ground)
         self._height = Image.new("L", (self._side, self._side), 90)
-        self._draw_colour = ImageDraw.Draw(self._colour)
+        self._draw_color = ImageDraw.Draw(self._color)
         self._draw_height = ImageDraw.Draw(self._height)
 
-    def fill(self, outlines: Floats, colours: Floats, heights: Floats | None = None) -> None:
-        """Fill polygons (N, points, 2) in order with `colours` (N, 3), 0..255."""
+    def fill(self, outlines: Floats, colors: Floats, heights: Floats | None = None) -> None:
+        """Fill polygons (N, points, 2) in order with `colors` (N, 3), 0..255."""
         # Whole pixels, so that a last-bit difference between processors' sines does not change the picture.
         corners = np.rint(outlines * self._side).astype(int).reshape(len(outlines), -1).tolist()
-        inks = np.clip(np.rint(colours), 0, 255).astype(int).tolist()
+        inks = np.clip(np.rint(colors), 0, 255).astype(int).tolist()
         levels = [None] * len(corners) if heights is None else np.clip(heights, 0, 255).astype(int).tolist()
         for corner, ink, level in zip(corners, inks, levels, strict=True):
-            self._draw_colour.polygon(corner, fill=tuple(ink))
+            self._draw_color.polygon(corner, fill=tuple(ink))
             if level is not None:
                 self._draw_height.polygon(corner, fill=level)
 
-    def paint(self, paths: Floats, widths: float | Floats, colours: Floats, rng: np.random.Generator) -> None:
+    def paint(self, paths: Floats, widths: float | Floats, colors: Floats, rng: np.random.Generator) -> None:
         """Paint brush strokes along `paths` (N, steps, 2): ribbons with bristle marks in lighter and darker paint."""
         count = len(paths)
         layers, inks, heights = [], [], []
@@ -124,7 +124,7 @@ class Canvas:
             (0.0, 0.25, 6.0, 85.0),
         ):
             layers.append(ribbons(paths, np.broadcast_to(widths, count) * share, shift / share))
-            inks.append(colours + tone * rng.uniform(0.3, 1.5, count)[:, None])
+            inks.append(colors + tone * rng.uniform(0.3, 1.5, count)[:, None])
             heights.append(base + rise)
         # Stroke by stroke, not layer by layer: a stroke covers all strokes before it.
         self.fill(
@@ -136,7 +136,7 @@ class Canvas:
     def finish(self, relief: float = 0.0) -> Image.Image:
         """Return the picture at its final size; `relief` over 0 lights the paint from the upper left."""
         size = (self._size, self._size)
-        picture = self._colour.resize(size, Image.Resampling.LANCZOS)
+        picture = self._color.resize(size, Image.Resampling.LANCZOS)
         if relief == 0:
             return picture
         height = np.asarray(self._height.resize(size, Image.Resampling.BOX), np.float32)

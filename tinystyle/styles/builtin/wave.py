@@ -44,8 +44,8 @@ def _print_sun(canvas: Canvas) -> None:
     spoke = np.linspace(0, 2 * np.pi, 60)
     circle = np.stack([np.cos(spoke), np.sin(spoke)], axis=-1)
     for step, radius in enumerate(np.arange(0.125, 0.01, -0.0135)):
-        colour = ((196, 62, 44), (226, 112, 66))[step % 2]
-        canvas.fill((np.array((0.80, 0.20)) + radius * circle)[None], np.array([colour]))
+        color = ((196, 62, 44), (226, 112, 66))[step % 2]
+        canvas.fill((np.array((0.80, 0.20)) + radius * circle)[None], np.array([color]))
 
 
 def _print_great_wave(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -89,8 +89,8 @@ def _bands(canvas: Canvas, first: Floats, last: Floats, count: int) -> None:
         mix(first, last, np.clip(s + 0.35 / count * np.sin(9 * along + 11 * s) * (0 < s < 1), 0, 1)) for s in share
     ]
     for index, (upper, lower) in enumerate(pairwise(edges)):
-        colour = (_BLUES[0], _BLUES[1 + (index // 3) % 2], _BLUES[3])[index % 3]
-        canvas.fill(np.concatenate([upper, lower[::-1]])[None], np.array([colour]))
+        color = (_BLUES[0], _BLUES[1 + (index // 3) % 2], _BLUES[3])[index % 3]
+        canvas.fill(np.concatenate([upper, lower[::-1]])[None], np.array([color]))
 
 
 def _foam(canvas: Canvas, rng: np.random.Generator, curve: Floats, count: int, reach: float, turn: float) -> None:
@@ -114,10 +114,10 @@ def _foam(canvas: Canvas, rng: np.random.Generator, curve: Floats, count: int, r
     canvas.fill(vein, np.tile(np.array([_BLUES[1]]), (count, 1)))
 
 
-def _spray(canvas: Canvas, rng: np.random.Generator, centre: tuple[float, float], spread: float, count: int) -> None:
+def _spray(canvas: Canvas, rng: np.random.Generator, center: tuple[float, float], spread: float, count: int) -> None:
     spoke = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     circle = np.stack([np.cos(spoke), np.sin(spoke)], axis=-1)
-    drops = np.array(centre) + spread * rng.normal(0, 0.6, (count, 2))
+    drops = np.array(center) + spread * rng.normal(0, 0.6, (count, 2))
     radius = rng.uniform(0.003, 0.0085, count)[:, None, None]
     canvas.fill(drops[:, None] + (radius + 0.0025) * circle, np.tile(np.array([_INK]), (count, 1)))
     canvas.fill(drops[:, None] + radius * circle, np.tile(np.array([_CREAM]), (count, 1)))

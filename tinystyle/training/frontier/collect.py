@@ -44,7 +44,7 @@ def collect(folders: Sequence[Path], images: Sequence[str]) -> list[Collected]:
     places: dict[str, str] = {}
     for top in folders:
         if not top.is_dir():
-            raise UserError(f"{top}: no such folder; give the folder of a run, or a folder of such")
+            raise UserError(f"{top}: no such folder; give the folder of a run, or a folder that contains such folders")
         ended = list(_ended(top))
         if not ended:
             raise UserError(

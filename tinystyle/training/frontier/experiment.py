@@ -18,7 +18,7 @@ from tinystyle.data import storage
 from tinystyle.data.ingest import Progress
 from tinystyle.data.locks import ConcurrentIngestError, exclusive
 from tinystyle.errors import UserError
-from tinystyle.evaluation import Stylise, color_match
+from tinystyle.evaluation import Stylize, color_match
 from tinystyle.model_file import load_model
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.training.frontier.collect import collect
@@ -219,7 +219,7 @@ def _gallery(
     photos = [photo for _, photo in shown]
     made: dict[tuple[str, str], list[Path]] = {}
     for row in rows:
-        stylize: Stylise | None = networks.get((row.style, row.key))
+        stylize: Stylize | None = networks.get((row.style, row.key))
         if row.name == "color match":
             stylize = color_match(judge.style_tensor(row.image))
         if stylize:

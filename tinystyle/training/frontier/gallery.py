@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from tinystyle.data import storage
-from tinystyle.evaluation import Stylise
+from tinystyle.evaluation import Stylize
 from tinystyle.training.callbacks import to_image
 
 __all__ = ["SHORT_SIDE", "data_uri", "write_jpeg", "write_pictures"]
@@ -22,7 +22,7 @@ QUALITY = 80
 
 
 @torch.inference_mode()
-def write_pictures(folder: Path, stem: str, stylize: Stylise, photos: Sequence[Tensor]) -> list[Path]:
+def write_pictures(folder: Path, stem: str, stylize: Stylize, photos: Sequence[Tensor]) -> list[Path]:
     """Stylize photos, each (1, 3, H, W) in 0..255, write them as STEM-1.jpg, STEM-2.jpg, ..., and return the paths."""
     paths = [folder / f"{stem}-{number}.jpg" for number in range(1, len(photos) + 1)]
     for path, photo in zip(paths, photos, strict=True):

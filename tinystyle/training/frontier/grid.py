@@ -65,7 +65,7 @@ def make_grid(
         raise UserError(f"no network of the grid can be built: {reasons[networks[0]]}")
     names = [styles.image_name(image) for image in images]
     if len(set(names)) < len(names):
-        raise UserError(f"`style`: two images are called alike ({', '.join(sorted(names))}); rename one")
+        raise UserError(f"`style`: two images have the same name ({', '.join(sorted(names))}); rename one")
     for image in images:
         styles.load_style(image, recipe.loss.style_side(recipe.data.size))
     execution = recipe.execution.model_copy(update={"track": False})

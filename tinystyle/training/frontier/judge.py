@@ -15,7 +15,7 @@ from tinystyle.data.datamodule import PhotoDataModule
 from tinystyle.data.ingest import Progress, dataset_for_training
 from tinystyle.data.photos import evenly_spaced, photo_tensor
 from tinystyle.errors import UserError
-from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylise, quality_rows
+from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylize, quality_rows
 from tinystyle.evaluation.model_report import second_measure, second_network
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.training.objective import build_criterion
@@ -89,7 +89,7 @@ class Judge:
         self._photos: list[Tensor] | None = None
         self._style: tuple[str, Criterion, PaintMeasure | None] | None = None
 
-    def rows(self, image: str, candidates: Mapping[str, Stylise]) -> list[QualityRow]:
+    def rows(self, image: str, candidates: Mapping[str, Stylize]) -> list[QualityRow]:
         """Judge functions that stylize a photo, given by name, against the style `image`.
 
         Raises:

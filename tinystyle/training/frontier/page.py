@@ -171,7 +171,9 @@ def _summary(rows: Sequence[Row], front: Mapping[str, Sequence[Row]]) -> list[st
         sentences.append(f"The lowest score is {best.score:.2f}, of {best.name}.")
         if matched is not None:
             better = sum((row.score or 0) < matched for row in judged)
-            sentences.append(f"A mere color match has {matched:.2f}; {better} of {len(judged)} networks are below it.")
+            sentences.append(
+                f"The color matching baseline has {matched:.2f}; {better} of {len(judged)} networks are below it."
+            )
         names = ", ".join(row.name for row in front["bytes"])
         sentences.append(f"The Pareto front by bytes: {names}.")
     if missing:

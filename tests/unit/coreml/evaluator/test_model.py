@@ -20,7 +20,7 @@ from tinystyle.nets.blocks import StyleNetwork
 
 pytestmark = pytest.mark.slow  # every export takes a second
 
-CLOSE = 0.255  # grey levels
+CLOSE = 0.255  # gray levels
 
 
 def noise(width: int, height: int, seed: int = 0) -> Tensor:
@@ -137,7 +137,7 @@ def test_a_program_of_other_names_and_order(tmp_path: Path) -> None:
     from coremltools.converters.mil import Builder as mb  # noqa: N813 - its documentation's name
 
     weight = np.zeros((3, 1, 1, 3), np.float32)
-    weight[:, 0, 0] = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]  # left neighbour, itself, right neighbour
+    weight[:, 0, 0] = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]  # left neighbor, itself, right neighbor
 
     @mb.program(input_specs=[mb.TensorSpec(shape=(1, 3, 2, 3))], opset_version=ct.target.iOS16)
     def program(frame: Any) -> Any:
@@ -165,7 +165,7 @@ def test_a_program_of_other_names_and_order(tmp_path: Path) -> None:
     assert (read.input, read.output, read.bits) == ("frame", "painting", 32)
     result = read.run(rows.expand(1, 3, 2, 3))
     # Inverted and reflected: [245 | 255 245 235 | 245] and [105 | 155 105 0 | 105]; each channel is then shifted, with
-    # zeros coming in at the end, and three neighbours are added.
+    # zeros coming in at the end, and three neighbors are added.
     red = torch.tensor([[0 + 245 + 255, 245 + 255 + 245, 255 + 245 + 235], [0 + 105 + 155, 105 + 155 + 105, 155 + 105]])
     green = torch.tensor([[245 + 255 + 245, 255 + 245 + 235, 245 + 235 + 245], [365, 260, 210]])
     blue = torch.tensor([[255 + 245 + 235, 245 + 235 + 245, 235 + 245 + 0], [260, 210, 105]])

@@ -146,7 +146,7 @@ def test_total_variation_of_hand_computed_images() -> None:
     assert total_variation_loss(flat).tolist() == [0.0]
     stripes = torch.zeros(1, 3, 4, 4)
     stripes[..., ::2] = 255.0
-    assert total_variation_loss(stripes).tolist() == [1.0]  # every horizontal neighbour differs by all of the range
+    assert total_variation_loss(stripes).tolist() == [1.0]  # every horizontal neighbor differs by all of the range
 
 
 def test_saturation_begins_at_two() -> None:

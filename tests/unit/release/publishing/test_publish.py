@@ -193,7 +193,7 @@ def test_on_the_command_line(assembled: Path, retrained: Path, root: Path, run: 
     code, output, _ = publish(assembled, 1)
     assert code == 0
     assert output.splitlines()[1] == (
-        "the index points to version 2, which stays so: tinystyle rollback mosaic --version 1 points it to this one"
+        "the index points to version 2, and is left there: tinystyle rollback mosaic --version 1 points it to this one"
     )
     code, output, _ = run("rollback", "mosaic", "--root", root, "--reason", "too blue")
     assert (code, output) == (0, f"version 1 of mosaic is the current one at {root}\n")

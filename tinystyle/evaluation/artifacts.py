@@ -31,7 +31,7 @@ def checkerboard_energy(output_b3hw: Tensor, photo_b3hw: Tensor) -> Tensor:
     return grid_energy(output_b3hw) / grid_energy(photo_b3hw)
 
 
-def border_error(stylise: Callable[[Tensor], Tensor], photo_b3hw: Tensor, output_b3hw: Tensor) -> Tensor:
+def border_error(stylize: Callable[[Tensor], Tensor], photo_b3hw: Tensor, output_b3hw: Tensor) -> Tensor:
     """Measure how the border of an output differs from the same area inside a larger picture, in gray levels: (batch,).
 
     Let y be the output. Let z be the output for the photo reflected by 64 pixels on every side, cropped back to the
@@ -45,14 +45,14 @@ def border_error(stylise: Callable[[Tensor], Tensor], photo_b3hw: Tensor, output
     border, has a higher error. If a side is shorter than 128 pixels, the distances shrink.
 
     Args:
-        stylise: maps RGB (batch, 3, H, W) in 0..255 to the same shape and range.
+        stylize: maps RGB (batch, 3, H, W) in 0..255 to the same shape and range.
         photo_b3hw: the photo, at least 16 pixels per side.
-        output_b3hw: `stylise(photo_b3hw)`.
+        output_b3hw: `stylize(photo_b3hw)`.
     """
     short = min(photo_b3hw.shape[-2:])
     pad = min(CONTEXT, (short - 1) // 4 * 4)  # a multiple of the stride, so that upsampling uses the same grid
     ring = min(RING, short // 8)
-    reference = stylise(F.pad(photo_b3hw, (pad,) * 4, mode="reflect"))[..., pad:-pad, pad:-pad]
+    reference = stylize(F.pad(photo_b3hw, (pad,) * 4, mode="reflect"))[..., pad:-pad, pad:-pad]
     known = _within_range(reference)
     interior = torch.zeros_like(known)
     interior[..., 2 * ring : -2 * ring, 2 * ring : -2 * ring] = 1
