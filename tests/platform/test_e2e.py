@@ -153,16 +153,16 @@ def sweep(checkout: Checkout, blocks: list[str]) -> None:
     prefect, mlflow = Prefect(checkout.environment), MLflow(checkout.environment)
     (whole,) = prefect.runs("sweep-styles")
     assert whole["state"]["message"] == "6 of 6 registered"
-    assert (mlflow.versions("wave"), mlflow.versions("mosaic")) == (3, 3)
-    trained = [run for run in prefect.runs("train-style") if "trained before" not in run["state"]["message"]]
-    assert len(trained) == 6, "one of them before the sweep"
+    names = [f"{style}-{percent}" for style in ("wave", "mosaic") for percent in (30, 40, 50)]
+    assert [mlflow.versions(name) for name in names] == [1] * 6
+    trained = [run for run in prefect.runs("train-style") if "already registered" not in run["state"]["message"]]
+    assert len(trained) == 7, "one of them before the sweep"
     assert sum(overlap(*pair) > 10 for pair in combinations(trained, 2)) >= 2
     report = prefect.artifacts(whole)["sweep"]
-    for alpha in (0.3, 0.4, 0.5):
-        assert f"| wave | small | {alpha} |" in report
-        assert f"| mosaic | small | {alpha} |" in report
+    for name in names:
+        assert f"| {name} | small | 0.{name[-2]} |" in report
     assert "Missing" not in report
-    parent = mlflow.run(mlflow.version("mosaic", 1)["run_id"])["tags"]["mlflow.parentRunId"]
+    parent = mlflow.run(mlflow.version("mosaic-30", 1)["run_id"])["tags"]["mlflow.parentRunId"]
     assert {"sweep.json", "sweep.md", "gallery.png", "frontier.html", "frontier.csv"} <= set(mlflow.files(parent, ""))
 
 
@@ -250,9 +250,9 @@ def interrupt_a_training(checkout: Checkout) -> None:
     checkout.run("make stack")
     run = run_of(checkout, "train-style/default", **parameters)
     assert run["state"]["type"] == "COMPLETED", run["state"]
-    assert "going on from step" in Prefect(checkout.environment).logs(run)
+    assert "resuming from step" in Prefect(checkout.environment).logs(run)
     mlflow = MLflow(checkout.environment)
-    assert mlflow.steps(mlflow.version("resumed", 1)["run_id"], "total")[-1] == 300
+    assert mlflow.steps(mlflow.version("resumed", 1)["run_id"], "train/total")[-1] == 300
 
 
 def checkpoints(checkout: Checkout) -> set[str]:

@@ -60,10 +60,10 @@ def check_run_and_version(checkout: Checkout) -> None:
     run = mlflow.run(version["run_id"])
     assert run["status"] == "FINISHED"
     assert (run["params"]["network.alpha"], run["params"]["optimizer.steps"]) == ("0.3", "100")
-    assert {"total", "content", "style"} <= run["metrics"].keys()
+    assert {"train/total", "train/content", "train/style"} <= run["metrics"].keys()
     assert run["tags"]["lineage.key"] == version["tags"]["key"]
-    assert mlflow.steps(version["run_id"], "total")[-1] == 100
-    assert mlflow.files(version["run_id"], "previews")
+    assert mlflow.steps(version["run_id"], "train/total")[-1] == 100
+    assert mlflow.files(version["run_id"], "images")
     assert {
         "coreml/wave-8.mlmodel",
         "coreml/wave-8.mlmodel.md",

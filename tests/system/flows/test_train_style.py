@@ -122,9 +122,9 @@ def test_a_run_registers_a_verified_version_and_the_next_skips_it(platform: Plat
     logged = client().get_run(version.run_id)
     assert logged.data.tags["mlflow.parentRunId"] == parent
     assert logged.data.params["network.alpha"] == "0.1"
-    assert [point.step for point in client().get_metric_history(version.run_id, "total")] == [10, 12]
+    assert [point.step for point in client().get_metric_history(version.run_id, "train/total")] == [10, 12]
     assert client().get_experiment(logged.info.experiment_id).name == "one-run"
-    assert {"evaluation.json", "coreml", "model", "previews"} <= {
+    assert {"evaluation.json", "coreml", "model", "images"} <= {
         f.path for f in client().list_artifacts(version.run_id)
     }
 
@@ -135,7 +135,7 @@ def test_a_run_registers_a_verified_version_and_the_next_skips_it(platform: Plat
 
     again = run(platform, name="one-run")
     assert again.is_completed()
-    assert "trained before" in again.message
+    assert "already registered" in again.message
     assert again.result() == {**result, "skipped": True}
     assert len(registry.versions("one-run")) == 1
 
@@ -158,7 +158,7 @@ def test_sigterm_stops_in_order_and_the_next_run_goes_on(platform: Platform) -> 
         time.sleep(0.2)
         experiment = client().get_experiment_by_name("stopped")
         runs = client().search_runs([experiment.experiment_id]) if experiment else []
-        tracked = [found for found in runs if "total" in found.data.metrics]
+        tracked = [found for found in runs if "train/total" in found.data.metrics]
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert "training stopped at step" in output, output
@@ -169,7 +169,7 @@ def test_sigterm_stops_in_order_and_the_next_run_goes_on(platform: Platform) -> 
     state = train_style(**parameters, return_state=True)
     assert state.is_completed(), state.message
     assert state.result()["run_id"] == tracked[0].info.run_id
-    history = client().get_metric_history(tracked[0].info.run_id, "total")
+    history = client().get_metric_history(tracked[0].info.run_id, "train/total")
     assert [point.step for point in history] == sorted({point.step for point in history}), "no step was trained twice"
     assert history[-1].step == 150
 
