@@ -137,7 +137,7 @@ def test_a_server_that_goes_away_stops_the_ingest(tmp_path: Path) -> None:
     save_photographs(tmp_path / "photos", 120)
     out = tmp_path / "out"
     with RangeServer(zipped(tmp_path / "photos"), break_after=40).running() as uri:
-        with pytest.raises(OSError, match=r"stopped answering"):
+        with pytest.raises(OSError, match=r"stopped responding"):
             ingest(uri, str(out), size=64, photos_per_shard=200)
         assert list(out.iterdir()) == []
 

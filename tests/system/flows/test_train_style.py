@@ -124,9 +124,7 @@ def test_a_run_registers_a_verified_version_and_the_next_skips_it(platform: Plat
     assert logged.data.params["network.alpha"] == "0.1"
     assert [point.step for point in client().get_metric_history(version.run_id, "train/total")] == [10, 12]
     assert client().get_experiment(logged.info.experiment_id).name == "one-run"
-    assert {"evaluation.json", "coreml", "model", "images"} <= {
-        f.path for f in client().list_artifacts(version.run_id)
-    }
+    assert {"evaluation.json", "coreml", "model", "images"} <= {f.path for f in client().list_artifacts(version.run_id)}
 
     shown = artifacts(state.state_details.flow_run_id)
     assert shown["progress"] == 100
