@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tinystyle.commands.config_file import read_config
 from tinystyle.commands.options import run_options
 from tinystyle.commands.terminal import FAILED, STOPPED, photo_progress, resumable, say, screen
 from tinystyle.config import run_config
@@ -63,6 +62,8 @@ def train(
     Writes OUT/model.safetensors, OUT/run.json, OUT/previews/ and checkpoints. When stopped by SIGTERM or Ctrl-C, it
     saves a checkpoint and exits with code 75; rerun the same command to resume, which leads to the same weights.
     """
+    from tinystyle.commands.config_file import read_config
+
     run = run_config({**(read_config(config) if config else {}), **parameters})
     from tinystyle.tracking.connection import public_uri, run_url
     from tinystyle.training.launch import launch, prepare
