@@ -94,7 +94,7 @@ def up(folder: Path, settings: StackSettings, say: Say = print) -> dict[str, str
 
 
 def down(folder: Path, *, purge: bool = False, say: Say = print) -> None:
-    """Stop everything that `up` started in `folder`, workers first; with `purge`, also delete the folder.
+    """Stop everything that 'up' started in `folder`, workers first; with `purge`, also delete the folder.
 
     Raises:
         UserError: there is no stack in `folder`.
@@ -118,7 +118,7 @@ def status(folder: Path) -> list[State]:
     """
     settings = StackSettings.load(folder)
     if settings is None:
-        raise UserError(f"there is no stack in {folder}; give --folder, or start one with `up`")
+        raise UserError(f"there is no stack in {folder}; give --folder, or start one with 'up'")
     names = [*_SERVER_NAMES, "coordinator", *(f"worker-{i + 1}" for i in range(settings.workers))]
     return [State(name, processes.running(folder, name), processes.descendants(folder, name)) for name in names]
 
@@ -173,7 +173,7 @@ def _check_unchanged(folder: Path, settings: StackSettings, wanted: Sequence[Ser
     changed = [n for n in StackSettings.model_fields if n != "workers" and getattr(before, n) != getattr(settings, n)]
     if changed:
         options = ", ".join("--" + name.replace("_", "-") for name in changed)
-        raise UserError(f"the stack in {folder} runs with another {options}; run `down` first")
+        raise UserError(f"the stack in {folder} runs with another {options}; run 'down' first")
 
 
 def _check_ports(folder: Path, wanted: Sequence[Server]) -> None:
@@ -203,12 +203,12 @@ def _lay_out(folder: Path, settings: StackSettings, clients: dict[str, str]) -> 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Create the folder, private and ignored by git, and lock it against other `up` and `down` commands."""
+    """Create the folder, private and ignored by git, and lock it against other 'up' and 'down' commands."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / ".gitignore").write_text("*\n")
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"another `up` or `down` is running in {folder}; wait for it") from None
+            raise UserError(f"another 'up' or 'down' is running in {folder}; wait for it") from None
         yield

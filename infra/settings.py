@@ -35,7 +35,7 @@ STORE_PORTS = 10
 
 
 class StackSettings(BaseModel):
-    """The settings of a stack, saved as settings.json, so that later `up` and `down` commands need not repeat them."""
+    """The settings of a stack, saved as settings.json, so that later 'up' and 'down' commands need not repeat them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -138,7 +138,7 @@ def read_environment(path: Path) -> dict[str, str]:
         UserError: the file is missing or lacks a variable.
     """
     if not path.exists():
-        raise UserError(f"{path} is missing; start a stack with `up`, or copy that file from the stack's machine")
+        raise UserError(f"{path} is missing; start a stack with 'up', or copy that file from the stack's machine")
     environment = dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
     missing = client_environment(StackSettings(), Secrets()).keys() - environment.keys()
     if missing:

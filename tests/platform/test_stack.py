@@ -125,7 +125,7 @@ def test_up_again_starts_nothing_twice(stack: Stack) -> None:
     secrets = stack.environment
     again = stack.up()  # of the workers' number it was not told: as last time
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("runs already") == len(SERVERS)
+    assert again.stdout.count("already running") == len(SERVERS)
     assert {name: process_of(stack, name).pid for name in SERVERS} == before
     assert stack.environment == secrets
 
@@ -150,7 +150,7 @@ def test_a_killed_server_is_started_again_and_only_that(name: str, stack: Stack)
 def test_other_options_for_a_running_stack_are_refused(stack: Stack) -> None:
     refused = stack.run("up", "--database", "postgresql://nobody@127.0.0.1:1")
     assert refused.returncode == 2
-    assert "runs with another --database; run `down` first" in refused.stderr
+    assert "runs with another --database; run 'down' first" in refused.stderr
 
 
 @pytest.mark.parametrize(
