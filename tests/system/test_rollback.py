@@ -71,7 +71,7 @@ def test_a_collapse_stops_or_rolls_back(
     assert "Traceback" not in errors
     first, last = (line for line in errors.splitlines() if "collapsed" in line)
     assert first.startswith(SENTENCE)
-    assert first.endswith("; back to the last checkpoint at 0.5 of the learning rate")
+    assert first.endswith("; rolling back to the last checkpoint, at 0.5 of the learning rate")
     assert last.startswith(f"Error: {SENTENCE}")
     assert last.endswith(", after 1 rollbacks; try a lower --content-target, --style-weight or --learning-rate")
     halved = rates(out)
