@@ -82,7 +82,7 @@ def test_published_pictures_are_ranked_as_the_eye_ranks_them(shared_data: Path) 
         ("chicago", "jcjohnson_chicago_starry_night", "style_starry_night_crop"),
         ("fritz_photo", "fritz_tiny_starry_night", "style_fritz_starry_night"),
     ):
-        sizes = styles.load_style_sizes(str(shared_data / "published" / f"{painting}.jpg"), PAINTING_SIZES)
+        sizes = styles.Style.load(str(shared_data / "published" / f"{painting}.jpg")).at_sizes(PAINTING_SIZES)
         measure = PaintMeasure(network, [photo_tensor(pixels) for pixels in sizes])
         untouched, painted = image(photo), image(picture)
         recolored = color_match(photo_tensor(sizes[-1]))(untouched)

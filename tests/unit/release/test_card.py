@@ -63,7 +63,7 @@ def test_metadata_of_the_file(model: LoadedModel, exported: Callable[..., Path],
     path = exported(format, 8)
     assert read_spec(path).description.metadata.ByteSize() <= 450
     metadata = read_model(path).metadata
-    assert metadata["shortDescription"] == "tinystyle small 0.3: stylizes an image, 48x32, 8-bit weights"
+    assert metadata["shortDescription"] == "tinystyle small 0.3: stylises an image, 48x32, 8-bit weights"
     assert metadata["author"]
     assert "Apache-2.0" in metadata["license"]
     assert metadata["versionString"] == __version__

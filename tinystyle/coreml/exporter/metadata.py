@@ -38,7 +38,8 @@ def describe(metadata: Any, model: LoadedModel, summary: str) -> None:
         summary: sizes and bits, in a few words.
     """
     metadata.Clear()
-    metadata.shortDescription = f"tinystyle {title(model)}: stylizes an image, {summary}"
+    # Spelled so since the first release: other spelling would be other bytes of the same network.
+    metadata.shortDescription = f"tinystyle {title(model)}: stylises an image, {summary}"
     metadata.author = "tinystyle"
     metadata.license = LICENSE
     metadata.versionString = __version__

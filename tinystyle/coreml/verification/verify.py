@@ -92,7 +92,7 @@ class Verification:
         if self.gate is None:
             gate = f"no PSNR is asked of {self.bits} bits until there is quantization-aware training"
         else:
-            gate = f"at least {self.gate:g} dB are asked"
+            gate = f"minimum {self.gate:g} dB"
         return (
             f"verified: {self.weights:,} values are the trained ones to {self.bits} bits; over {len(self.photos)} photos "
             f"at least {self.worst:.1f} dB ({gate}), finite"
@@ -148,7 +148,7 @@ def verify(
                 results.append(result)
                 progress(len(results))
                 if gate is not None and result.psnr < gate:
-                    failure = f"{name} has {result.psnr:.1f} dB, at least {gate:g} are asked"
+                    failure = f"{name} has {result.psnr:.1f} dB, the minimum is {gate:g}"
                 elif result.psnr_device is not None and result.psnr_device < min(
                     gate or MIN_PSNR_DEVICE, MIN_PSNR_DEVICE
                 ):

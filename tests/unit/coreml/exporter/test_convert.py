@@ -243,8 +243,8 @@ def test_names_that_are_not_possible(model: LoadedModel, tmp_path: Path) -> None
     for name, format, sentence in (
         ("x.mlpackage", "mlmodel", r"must end in \.mlmodel"),
         ("a.mlmodel", "mlmodel", "is a folder"),
-        ("b.mlpackage", "mlpackage", "is no Core ML package"),
-        ("c.mlpackage", "mlpackage", "is no Core ML package"),
+        ("b.mlpackage", "mlpackage", "is not a Core ML package"),
+        ("c.mlpackage", "mlpackage", "is not a Core ML package"),
     ):
         with pytest.raises(UserError, match=sentence):
             export_model(model, format=format, bits=8, size=(20, 20), out=tmp_path / name)

@@ -154,7 +154,7 @@ def test_a_photo_under_the_gate_fails(model: LoadedModel, exported: Callable[[st
     result = verify(exported("mlmodel", 4), model, photos, min_psnr=90)
     assert result.failure
     assert "photo-0 has" in result.failure
-    assert "at least 90 are asked" in result.failure
+    assert "the minimum is 90" in result.failure
 
 
 def test_an_overflow_in_float16_fails_and_names_the_operation(
