@@ -42,4 +42,4 @@ cli.main()
     )  # fmt: skip
     assert done.stdout.startswith("0.75\n0.5\n{'default': 0.25, 'description': 'Share of the crops that are mirrored.'")
     assert "--mirror-share NUMBER" in done.stdout
-    assert "[0 <= x <= 1; default: 0.25]" in " ".join(done.stdout.split())
+    assert "[0<=x<=1; default: 0.25]" in " ".join(done.stdout.split())

@@ -88,7 +88,7 @@ def test_the_table_of_parameters_has_every_parameter(hooks: ModuleType) -> None:
         assert parameter.help
         assert rows[name].startswith(parameter.help.replace("|", "\\|"))
     assert "`4000`" in rows["steps"]
-    assert "`0 < x <= 4`" in rows["alpha"]
+    assert "`0<x<=4`" in rows["alpha"]
 
 
 def test_links_are_rewritten_for_the_site(hooks: ModuleType) -> None:
