@@ -92,8 +92,8 @@ def _placed(item: inspect.Parameter, place: int, descriptions: dict[str, str]) -
     description = descriptions.get(item.name)
     if parameter and item.name not in descriptions:
         description = parameter.help
-        group = f"{parameter.group}, advanced" if parameter.advanced else parameter.group
-        extra["title"] = f"{group}: {item.name.replace('_', ' ')}" + (f" ({parameter.unit})" if parameter.unit else "")
+        unit = f" ({parameter.unit})" if parameter.unit else ""
+        extra["title"] = f"{parameter.heading}: {item.name.replace('_', ' ')}{unit}"
         if parameter.choices:
             extra["enum"] = list(parameter.choices)
         for bound in parameter.field.metadata:

@@ -243,12 +243,13 @@ def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.I
     from tinystyle.model_file import load_model
     from tinystyle.stylize import stylize_image
     from tinystyle.stylize.sample_photos import verification_photos
+    from tinystyle.training.run_folder import RunFolder
 
     _, photo = next(iter(verification_photos(photos, 1)))
     pairs = [
         GalleryRow(
             photo=photo,
-            stylized=stylize_image(load_model(folder / "model.safetensors"), photo),
+            stylized=stylize_image(load_model(RunFolder(folder).model), photo),
             caption=f"{_label(row)}\n{'' if row['bytes'] is None else row['bytes']} bytes",
         )
         for row, folder in fetched

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.badimages import encoded, photograph, png_bomb, save_photographs
 from tests.support.files import contents
-from tests.support.ingests import save_mixed_photos
+from tests.support.ingests import ingested, save_mixed_photos
 from tests.support.photos import synthetic_photo
 from tinystyle.data.decode import Unusable
 from tinystyle.data.decode_pool import DecodePool
@@ -28,17 +28,12 @@ from tinystyle.data.shards import ShardDataset
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ingest") / "photos"
-    save_mixed_photos(folder)
-    return folder
+    return save_mixed_photos(tmp_path_factory.mktemp("ingest") / "photos")
 
 
 @pytest.fixture(scope="module")
 def reference(photos: Path) -> dict[str, bytes]:
-    """What an uninterrupted ingest with one worker makes of `photos`."""
-    folder = photos.parent / "reference"
-    ingest(str(photos), str(folder), size=64, workers=1, photos_per_shard=8)
-    return contents(folder)
+    return ingested(photos)
 
 
 def ignores_interrupts(process: psutil.Process) -> bool:

@@ -12,9 +12,8 @@ import pytest
 
 from tests.support.badimages import encoded, photograph
 from tests.support.files import contents
-from tests.support.ingests import save_partitioned_photos
+from tests.support.ingests import ingested, save_partitioned_photos
 from tinystyle.data.decode import prepare_photo
-from tinystyle.data.ingest import ingest
 from tinystyle.data.locks import ConcurrentIngestError
 from tinystyle.data.partitions import ingest_partition, merge_partitions, plan_partitions
 from tinystyle.data.shard_writer import ShardWriter
@@ -22,17 +21,12 @@ from tinystyle.data.shard_writer import ShardWriter
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("partitions") / "photos"
-    save_partitioned_photos(folder)
-    return folder
+    return save_partitioned_photos(tmp_path_factory.mktemp("partitions") / "photos")
 
 
 @pytest.fixture(scope="module")
 def reference(photos: Path) -> dict[str, bytes]:
-    """What one ingest makes of `photos`."""
-    folder = photos.parent / "reference"
-    ingest(str(photos), str(folder), size=64, workers=1, photos_per_shard=8)
-    return contents(folder)
+    return ingested(photos)
 
 
 def run_partition(source: Path, out: Path, index: int) -> None:

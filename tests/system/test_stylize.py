@@ -8,18 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.support.models import save_untrained
 from tests.support.photos import synthetic_photo
-from tinystyle.config import NetworkConfig
-from tinystyle.model_file import save_model
-from tinystyle.nets import build_network
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    config = NetworkConfig(alpha=0.1)
-    save_model(build_network(config.architecture, config.alpha), path, config, {})
-    return str(path)
+    return save_untrained(tmp_path_factory.mktemp("model") / "model.safetensors")
 
 
 def stylize(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

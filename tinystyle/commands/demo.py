@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tinystyle.evaluation import QualityRow
     from tinystyle.model_file import LoadedModel
 
+from tinystyle.training.run_folder import RunFolder
+
 __all__ = ["HELD_OUT", "STEPS", "demo_config", "first_look", "run_demo", "write_photos"]
 
 STYLE = "builtin:starry-sky"
@@ -103,7 +105,7 @@ def _finish(out: Path, photos: dict[str, Path], screen: Console) -> list[Quality
     from tinystyle.evaluation.model_report import evaluate_model
     from tinystyle.model_file import load_model
 
-    model_file = out / "run" / "model.safetensors"
+    model_file = RunFolder(out / "run").model
     model, config = load_model(model_file), demo_config(out / "dataset", STEPS)
     report = evaluate_model(
         str(model_file), photos=str(out / "dataset"), style=STYLE, loss=config.loss, size=INGEST_SIZE, exports=False
@@ -125,7 +127,7 @@ def _export(model: LoadedModel, out: Path, screen: Console) -> Path:
     from tinystyle.release.card import newest_preview, write_card
 
     held_out = [(name, Image.open(out / "photos" / name).convert("RGB")) for name in HELD_OUT]
-    preview = newest_preview(str(out / "run" / "model.safetensors"))
+    preview = newest_preview(str(RunFolder(out / "run").model))
     table = Table("Core ML file", title="Exports at 640x480, read back and compared with the network")
     for column in ("bits", "bytes", "lowest PSNR, dB"):
         table.add_column(column, justify="right")

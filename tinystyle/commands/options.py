@@ -45,11 +45,12 @@ def run_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., No
 
 def _annotation(parameter: Parameter) -> Any:
     flag = "--" + parameter.name.replace("_", "-")
-    group = f"{parameter.group}, advanced" if parameter.advanced else parameter.group
     if parameter.field.annotation is bool:
         default = "on" if parameter.default else "off"
         help = f"{parameter.help} [default: {default}]"
-        return Annotated[bool | None, typer.Option(f"{flag}/--no-{flag[2:]}", help=help, rich_help_panel=group)]
+        return Annotated[
+            bool | None, typer.Option(f"{flag}/--no-{flag[2:]}", help=help, rich_help_panel=parameter.heading)
+        ]
     notes = [parameter.range] if parameter.range else []
     if parameter.default is not None:
         notes.append(f"default: {_text(parameter.default)}")
@@ -58,7 +59,9 @@ def _annotation(parameter: Parameter) -> Any:
     help = parameter.help + (f" [{'; '.join(notes)}]" if notes else "")
     return Annotated[
         str | None,
-        typer.Option(flag, metavar=_metavar(parameter), help=help, rich_help_panel=group, show_default=False),
+        typer.Option(
+            flag, metavar=_metavar(parameter), help=help, rich_help_panel=parameter.heading, show_default=False
+        ),
     ]
 
 

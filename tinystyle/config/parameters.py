@@ -56,6 +56,11 @@ class Parameter:
         return bool(self._extra("advanced"))
 
     @property
+    def heading(self) -> str:
+        """Group, and whether it is advanced: where help texts and forms list it."""
+        return f"{self.group}, advanced" if self.advanced else self.group
+
+    @property
     def unit(self) -> str:
         """Unit, such as px; empty for plain numbers and names."""
         return str(self._extra("unit") or "")

@@ -21,9 +21,9 @@ from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
 from tinystyle.errors import UserError
 
-__all__ = ["FILES", "LISTING", "MODEL_FILE", "SUMS", "Bundle", "CoreMLFile", "check_files", "check_name"]
+__all__ = ["FILES", "LISTING", "MODEL_FILE", "SUMS", "SWIFT_FILE", "Bundle", "CoreMLFile", "check_files", "check_name"]
 
-MODEL_FILE = "model.safetensors"
+MODEL_FILE, SWIFT_FILE = "model.safetensors", "StyleTransfer.swift"
 LISTING = "files.json"
 SUMS = "SHA256SUMS"
 
@@ -111,7 +111,7 @@ class Bundle:
     @property
     def swift(self) -> Path:
         """Swift source code that runs a Core ML file in an app."""
-        return self.coreml / "StyleTransfer.swift"
+        return self.coreml / SWIFT_FILE
 
     @property
     def evaluation(self) -> Path:

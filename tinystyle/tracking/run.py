@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from tinystyle.errors import UserError
-from tinystyle.tracking.connection import quiet, tracking_uri, user_name
+from tinystyle.tracking.connection import connect, quiet, tracking_uri, user_name
 from tinystyle.tracking.system_metrics import SystemMetrics
 
 __all__ = ["PARENT_RUN", "Tracker", "close_run", "flatten", "run_tags"]
@@ -186,8 +186,6 @@ class Tracker:
 
 def close_run(run_id: str, status: str) -> None:
     """Close a run whose own process can no longer do so; a server that does not answer only causes a warning."""
-    from tinystyle.tracking.connection import connect
-
     try:
         with connect() as client:
             client.set_terminated(run_id, status)

@@ -21,10 +21,9 @@ from tinystyle.config import ExecutionConfig, RunConfig
 from tinystyle.data import storage
 from tinystyle.data.ingest import Progress
 from tinystyle.errors import UserError
-from tinystyle.styles import Style
 from tinystyle.training.agent import NO_RENDEZVOUS
 from tinystyle.training.record import RunInTheWayError, RunRecord
-from tinystyle.training.resolve import Resolved, resolve, settle
+from tinystyle.training.resolve import Resolved, check, resolve
 from tinystyle.training.run_folder import RUN_FILE, RunFolder
 
 __all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "TrainingProcessError", "begin", "launch", "prepare"]
@@ -54,13 +53,11 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress
     Raises:
         UserError, OSError: something is missing or invalid; the message is one sentence.
     """
-    config = settle(config)
-    style = Style.load(config.style)
-    style.at(config.style_side)
+    checked = check(config)
     storage.check_writable(folder)
     if resume:
         _earlier(config, folder)  # reports a damaged record before any photo is ingested
-    return begin(resolve(config, style, progress), folder, resume=resume)
+    return begin(resolve(config, checked, progress), folder, resume=resume)
 
 
 def begin(run: Resolved, folder: Path, *, resume: bool) -> RunRecord:

@@ -17,7 +17,7 @@ from tinystyle.nets.perceptual import load_perceptual_network, perceptual_sha256
 from tinystyle.styles import Style
 from tinystyle.training.lineage import lineage_of
 
-__all__ = ["Resolved", "resolve", "run_keys", "settle"]
+__all__ = ["Resolved", "check", "resolve", "run_keys"]
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,29 @@ class Resolved:
         return self.lineage["key"]
 
 
-def resolve(config: RunConfig, style: Style | None = None, progress: Progress | None = None) -> Resolved:
+def check(config: RunConfig) -> tuple[RunConfig, Style]:
+    """Validate what costs no work, and load the style image. In the returned run, this machine's settings are settled.
+
+    Raises:
+        UserError: this machine cannot execute the run as configured, or the style image cannot be used.
+    """
+    return _settle(config), _usable_style(config)
+
+
+def resolve(
+    config: RunConfig, checked: tuple[RunConfig, Style] | None = None, progress: Progress | None = None
+) -> Resolved:
     """Find and validate everything a run needs. Photos that are not a dataset yet are ingested into the cache.
 
     Args:
         config: the run.
-        style: its style image, if already loaded.
+        checked: what `check` returned for it, if it was called before.
         progress: called after each ingested photo.
 
     Raises:
         UserError, OSError: something is missing or invalid; the message is one sentence.
     """
-    config = settle(config)
-    style = style or Style.load(config.style)
-    style.at(config.style_side)
+    config, style = checked or check(config)
     dataset = dataset_for_training(config.photos, config.data.size, progress, ingest_size=config.data.photo_side)
     # Built, not only hashed: a file of other weights is to be known before a training starts.
     perceptual = load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).weights_sha256
@@ -64,8 +73,7 @@ def run_keys(config: RunConfig) -> dict[str, str]:
         UserError: the style image, the dataset or weights are missing or damaged.
         OSError: one of them cannot be read.
     """
-    style = Style.load(config.style)
-    style.at(config.style_side)
+    style = _usable_style(config)
     dataset = Manifest.read(config.photos).sha256()
     perceptual = perceptual_sha256(config.loss.perceptual, config.loss.perceptual_weights)
     precisions = ("32", "bf16") if config.precision == "auto" else (config.precision,)
@@ -75,7 +83,14 @@ def run_keys(config: RunConfig) -> dict[str, str]:
     }
 
 
-def settle(config: RunConfig) -> RunConfig:
+def _usable_style(config: RunConfig) -> Style:
+    """Load the style image, and raise UserError if it cannot be seen at the size that the run needs."""
+    style = Style.load(config.style)
+    style.at(config.style_side)
+    return style
+
+
+def _settle(config: RunConfig) -> RunConfig:
     """Replace settings that depend on this machine (precision "auto", threads None) with its values.
 
     Raises:

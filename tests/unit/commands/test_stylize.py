@@ -7,19 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.models import save_untrained
 from tests.support.photos import synthetic_photo
 from tinystyle.commands import app as cli
-from tinystyle.config import NetworkConfig
-from tinystyle.model_file import save_model
-from tinystyle.nets import build_network
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    config = NetworkConfig(alpha=0.1)
-    save_model(build_network(config.architecture, config.alpha), path, config, {})
-    return str(path)
+    return save_untrained(tmp_path_factory.mktemp("model") / "model.safetensors")
 
 
 @pytest.mark.parametrize(

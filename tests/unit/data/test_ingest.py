@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.badimages import make_bad_images, save_photographs
 from tests.support.files import contents
-from tests.support.ingests import save_mixed_photos
+from tests.support.ingests import ingested, save_mixed_photos
 from tinystyle.data.ingest import dataset_for_training, ingest
 from tinystyle.data.locks import ConcurrentIngestError
 from tinystyle.data.shards import ShardDataset
@@ -17,17 +17,12 @@ from tinystyle.errors import UserError
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ingest") / "photos"
-    save_mixed_photos(folder)
-    return folder
+    return save_mixed_photos(tmp_path_factory.mktemp("ingest") / "photos")
 
 
 @pytest.fixture(scope="module")
 def reference(photos: Path) -> dict[str, bytes]:
-    """What an uninterrupted ingest with one worker makes of `photos`."""
-    folder = photos.parent / "reference"
-    ingest(str(photos), str(folder), size=64, workers=1, photos_per_shard=8)
-    return contents(folder)
+    return ingested(photos)
 
 
 @pytest.mark.slow

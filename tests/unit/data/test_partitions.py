@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.badimages import save_photographs
 from tests.support.files import contents
-from tests.support.ingests import save_partitioned_photos
+from tests.support.ingests import ingested, save_partitioned_photos
 from tinystyle.data import storage
 from tinystyle.data.ingest import ingest
 from tinystyle.data.manifest import Manifest
@@ -19,17 +19,12 @@ from tinystyle.errors import UserError
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("partitions") / "photos"
-    save_partitioned_photos(folder)
-    return folder
+    return save_partitioned_photos(tmp_path_factory.mktemp("partitions") / "photos")
 
 
 @pytest.fixture(scope="module")
 def reference(photos: Path) -> dict[str, bytes]:
-    """What one ingest makes of `photos`."""
-    folder = photos.parent / "reference"
-    ingest(str(photos), str(folder), size=64, workers=1, photos_per_shard=8)
-    return contents(folder)
+    return ingested(photos)
 
 
 def run_partition(source: Path | str, out: Path | str, index: int, of: int = 3, **options: Callable[..., None]) -> None:

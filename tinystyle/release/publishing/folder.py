@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tinystyle.errors import UserError
-from tinystyle.release.bundle import SUMS, Bundle, CoreMLFile, check_name
+from tinystyle.release.bundle import MODEL_FILE, SUMS, SWIFT_FILE, Bundle, CoreMLFile, check_name
 from tinystyle.release.publishing.index import PublishedFile, PublishedVersion
 
 __all__ = ["SUMS", "Publication"]
@@ -63,8 +63,8 @@ class Publication:
             published=published,
             run_id=run_id,
             files=tuple(self._file(entry, prefix) for entry in self.entries),
-            swift=prefix + Bundle(Path()).swift.name,
-            model=prefix + Bundle(Path()).model.name,
+            swift=prefix + SWIFT_FILE,
+            model=prefix + MODEL_FILE,
             checksums=prefix + SUMS,
             metrics=self.metrics,
         )
