@@ -115,6 +115,29 @@ def test_two_processes_do_the_same_as_one(dataset: Path, tmp_path: Path, precisi
     assert totals[1] == pytest.approx(totals[0], rel=tolerance)
 
 
+@pytest.mark.parametrize("devices", ["1", "2"])
+def test_alone_on_its_machine_a_run_listens_to_no_other(dataset: Path, tmp_path: Path, devices: str) -> None:
+    out = tmp_path / "run"
+    # As a training operator on Kubernetes sets them for its own launcher; they are the defaults of torchrun's options.
+    foreign = {**os.environ, "PET_NNODES": "3", "PET_NPROC_PER_NODE": "5", "PET_RDZV_ENDPOINT": "10.0.0.1:29400"}
+    command = micro_command(dataset, out, "--devices", devices, steps=100000)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=foreign)
+    try:
+        wait_for_step(process, out, 2)
+        command_and_children = psutil.Process(process.pid)
+        open_to = {
+            connection.laddr.ip
+            for each in (command_and_children, *command_and_children.children(recursive=True))
+            for connection in each.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert open_to <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert not (devices == "1" and open_to)
+
+
 @pytest.mark.long
 def test_two_machines_meet_at_an_endpoint(dataset: Path, tmp_path: Path, free_port: int) -> None:
     """Two commands with an agent each, on one machine, as two machines with a shared folder would."""

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from tinystyle.training.agent import NO_RENDEZVOUS
 from tinystyle.training.record import RunInTheWayError, RunRecord
 from tinystyle.training.resolve import Resolved, check, resolve
 from tinystyle.training.run_folder import RUN_FILE, RunFolder
+from tinystyle.training.worker import GROUP_FILE
 
 __all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "TrainingProcessError", "begin", "launch", "prepare"]
 
@@ -38,6 +40,7 @@ class TrainingProcessError(RuntimeError):
 MAX_ROLLBACKS = 3
 ROLLBACK_RATE = 0.5
 
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 _CALMER = "try a lower `content_target`, `style_weight` or `learning_rate`"
 
 
@@ -177,33 +180,54 @@ def _why_it_ended(code: int, execution: ExecutionConfig) -> str:
 
 def _torchrun(config: RunConfig, folder: Path) -> tuple[int, bool]:
     """Run torchrun to its end and return its exit code and whether SIGTERM or SIGINT asked this process to stop."""
-    execution = config.execution
-    arguments = [f"--nproc-per-node={execution.devices}", "--max-restarts=0"]
-    if execution.nodes > 1:
-        arguments += [
-            f"--nnodes={execution.nodes}",
-            "--rdzv-backend=c10d",
-            f"--rdzv-endpoint={execution.rdzv_endpoint}",
-        ]
-        arguments += ["--rdzv-id=tinystyle"]
-    else:
-        arguments += ["--standalone", "--local-addr=127.0.0.1"]
     agent = [sys.executable, "-m", "tinystyle.training.agent", str(os.getpid())]
     worker = ["-m", "tinystyle.training.worker", str(folder)]
-    # torchrun warns about every signal it forwards, so its log is off by default; set LOGLEVEL to debug it.
-    environment = {"LOGLEVEL": "CRITICAL", **os.environ}
-    # In a separate session, so that Ctrl-C in a terminal reaches only this process, which then requests a clean stop.
-    child = subprocess.Popen(
-        [*agent, *arguments, *worker], start_new_session=True, stdin=subprocess.DEVNULL, env=environment
-    )
-    try:
-        with _forwarding(child) as asked:
-            code = child.wait()
-    except BaseException:  # any exception here stops the run cleanly
-        child.terminate()
-        child.wait()
-        raise
+    with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
+        arguments, environment = _meeting(config.execution, Path(scratch))
+        # In a separate session, so that Ctrl-C in a terminal reaches only this process, which then requests a clean
+        # stop.
+        child = subprocess.Popen(
+            [*agent, *arguments, *worker],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            env=_environment() | environment,
+        )
+        try:
+            with _forwarding(child) as asked:
+                code = child.wait()
+        except BaseException:  # any exception here stops the run cleanly
+            child.terminate()
+            child.wait()
+            raise
     return code, bool(asked)
+
+
+def _meeting(execution: ExecutionConfig, scratch: Path) -> tuple[list[str], dict[str, str]]:
+    """Return torchrun's options, and variables of its environment, for how the processes of a run find each other.
+
+    On one machine they meet in files in `scratch`. torchrun's own store would listen on all interfaces and ask nobody
+    for a password; it is only used between machines.
+    """
+    arguments = [f"--nnodes={execution.nodes}", f"--nproc-per-node={execution.devices}", "--max-restarts=0"]
+    arguments += ["--rdzv-backend=c10d", "--rdzv-id=tinystyle"]
+    if execution.nodes > 1:
+        return [*arguments, f"--rdzv-endpoint={execution.rdzv_endpoint}"], {}
+    files = [f"--rdzv-endpoint={scratch / 'rendezvous'}", "--rdzv-conf=store_type=file", "--local-addr=127.0.0.1"]
+    return [*arguments, *files], {
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        GROUP_FILE: str(scratch / "group"),
+        "GLOO_SOCKET_IFNAME": _LOOPBACK,
+        "NCCL_SOCKET_IFNAME": _LOOPBACK,
+    }
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment without torchrun's defaults, which cluster software sets for other launchers.
+
+    torchrun warns about every signal it forwards, so its log is off by default; set LOGLEVEL to debug it.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PET_")}
+    return {"LOGLEVEL": "CRITICAL", **kept}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from torch import distributed
 
 from tinystyle.config import RunConfig
 from tinystyle.data import storage
@@ -28,6 +29,7 @@ from tinystyle.training.objective import build_criterion
 from tinystyle.training.progress import Progress
 from tinystyle.training.record import RunRecord
 from tinystyle.training.run_folder import LAST, RunFolder
+from tinystyle.training.worker import GROUP_FILE
 
 __all__ = ["fit", "initial_network"]
 
@@ -52,6 +54,12 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     primary = os.environ.get("RANK", "0") == "0"
     device = _device()
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if world_size > 1 and (meeting := os.environ.get(GROUP_FILE)) and not distributed.is_initialized():
+        # Before Lightning would do it, through a store that listens on all interfaces.
+        distributed.init_process_group(
+            backend, init_method=f"file://{meeting}", rank=int(os.environ["RANK"]), world_size=world_size
+        )
     torch.set_num_threads(execution.threads or 1)
     torch.set_float32_matmul_precision("high")
 
@@ -82,9 +90,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=execution.devices,
             num_nodes=execution.nodes,
-            strategy=DDPStrategy(process_group_backend="nccl" if device.type == "cuda" else "gloo")
-            if world_size > 1
-            else "auto",
+            strategy=DDPStrategy(process_group_backend=backend) if world_size > 1 else "auto",
             # The module switches the style network to bf16 itself; losses and evaluation stay in float32.
             precision="32-true",
             max_steps=config.optimizer.steps,

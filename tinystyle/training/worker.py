@@ -19,6 +19,8 @@ BUG = 70
 """Exit status after a bug (EX_SOFTWARE in sysexits.h)."""
 AGENT_VARIABLE = "TINYSTYLE_AGENT"
 """Environment variable with the process ID of torchrun, read by its workers."""
+GROUP_FILE = "TINYSTYLE_GROUP_FILE"
+"""Environment variable with the file in which the processes of one machine meet; absent if there are more machines."""
 
 
 def main() -> int:
