@@ -1,0 +1,207 @@
+"""A lease on a run's checkpoints: one owner at a time, on any machine, and a late writer overwrites nothing.
+
+The lease is a file beside the checkpoints, `lease.json`, that is only ever replaced by conditional writes. Every owner
+has a number, one more than that of the owner before, and writes its checkpoints to a folder of that number. So an owner
+that has lost the lease without noticing it, such as a paused machine, still writes to its own folder and harms nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic, sleep
+
+import psutil
+from pydantic import BaseModel, ValidationError
+
+from tinystyle.data import storage
+from tinystyle.errors import UserError
+from tinystyle.release.publishing.places import Place, open_place
+from tinystyle.training.run_folder import BEST, LAST, RUN_FILE
+
+__all__ = ["LEASE_FILE", "SECONDS", "Lease", "owned"]
+
+_LOG = logging.getLogger(__name__)
+
+LEASE_FILE = "lease.json"
+SECONDS = 60.0
+"""Time without a renewal after which a lease may be taken over."""
+_RENEWALS = 4
+"""Renewals within `SECONDS`."""
+_LOOK_SECONDS = 2.0
+_CARRIED = (LAST, BEST, RUN_FILE)  # the record last: a folder that has it has the rest
+
+
+class _State(BaseModel):
+    """The content of lease.json."""
+
+    number: int
+    """The owner's number, which grows by one with each owner."""
+    run: str | None
+    """What the owner is doing this for, such as the ID of a flow run; None if the lease is free."""
+    machine: str = ""
+    process: int = 0
+    started: float = 0.0
+    """Creation time of the owner's process, in seconds since the epoch, by its own clock."""
+    renewal: str = ""
+    """Differs after each renewal. Nobody compares clocks: an observer measures how long this has not changed."""
+
+    @property
+    def owner_is_dead(self) -> bool:
+        """True if the owner was a process of this machine that does not exist anymore; False if that is not known."""
+        if self.machine != socket.gethostname():
+            return False
+        try:
+            return abs(psutil.Process(self.process).create_time() - self.started) > 1
+        except psutil.NoSuchProcess:
+            return True
+
+
+class Lease:
+    """A lease that this process holds.
+
+    Attributes:
+        folder: folder or URI for this owner's checkpoints, with those of the owner before.
+        number: number of this owner, from 1.
+        lost: set when another owner has taken over. What was going on has to end, and may not report anything.
+    """
+
+    def __init__(self, place: Place, state: _State, revision: str, seconds: float) -> None:
+        self.number = state.number
+        self.folder = storage.join(place.uri, f"{state.number:04d}")
+        self.lost = threading.Event()
+        self._place, self._state, self._revision = place, state, revision
+        self._every = seconds / _RENEWALS
+        self._ended = threading.Event()
+        self._renewer = threading.Thread(target=self._renew, name="renew-lease", daemon=True)
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._every):
+            # A store that is away is no reason to stop training: whoever takes over cannot be harmed by this owner.
+            with suppress(OSError):
+                if not self._write(self._state.model_copy(update={"renewal": secrets.token_hex(8)})):
+                    self.lost.set()
+                    return
+
+    def _write(self, state: _State) -> bool:
+        """Replace the lease if it is still ours; return whether it is."""
+        data = state.model_dump_json().encode()
+        if not self._place.write(LEASE_FILE, data, self._revision):
+            found = self._place.read(LEASE_FILE)
+            # A write of which only the answer was lost has succeeded.
+            if found is None or _State.model_validate_json(found[0]).number != self.number:
+                return False
+            self._revision = found[1]
+            return True
+        found = self._place.read(LEASE_FILE)
+        if found is None or found[0] != data:
+            return False
+        self._revision = found[1]
+        return True
+
+    def _release(self) -> None:
+        self._ended.set()
+        self._renewer.join()
+        if not self.lost.is_set():
+            with suppress(OSError):
+                self._write(_State(number=self.number, run=None))
+
+
+@contextmanager
+def owned(
+    checkpoints: str,
+    run: str,
+    *,
+    seconds: float = SECONDS,
+    waiting: Callable[[str], None] = lambda _who: None,
+) -> Iterator[Lease]:
+    """Hold the lease on a place of checkpoints during the block, renewed in the background.
+
+    Waits for a living owner. An owner that has not renewed the lease for `seconds` is replaced, as is, at once, one
+    with the same `run` or one whose process on this machine does not exist anymore. The checkpoints of the owner before
+    are copied to `Lease.folder`.
+
+    Args:
+        checkpoints: local folder or s3:// URI that belongs to one run key.
+        run: what this is for; whoever names the same run is the same owner, started again.
+        seconds: time without a renewal after which a lease may be taken over.
+        waiting: called once, with a description of the owner, if there is one to wait for.
+
+    Raises:
+        UserError: `checkpoints` can have no lease.
+        OSError: the lease or the checkpoints cannot be read or written.
+    """
+    place = open_place(checkpoints)
+    state, revision = _acquire(place, run, seconds, waiting)
+    lease = Lease(place, state, revision, seconds)
+    lease._renewer.start()
+    try:
+        _carry_over(place.uri, lease)
+        yield lease
+    finally:
+        lease._release()
+
+
+def _acquire(place: Place, run: str, seconds: float, waiting: Callable[[str], None]) -> tuple[_State, str]:
+    seen: str | None = None
+    since = monotonic()
+    told = False
+    while True:
+        found = place.read(LEASE_FILE)
+        before = _parse(place, found[0]) if found else _State(number=0, run=None)
+        revision = found[1] if found else None
+        if revision != seen:
+            seen, since = revision, monotonic()
+        free = before.run in (None, run) or before.owner_is_dead or monotonic() - since > seconds
+        if free:
+            mine = _State(
+                number=before.number + 1,
+                run=run,
+                machine=socket.gethostname(),
+                process=os.getpid(),
+                started=psutil.Process().create_time(),
+                renewal=secrets.token_hex(8),
+            )
+            data = mine.model_dump_json().encode()
+            if place.write(LEASE_FILE, data, revision):
+                now = place.read(LEASE_FILE)
+                if now and now[0] == data:
+                    return mine, now[1]
+            continue  # somebody else was faster
+        if not told:
+            told = True
+            waiting(f"{before.run} on {before.machine}")
+        sleep(min(_LOOK_SECONDS, seconds / 4))
+
+
+def _parse(place: Place, data: bytes) -> _State:
+    try:
+        return _State.model_validate_json(data)
+    except ValidationError as error:
+        raise UserError(
+            f"{storage.join(place.uri, LEASE_FILE)} is damaged; remove it if nobody trains this run"
+        ) from error
+
+
+def _carry_over(uri: str, lease: Lease) -> None:
+    """Copy the checkpoints of the last owner that had any, and remove those of owners long before it."""
+    for number in range(lease.number - 1, 0, -1):
+        before = storage.join(uri, f"{number:04d}")
+        if not storage.exists(storage.join(before, RUN_FILE)):
+            continue
+        with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
+            for name in _CARRIED:
+                if storage.exists(storage.join(before, name)):
+                    storage.copy(storage.join(before, name), Path(scratch) / name)
+                    storage.copy(Path(scratch) / name, storage.join(lease.folder, name))
+        for name in _CARRIED[::-1]:  # of the owner before that one; a late writer of it may still leave something
+            storage.remove(storage.join(uri, f"{number - 1:04d}", name))
+        _LOG.info("owner %d continues from the checkpoints of owner %d", lease.number, number)
+        return
