@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
@@ -11,15 +12,16 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed, Crashed, Failed
+from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed
 
 if TYPE_CHECKING:
     from tinystyle.evaluation.model_report import ModelReport
     from tinystyle.release.bundle import CoreMLFile
     from tinystyle.tracking.registry import ModelVersion
+    from tinystyle.training.lease import Lease
     from tinystyle.training.record import RunRecord
 
-__all__ = ["RESULT", "result_of", "run_link", "show_result", "skipped_state", "unfinished_state"]
+__all__ = ["RESULT", "result_of", "run_link", "show_result", "skipped_state", "taken_over_state", "unfinished_state"]
 
 RESULT = "train-style-result"
 """Key of the artifact that holds the return value of the flow."""
@@ -65,12 +67,34 @@ def skipped_state(version: ModelVersion) -> State[Any]:
 
 
 def unfinished_state(record: RunRecord) -> State[Any]:
-    """Return the final state of a flow run whose training did not complete; a stopped run can be resumed."""
+    """Return the state of a flow run whose training did not complete.
+
+    One that was asked to stop, as when its machine is taken away, is due again at once, on any worker. One that was
+    killed has crashed, after which the stack's keeper starts it again. One that cannot succeed has failed.
+    """
     message = f"training {record.message}" if record.state == "stopped" else record.message
-    if record.state != "stopped":
+    if record.state not in ("stopped", "killed"):
         get_run_logger().error(message)
         return Failed(message=message)
-    message += "; run it again to resume"
+    if record.state == "killed":
+        get_run_logger().error(message)
+        return Crashed(message=message)
+    if not flow_run.id:
+        return Crashed(message=f"{message}; run it again to resume")
     with get_client(sync_client=True) as client:
-        state = client.read_flow_run(flow_run.id).state if flow_run.id else None
-    return Cancelled(message=message) if state and state.is_cancelling() else Crashed(message=message)
+        run = client.read_flow_run(flow_run.id)
+    if run.state and run.state.is_cancelling():
+        return Cancelled(message=f"{message}; run it again to resume")
+    if run.deployment_id is None:
+        return Crashed(message=f"{message}; run it again to resume")
+    return AwaitingRetry(message=f"{message}; any worker resumes it")
+
+
+def taken_over_state(lease: Lease) -> State[Any]:
+    """Return the final state of a flow run whose lease another one has taken, after it was silent for too long.
+
+    If that is this flow run itself, started again on another machine, this process may not say anything of it.
+    """
+    if lease.holder() == str(flow_run.id):
+        os._exit(0)
+    return Crashed(message="this run was silent for so long that another run of the same network has taken over")

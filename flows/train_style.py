@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -15,12 +16,13 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.accelerator import own_accelerator
+from flows.accelerator import hold_gpus, visible_gpus
 from flows.catalog import PHOTOS, Training, style_name
 from flows.faults import NETWORK, failed
 from flows.parameters import run_parameters
+from flows.products import Products
 from flows.progress import shown
-from flows.results import result_of, show_result, skipped_state, unfinished_state
+from flows.results import result_of, show_result, skipped_state, taken_over_state, unfinished_state
 from tinystyle.data import storage
 from tinystyle.errors import USER_ERRORS, UnavailableError, UserError
 
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from tinystyle.evaluation.model_report import ModelReport
     from tinystyle.release.bundle import CoreMLFile
     from tinystyle.tracking.registry import ModelVersion
+    from tinystyle.training.lease import Lease
     from tinystyle.training.record import RunRecord
+    from tinystyle.training.resolve import Resolved
 
 __all__ = ["registered", "train_style"]
 
@@ -83,14 +87,39 @@ def train_style(
 
 
 def _train(training: Training, checkpoints: str, parent_run: str | None, force: bool, scratch: Path) -> State[Any]:
-    """Run the expensive steps, and return the final state of the flow run."""
-    run, model = scratch / "run", scratch / "model"
-    record = train(training, checkpoints, parent_run, force, run)
-    if record.state != "completed":
-        return unfinished_state(record)
-    report = evaluate(training, run)
-    files = assemble_files(training, run, report, model)
-    version = log_and_register(training, run, model, report, files)
+    """Run the expensive steps as the only owner of this run key, and return the final state of the flow run."""
+    from tinystyle.evaluation.model_report import ModelReport
+    from tinystyle.release.bundle import CoreMLFile
+    from tinystyle.training.lease import owned
+    from tinystyle.training.resolve import resolve
+
+    log = get_run_logger()
+    found = resolve(training.run)
+    place = storage.join(checkpoints, found.key)
+    attempt = str(flow_run.id or uuid4())
+
+    def waiting(owner: str) -> None:
+        log.info("the same network is being trained by %s; waiting for it", owner)
+
+    with owned(place, attempt, waiting=waiting) as lease:
+        standing = registered(training)  # perhaps since the check, by the owner before
+        if standing and not force:
+            return skipped_state(standing)
+        products = Products(storage.join(place, "products", attempt) if flow_run.id else None)
+        found = replace(found, config=found.config.with_checkpoints(lease.folder))
+        run, model = scratch / "run", scratch / "model"
+        run.mkdir()
+        record = train(training, found, run, parent_run, force and flow_run.run_count <= 1, lease)
+        if lease.lost.is_set():
+            return taken_over_state(lease)
+        if record.state != "completed":
+            return unfinished_state(record)
+        report = products.once("evaluation", ModelReport, lambda: evaluate(training, run))
+        files = products.once(
+            "core-ml", list[CoreMLFile], lambda: assemble_files(training, run, report, model), folder=model
+        )
+        version = log_and_register(training, run, model, report, files)
+        products.discard()
     show_result(version, report, files)
     row = report.rows[-1]
     quality = f"content {row.content:.3f}, paint3 {row.paint3:.3f}, paint4 {row.paint4:.3f}"
@@ -153,23 +182,20 @@ def sync_dataset(training: Training) -> Path:
 
 
 @task(name="train", tags=["training"], cache_policy=NO_CACHE)
-def train(training: Training, checkpoints: str, parent_run: str | None, force: bool, run: Path) -> RunRecord:
-    """Train in child processes, from the last checkpoint if there is one, with exclusive use of the GPU."""
+def train(
+    training: Training, found: Resolved, run: Path, parent_run: str | None, begin_anew: bool, lease: Lease
+) -> RunRecord:
+    """Train in child processes, from the last checkpoint if there is one, with exclusive use of the GPUs."""
     from tinystyle.training.launch import begin, launch
-    from tinystyle.training.resolve import resolve
 
     log = get_run_logger()
-    begin_anew = force and flow_run.run_count <= 1
-    found = resolve(training.run)
-    found = replace(found, config=found.config.with_checkpoints(storage.join(checkpoints, found.key)))
-    run.mkdir()
-    with own_accelerator(log):
+    with hold_gpus(found.config.execution.processes, visible_gpus(), log) as environment:
         record = begin(found, run, resume=not begin_anew)
         if record.step:
             log.info("resuming from step %d", record.step)
         _track(training, record, run, parent_run)
         with shown(run, training.run.optimizer.steps, log):
-            record = launch(record, run)
+            record = launch(record, run, environment=environment, stop=lease.lost)
     record.write_beside_checkpoints()  # with the final step, so that another machine can resume it
     return record
 

@@ -101,6 +101,7 @@ def down(folder: Path, *, purge: bool = False, say: Say = print) -> None:
     """
     if not (folder / "settings.json").exists():
         raise UserError(f"there is no stack in {folder}; give --folder")
+    processes.stop(folder, "keeper", patience=10)  # it would start the others again, and may hold the lock to do so
     with _locked(folder):
         for name in reversed(processes.recorded(folder)):
             if processes.stop(folder, name, _patience(name)):
@@ -119,7 +120,7 @@ def status(folder: Path) -> list[State]:
     settings = StackSettings.load(folder)
     if settings is None:
         raise UserError(f"there is no stack in {folder}; give --folder, or start one with 'up'")
-    names = [*_SERVER_NAMES, "coordinator", *(f"worker-{i + 1}" for i in range(settings.workers))]
+    names = [*_SERVER_NAMES, "coordinator", *(f"worker-{i + 1}" for i in range(settings.workers)), "keeper"]
     return [State(name, processes.running(folder, name), processes.descendants(folder, name)) for name in names]
 
 

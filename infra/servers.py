@@ -13,6 +13,7 @@ import httpx
 
 from infra import seaweedfs, work_pool
 from infra.bootstrap import BUCKETS
+from infra.recovery import HEARTBEAT_SECONDS
 from infra.settings import HOST, STORE_PORTS, Secrets, StackSettings, client_environment
 
 __all__ = [
@@ -146,10 +147,22 @@ def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Serv
 
 
 def workers(settings: StackSettings, made: Secrets, folder: Path) -> list[Server]:
-    """Return the coordinator, for flows that wait for others, and the workers, which run one flow at a time."""
+    """Return the coordinator, for flows that wait for others, the workers, which run one flow at a time, and the keeper."""
     coordinator = _worker(settings, made, folder, "coordinator", ("--work-queue", "default"))
     names = [f"worker-{i + 1}" for i in range(settings.workers)]
-    return [coordinator, *(_worker(settings, made, folder, name, work_pool.WORKER_OPTIONS) for name in names)]
+    several = [_worker(settings, made, folder, name, work_pool.WORKER_OPTIONS) for name in names]
+    return [coordinator, *several, _keeper(settings, made, folder)]
+
+
+def _keeper(settings: StackSettings, made: Secrets, folder: Path) -> Server:
+    """Return the process that starts again what has died: `infra.keeper`."""
+    return Server(
+        name="keeper",
+        command=[sys.executable, "-m", "infra.keeper", "--folder", str(folder)],
+        environment=worker_environment(client_environment(settings, made)),
+        complaint=lambda: None,
+        directory=REPOSITORY,
+    )
 
 
 def _worker(settings: StackSettings, made: Secrets, folder: Path, name: str, options: Sequence[str]) -> Server:
@@ -173,8 +186,11 @@ def worker_command(name: str, options: Sequence[str] = work_pool.WORKER_OPTIONS)
 
 def worker_environment(clients: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a worker: that of clients, since flows run in it, and the checkout's path."""
-    asks_every = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # interval in seconds between queries for work, by default 10
-    return {**_inherited(), **clients, **asks_every, "TINYSTYLE_CHECKOUT": str(REPOSITORY)}
+    intervals = {  # in seconds, by default 10 and 180
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    }
+    return {**_inherited(), **clients, **intervals, "TINYSTYLE_CHECKOUT": str(REPOSITORY)}
 
 
 def _inherited() -> dict[str, str]:

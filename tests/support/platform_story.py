@@ -36,7 +36,7 @@ def start_and_ingest(checkout: Checkout, scratch: Path) -> None:
     page = commands("operator.md")
     for block in page["Start"]:
         shown = checkout.run(block)
-    assert shown.count("runs, process") == 6
+    assert shown.count("runs, process") == 7
     put_photographs(checkout, scratch)
     for block in page["Photographs"]:
         checkout.run(block)

@@ -73,7 +73,7 @@ class MLflow(_Server):
     def steps(self, run_id: str, metric: str) -> list[int]:
         """The steps that a metric was logged at."""
         asked = {"run_id": run_id, "metric_key": metric}
-        return [int(point["step"]) for point in self.ask("GET", "metrics/get-history", params=asked)["metrics"]]
+        return [int(point["step"]) for point in self.ask("GET", "metrics/get-history", params=asked).get("metrics", [])]
 
     def files(self, run_id: str, folder: str) -> list[str]:
         """Paths of the artifacts right below a folder."""

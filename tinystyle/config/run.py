@@ -48,8 +48,19 @@ def _numbers(value: object) -> object:
     return value.split(",") if isinstance(value, str) else value
 
 
+def _count_or_all(value: object) -> object:
+    if value == "all":
+        return value
+    text = str(value)
+    if isinstance(value, bool) or not text.isdecimal() or not 1 <= int(text) <= MAX_DEVICES:
+        raise UserError(f"give a number from 1 to {MAX_DEVICES}, or all")
+    return int(text)
+
+
 LayerWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_numbers)]
 NumberOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_number_or_auto)]
+CountOrAll = Annotated[int | Literal["all"], BeforeValidator(_count_or_all)]
+MAX_DEVICES = 64
 STYLE_WEIGHT_START = 3.0
 """Style weight at which `auto` starts."""
 
@@ -177,8 +188,9 @@ class ExecutionConfig(_Config):
 
     model_config = ConfigDict(title="Execution")
 
-    devices: int = _field(1, ge=1, le=64)
-    """Number of GPUs per machine, or of CPU processes where there is no GPU."""
+    devices: CountOrAll = 1
+    """Number of GPUs per machine, or of CPU processes where there is no GPU; or all, for all GPUs of the machine. The
+    batch is split among them."""
     nodes: int = _field(1, ge=1, le=1024, advanced=True)
     """Number of machines; start the same command on each of them."""
     rdzv_endpoint: str | None = _field(None, advanced=True)
@@ -196,6 +208,12 @@ class ExecutionConfig(_Config):
     checkpoint and continue at half the learning rate."""
     track: bool = True
     """Log the run to MLflow (at MLFLOW_TRACKING_URI, by default ./mlflow.db)."""
+
+    @property
+    def processes(self) -> int:
+        """Number of training processes on each machine; `devices` is a number once a run is resolved."""
+        assert isinstance(self.devices, int)
+        return self.devices
 
     @model_validator(mode="after")
     def _can_be_run(self) -> ExecutionConfig:

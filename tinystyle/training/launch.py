@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -40,6 +40,7 @@ class TrainingProcessError(RuntimeError):
 MAX_ROLLBACKS = 3
 ROLLBACK_RATE = 0.5
 
+_LOOK_SECONDS = 1.0
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 _CALMER = "try a lower `content_target`, `style_weight` or `learning_rate`"
 
@@ -113,27 +114,35 @@ def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
     return record.model_copy(update={"state": "running", "message": ""})
 
 
-def launch(record: RunRecord, folder: Path) -> RunRecord:
+def launch(
+    record: RunRecord,
+    folder: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    stop: threading.Event | None = None,
+) -> RunRecord:
     """Train a prepared run in child processes and return its final record.
 
     Args:
         record: the record that `prepare` returned.
         folder: folder of the run.
+        environment: variables for the training processes, such as CUDA_VISIBLE_DEVICES.
+        stop: ends the run as SIGTERM would, once it is set.
 
     Raises:
         UserError: another command is training in this folder.
         TrainingProcessError: a bug ended a training process.
     """
     with _alone(record.config.execution, folder):
-        return _train(record.config, folder)
+        return _train(record.config, folder, environment or {}, stop or threading.Event())
 
 
-def _train(config: RunConfig, folder: Path) -> RunRecord:
+def _train(config: RunConfig, folder: Path, environment: Mapping[str, str], stop: threading.Event) -> RunRecord:
     error_log = RunFolder(folder).error_log
     storage.remove(error_log)
     rollbacks = 0
     while True:
-        code, asked_to_stop = _torchrun(config, folder)
+        code, asked_to_stop = _torchrun(config, folder, environment, stop)
         record = RunRecord.read(folder)
         if record.state == "running" and asked_to_stop:
             record.update(folder, state="stopped", message=f"stopped at step {record.step}, before training began")
@@ -141,7 +150,8 @@ def _train(config: RunConfig, folder: Path) -> RunRecord:
             record.update(folder, state="failed", message=f"a bug ended the run; the traceback is in {error_log}")
             raise TrainingProcessError(error_log.read_text())
         elif record.state == "running":
-            record.update(folder, state="failed", message=_why_it_ended(code, config.execution))
+            state = "failed" if code in (0, NO_RENDEZVOUS) else "killed"
+            record.update(folder, state=state, message=_why_it_ended(code, config.execution))
             _close_tracking(record)
         if record.state != "collapsed" or asked_to_stop:
             return record
@@ -178,28 +188,39 @@ def _why_it_ended(code: int, execution: ExecutionConfig) -> str:
     return "a training process was killed or crashed; run the same command again to resume from the last checkpoint"
 
 
-def _torchrun(config: RunConfig, folder: Path) -> tuple[int, bool]:
-    """Run torchrun to its end and return its exit code and whether SIGTERM or SIGINT asked this process to stop."""
+def _torchrun(
+    config: RunConfig, folder: Path, environment: Mapping[str, str], stop: threading.Event
+) -> tuple[int, bool]:
+    """Run torchrun to its end; return its exit code and whether SIGTERM, SIGINT or `stop` asked this process to stop."""
     agent = [sys.executable, "-m", "tinystyle.training.agent", str(os.getpid())]
     worker = ["-m", "tinystyle.training.worker", str(folder)]
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
-        arguments, environment = _meeting(config.execution, Path(scratch))
+        arguments, variables = _meeting(config.execution, Path(scratch))
         # In a separate session, so that Ctrl-C in a terminal reaches only this process, which then requests a clean
         # stop.
         child = subprocess.Popen(
             [*agent, *arguments, *worker],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
-            env=_environment() | environment,
+            env={**_environment(), **environment, **variables},
         )
         try:
             with _forwarding(child) as asked:
-                code = child.wait()
+                code = _wait(child, stop)
         except BaseException:  # any exception here stops the run cleanly
             child.terminate()
             child.wait()
             raise
-    return code, bool(asked)
+    return code, bool(asked) or stop.is_set()
+
+
+def _wait(child: subprocess.Popen[bytes], stop: threading.Event) -> int:
+    """Wait for a process and return its exit code; ask it to end once `stop` is set."""
+    while not stop.is_set():
+        with suppress(subprocess.TimeoutExpired):
+            return child.wait(timeout=_LOOK_SECONDS)
+    child.terminate()
+    return child.wait()
 
 
 def _meeting(execution: ExecutionConfig, scratch: Path) -> tuple[list[str], dict[str, str]]:
@@ -208,7 +229,7 @@ def _meeting(execution: ExecutionConfig, scratch: Path) -> tuple[list[str], dict
     On one machine they meet in files in `scratch`. torchrun's own store would listen on all interfaces and ask nobody
     for a password; it is only used between machines.
     """
-    arguments = [f"--nnodes={execution.nodes}", f"--nproc-per-node={execution.devices}", "--max-restarts=0"]
+    arguments = [f"--nnodes={execution.nodes}", f"--nproc-per-node={execution.processes}", "--max-restarts=0"]
     arguments += ["--rdzv-backend=c10d", "--rdzv-id=tinystyle"]
     if execution.nodes > 1:
         return [*arguments, f"--rdzv-endpoint={execution.rdzv_endpoint}"], {}

@@ -82,6 +82,11 @@ class Lease:
         self._ended = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="renew-lease", daemon=True)
 
+    def holder(self) -> str | None:
+        """Return the run that holds the lease now, by the name that it gave to `owned`; None if it is free."""
+        found = self._place.read(LEASE_FILE)
+        return _parse(self._place, found[0]).run if found else None
+
     def _renew(self) -> None:
         while not self._ended.wait(self._every):
             # A store that is away is no reason to stop training: whoever takes over cannot be harmed by this owner.

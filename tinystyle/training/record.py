@@ -19,7 +19,7 @@ __all__ = ["RunInTheWayError", "RunRecord", "State"]
 
 from tinystyle.training.run_folder import RUN_FILE
 
-State = Literal["running", "stopped", "completed", "collapsed", "failed"]
+State = Literal["running", "stopped", "completed", "collapsed", "killed", "failed"]
 
 
 class RunInTheWayError(UserError):

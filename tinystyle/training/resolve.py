@@ -91,7 +91,7 @@ def _usable_style(config: RunConfig) -> Style:
 
 
 def _settle(config: RunConfig) -> RunConfig:
-    """Replace settings that depend on this machine (precision "auto", threads None) with its values.
+    """Replace settings that depend on this machine (precision "auto", devices "all", threads None) with its values.
 
     Raises:
         UserError: this machine cannot execute the run as configured.
@@ -104,17 +104,20 @@ def _settle(config: RunConfig) -> RunConfig:
         build_network(config.network.architecture, config.network.alpha)
     execution = config.execution
     _check_endpoint(execution)
-    if config.data.batch_size % (execution.devices * execution.nodes):
-        raise UserError(
-            f"`batch_size` {config.data.batch_size} must be a multiple of the {execution.devices * execution.nodes} processes"
-        )
     cuda = torch.cuda.is_available()
-    if cuda and execution.devices > torch.cuda.device_count():
-        raise UserError(f"`devices` {execution.devices}: this machine has {torch.cuda.device_count()} GPUs")
+    devices = execution.devices
+    if devices == "all":
+        devices = torch.cuda.device_count() if cuda else 1
+    if config.data.batch_size % (devices * execution.nodes):
+        raise UserError(
+            f"`batch_size` {config.data.batch_size} must be a multiple of the {devices * execution.nodes} processes"
+        )
+    if cuda and devices > torch.cuda.device_count():
+        raise UserError(f"`devices` {devices}: this machine has {torch.cuda.device_count()} GPUs")
     # Read here because torchrun sets OMP_NUM_THREADS for its workers; only the user's value counts.
-    threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, cpu_count() // execution.devices)
-    if execution.threads is None:
-        config = config.model_copy(update={"execution": execution.model_copy(update={"threads": threads})})
+    threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, cpu_count() // devices)
+    settled = {"devices": devices, "threads": execution.threads or threads}
+    config = config.model_copy(update={"execution": execution.model_copy(update=settled)})
     if config.precision != "auto":
         return config
     bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else bf16_pays(torch.cpu.get_capabilities())

@@ -69,7 +69,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         config.data.batch_size,
         config.seed,
         zoom=config.data.zoom,
-        workers=_decoding_processes(device, execution.devices),
+        workers=_decoding_processes(device, execution.processes),
     )
     style = Style.load(config.style)
     criterion = build_criterion(config, photos, device, style)
@@ -88,7 +88,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         previews = Previews(files.previews, execution.preview_every, held_out[:PREVIEW_PHOTOS], progress.preview)
         trainer = L.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=execution.devices,
+            devices=execution.processes,
             num_nodes=execution.nodes,
             strategy=DDPStrategy(process_group_backend=backend) if world_size > 1 else "auto",
             # The module switches the style network to bf16 itself; losses and evaluation stay in float32.

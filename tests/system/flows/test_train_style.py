@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from flows.accelerator import own_accelerator
+from flows.accelerator import LOOK_SECONDS, hold_gpus
 from flows.results import RESULT
 from flows.train_style import train_style
 from tests.support.flows import QUIET, Platform
@@ -161,7 +163,7 @@ def test_sigterm_stops_in_order_and_the_next_run_goes_on(platform: Platform) -> 
     output, _ = process.communicate(timeout=60)
     assert "training stopped at step" in output, output
     assert "Crashed" in output
-    record = json.loads(next(checkpoints.glob("*/run.json")).read_text())
+    record = json.loads(next(checkpoints.glob("*/0001/run.json")).read_text())
     assert 0 < record["step"] < 150
 
     state = train_style(**parameters, return_state=True)
@@ -173,17 +175,42 @@ def test_sigterm_stops_in_order_and_the_next_run_goes_on(platform: Platform) -> 
 
 
 @pytest.mark.usefixtures("platform")
-def test_a_gpu_is_one_training_s_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.accelerator._gpu", lambda: "gpu-of-a-test")  # the limit is the server's own
-    entered = threading.Event()
+def test_runs_share_the_gpus_of_a_machine_and_none_has_another_s() -> None:
+    visible = [f"GPU-{uuid4()}" for _ in range(3)]  # the limits are the server's own
+    log = logging.getLogger("test")
+    entered: dict[str, dict[str, str]] = {}
+    leave = {name: threading.Event() for name in ("one", "two", "all")}
 
-    def second() -> None:
-        with own_accelerator(logging.getLogger("second")):
-            entered.set()
+    def hold(name: str, count: int) -> None:
+        with hold_gpus(count, visible, log) as environment:
+            entered[name] = environment
+            leave[name].wait(90)
 
-    waiting = threading.Thread(target=second)
-    with own_accelerator(logging.getLogger("first")):
-        waiting.start()
-        assert not entered.wait(3)
-    assert entered.wait(60)
-    waiting.join()
+    def wait_for(name: str) -> None:
+        deadline = time.monotonic() + 60
+        while name not in entered:
+            assert time.monotonic() < deadline, entered
+            time.sleep(0.1)
+
+    with ThreadPoolExecutor(3) as pool:
+        try:
+            for count, name in enumerate(("one", "two"), start=1):
+                pool.submit(hold, name, count)
+                wait_for(name)
+            taken = [gpu for held in entered.values() for gpu in held["CUDA_VISIBLE_DEVICES"].split(",")]
+            assert sorted(taken) == sorted(visible)
+            pool.submit(hold, "all", 3)
+            leave["one"].set()
+            time.sleep(2 * LOOK_SECONDS)
+            assert "all" not in entered
+            leave["two"].set()
+            wait_for("all")
+            assert entered["all"] == {}  # it sees them all anyway
+        finally:
+            for event in leave.values():
+                event.set()
+
+
+def test_without_gpus_nothing_is_held() -> None:
+    with hold_gpus(2, [], logging.getLogger("test")) as environment:
+        assert environment == {}

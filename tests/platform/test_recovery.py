@@ -1,0 +1,270 @@
+"""What dies in the middle of a training is found and goes on by itself, on any worker, from its last checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from infra.processes import descendants
+from tests.support.places import REPOSITORY
+from tests.support.rest import MLflow, Prefect, s3
+from tests.support.runs import micro_config
+from tests.support.stack import Stack
+from tinystyle.model_file import load_model
+from tinystyle.tracking import registry
+from tinystyle.training.launch import prepare
+from tinystyle.training.runner import fit
+
+pytestmark = [pytest.mark.platform, pytest.mark.e2e, pytest.mark.timeout(1200)]
+STEPS, EVERY = 400, 20
+RESUMED_WITHIN = 180
+"""Seconds from a kill to the first step that was trained after it."""
+PARAMETERS = {
+    "style": "builtin:mosaic",
+    "photos": "s3://coco/datasets/micro",
+    "alpha": 0.1,
+    "size": 48,
+    "steps": STEPS,
+    "seed": 3,
+    "perceptual": "efficientnet-lite0",
+    "style_size": 96,
+    "tv_weight": 1,
+    "saturation_weight": 1,
+    "precision": "32",
+    "threads": 1,
+    "checkpoint_every": EVERY,
+    "preview_every": 1000,
+    "export_size": "64x48",
+    "force": True,
+}
+
+
+@dataclass
+class Trained:
+    """A flow run of train-style that is under way."""
+
+    stack: Stack
+    id: str
+    name: str
+
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = Prefect(self.stack.environment).ask("GET", f"flow_runs/{self.id}")["state"]
+        return found
+
+    def tracked(self) -> list[dict[str, Any]]:
+        """Its MLflow runs."""
+        mlflow = MLflow(self.stack.environment)
+        experiments = mlflow.ask("POST", "experiments/search", json={"max_results": 100})["experiments"]
+        wanted = {"experiment_ids": [one["experiment_id"] for one in experiments], "max_results": 100}
+        runs = mlflow.ask("POST", "runs/search", json=wanted).get("runs", [])
+        return [run for run in runs if {"key": "prefect.flow_run", "value": self.id} in run["data"].get("tags", [])]
+
+    def steps(self) -> list[int]:
+        """The steps that it has logged, in this order."""
+        runs = self.tracked()
+        return MLflow(self.stack.environment).steps(runs[0]["info"]["run_id"], "train/total") if runs else []
+
+    def wait(self, until: Callable[[], object], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not until():
+            state = self.state()
+            assert state["type"] not in ("COMPLETED", "FAILED", "CANCELLED"), state
+            assert time.monotonic() < deadline, state
+            time.sleep(0.5)
+
+    def wait_for_step(self, step: int, seconds: float = 240) -> None:
+        self.wait(lambda: step <= max(self.steps(), default=0), seconds)
+
+    def ended(self, seconds: float = 400) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while (state := self.state())["type"] not in ("COMPLETED", "FAILED", "CANCELLED"):
+            assert time.monotonic() < deadline, state
+            time.sleep(1)
+        return state
+
+    def processes(self, what: str) -> list[psutil.Process]:
+        """Its processes: `trainer`, `agent` or `flow`; or the `worker` that has it."""
+        modules = {"trainer": "tinystyle.training.worker", "agent": "tinystyle.training.agent"}
+        trainers = [
+            process
+            for process in descendants(self.stack.folder)
+            if modules["trainer"] in process.cmdline() and process.environ().get("PREFECT__FLOW_RUN_ID") == self.id
+        ]
+        if what == "trainer":
+            return trainers
+        agents = [process.parent() for process in trainers]
+        if what == "agent":
+            return [agent for agent in agents if agent]
+        flows = [flow for agent in agents if agent and (flow := agent.parent())]
+        if what == "flow":
+            return flows
+        name = flows[0].environ()["TINYSTYLE_SERVER"]
+        return descendants(self.stack.folder, name)
+
+
+@pytest.fixture(scope="module")
+def deployed(stack: Stack, dataset: Path) -> Stack:
+    """The stack with the deployments and a small dataset."""
+    environment = {**os.environ, **stack.environment, "TINYSTYLE_CHECKOUT": str(REPOSITORY)}
+    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(
+        [*command, "--prefect-file", "infra/prefect.yaml"],
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    with s3(stack.environment) as store:
+        for file in dataset.iterdir():
+            store.upload_file(str(file), "coco", f"datasets/micro/{file.name}")
+    return stack
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights of a run that nothing happens to."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    prepare(micro_config(dataset, steps=STEPS, checkpoint_every=EVERY, preview_every=1000), out, resume=True)
+    fit(out, show_progress=False)
+    return dict(load_model(out / "model.safetensors").network.state_dict())
+
+
+@pytest.fixture
+def start(deployed: Stack) -> Iterator[Callable[..., Trained]]:
+    """Starts train-style; what is still under way after the test is cancelled."""
+    begun: list[Trained] = []
+
+    def begin(name: str, **changes: Any) -> Trained:
+        prefect = Prefect(deployed.environment)
+        deployment = prefect.ask("GET", "deployments/name/train-style/default")["id"]
+        given = {"parameters": {**PARAMETERS, "name": name, **changes}, "state": {"type": "SCHEDULED"}}
+        begun.append(
+            Trained(deployed, prefect.ask("POST", f"deployments/{deployment}/create_flow_run", json=given)["id"], name)
+        )
+        return begun[-1]
+
+    yield begin
+    for run in begun:
+        if run.state()["type"] not in ("COMPLETED", "FAILED", "CANCELLED"):
+            cancelling = {"state": {"type": "CANCELLING"}}
+            Prefect(deployed.environment).ask("POST", f"flow_runs/{run.id}/set_state", json=cancelling)
+
+
+def _kill(run: Trained, what: str) -> None:
+    for process in run.processes(what):
+        process.send_signal(signal.SIGKILL)
+
+
+def _goes_on(run: Trained, what: str) -> None:
+    """Kill, and wait for a step that was trained afterwards."""
+    before = len(run.steps())
+    _kill(run, what)
+    killed = time.monotonic()
+    run.wait(lambda: len(run.steps()) > before, RESUMED_WITHIN)
+    print(f"{what} killed: first step after {time.monotonic() - killed:.0f} s")
+
+
+def _check_whole(run: Trained, undisturbed: dict[str, torch.Tensor], tmp_path: Path, kills: int) -> None:
+    state = run.ended()
+    assert state["type"] == "COMPLETED", state
+    (tracked,) = run.tracked()
+    assert tracked["info"]["status"] == "FINISHED"
+    steps = run.steps()
+    assert max(steps) == STEPS
+    repeated = sum(count - 1 for count in Counter(steps).values())
+    assert repeated <= kills * (EVERY // 10)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in run.stack.environment.items():
+            patch.setenv(name, value)
+        folder = registry.fetch(registry.find(run.name, 1), tmp_path / "fetched")
+    trained = load_model(folder / "model" / "model.safetensors").network.state_dict()
+    for name, tensor in undisturbed.items():
+        assert torch.equal(trained[name], tensor), name
+
+
+def test_trainer_then_flow(start: Callable[..., Trained], undisturbed: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    run = start("trainer-then-flow")
+    for step, what in ((50, "trainer"), (150, "flow")):
+        run.wait_for_step(step)
+        _goes_on(run, what)
+    _check_whole(run, undisturbed, tmp_path, kills=2)
+
+
+def test_worker_and_flow_together_then_agent(
+    start: Callable[..., Trained], undisturbed: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    run = start("worker-then-agent")
+    for step, what in ((50, "worker"), (150, "agent")):
+        run.wait_for_step(step)
+        _goes_on(run, what)
+    _check_whole(run, undisturbed, tmp_path, kills=2)
+
+
+def test_servers_come_and_go(
+    start: Callable[..., Trained], undisturbed: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    run = start("servers-killed")
+    for step, name in ((40, "store"), (100, "mlflow"), (160, "prefect")):
+        run.wait_for_step(step)
+        for process in descendants(run.stack.folder, name):
+            process.send_signal(signal.SIGKILL)
+        time.sleep(2)
+        deadline = time.monotonic() + 120
+        while True:  # the keeper starts it again
+            try:
+                run.state(), run.steps()
+                break
+            except Exception:
+                assert time.monotonic() < deadline
+                time.sleep(1)
+    _check_whole(run, undisturbed, tmp_path, kills=1)
+
+
+def test_a_terminated_worker_hands_its_run_over(
+    start: Callable[..., Trained], undisturbed: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    run = start("terminated")
+    run.wait_for_step(50)
+    (worker,) = [one for one in run.processes("worker") if "worker" in one.cmdline() and "start" in one.cmdline()]
+    before = len(run.steps())
+    os.killpg(worker.pid, signal.SIGTERM)
+    run.wait(lambda: len(run.steps()) > before + 1, RESUMED_WITHIN)
+    _check_whole(run, undisturbed, tmp_path, kills=0)
+
+
+def test_after_three_kills_it_has_failed_and_says_why(start: Callable[..., Trained]) -> None:
+    run = start("three-kills")
+    for kill in range(3):
+        before = len(run.steps())
+        run.wait(lambda before=before: len(run.steps()) > before, RESUMED_WITHIN + 60)
+        _kill(run, "trainer")
+        print("kill", kill + 1)
+    state = run.ended(120)
+    assert state["type"] == "FAILED"
+    assert "gave up after 3 crashes" in state["message"]
+    assert "a training process was killed" in state["message"]
+    (tracked,) = run.tracked()
+    assert tracked["info"]["status"] == "KILLED"
+    assert not run.processes("trainer")
+
+
+def test_two_runs_of_one_recipe_train_once(start: Callable[..., Trained]) -> None:
+    first, second = start("recipe-one", force=False, seed=4), start("recipe-two", force=False, seed=4)
+    for run in (first, second):
+        state = run.ended()
+        assert state["type"] == "COMPLETED", state
+    steps = [run.steps() for run in (first, second)]
+    assert sorted(max(one, default=0) for one in steps)[-1] == STEPS
+    assert all(count == 1 for one in steps for count in Counter(one).values()), json.dumps(steps)
+    assert sum(len(one) for one in steps) <= STEPS // 10 + 1
