@@ -8,7 +8,7 @@ from typing import Any
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
-from prefect.states import Failed
+from prefect.states import Crashed, Failed
 
 from tinystyle.errors import debugging, sentence
 
@@ -19,7 +19,11 @@ _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryEr
 
 def may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
     """Return whether Prefect should retry: True for network or store errors, False for a user's mistake."""
-    return isinstance(state.data, OSError) and not isinstance(state.data, _FINAL)
+    return _temporary(state.data)
+
+
+def _temporary(error: Any) -> bool:
+    return isinstance(error, OSError) and not isinstance(error, _FINAL)
 
 
 NETWORK: dict[str, Any] = {
@@ -32,20 +36,22 @@ NETWORK: dict[str, Any] = {
 
 
 def failed(error: Exception) -> State[Any]:
-    """Return the failed state of a flow run that a user's mistake ended, with the sentence as its complete message.
+    """Return the state of a flow run that an error ended, with its sentence as the complete message.
 
-    Prefect's own failed state would wrap the sentence.
+    A user's mistake has failed; Prefect's own failed state would wrap the sentence. A server or store that was away for
+    longer than the tasks retry has crashed the run of a deployment, which the stack's keeper then starts again.
 
     Raises:
         Exception: `error`, if it is a bug, so that the run crashes with its traceback.
     """
     from prefect.logging import get_run_logger
+    from prefect.runtime import deployment
 
     text = sentence(error)
     if text is None:
         raise error
     get_run_logger().error(text, exc_info=error if debugging() else None)
-    return Failed(message=text)
+    return Crashed(message=text) if _temporary(error) and deployment.id else Failed(message=text)
 
 
 class _StateSaysIt(logging.Filter):

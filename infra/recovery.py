@@ -31,8 +31,9 @@ SILENT_SECONDS = 2.5 * HEARTBEAT_SECONDS
 """Time without a sign of life after which a run counts as lost."""
 START_SECONDS = 180.0
 """Time that a worker may take from accepting a run to starting it."""
-GRACE_SECONDS = 10.0
-"""Time from a crash to the next attempt, in which what is left of the old process may still report its own end."""
+GRACE_SECONDS = 10.0, 30.0
+"""Time from the first and the second crash to the next attempt. What is left of the old process may still report its own
+end, and a server that was away may come back."""
 TRACKED_EVERY_SECONDS = 120.0
 """Interval between searches for MLflow runs that nobody continues."""
 _HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -100,8 +101,7 @@ class Recovery:
         kind, state_id = run["state_type"], run["state"]["id"]
         unchanged = self._seen[run["id"]].unchanged
         if kind == "CRASHED":
-            if unchanged(state_id) >= GRACE_SECONDS:
-                self._again(api, run)
+            self._again(api, run, unchanged(state_id))
         elif kind == "PENDING":
             if unchanged(state_id) >= START_SECONDS:
                 self._set(api, run, "SCHEDULED", "AwaitingRetry", "its worker accepted it and did not start it")
@@ -112,14 +112,16 @@ class Recovery:
                 why = f"no sign of life for {SILENT_SECONDS:.0f} s: its process or its machine is gone"
                 self._set(api, run, "CRASHED", "Crashed", why)
 
-    def _again(self, api: httpx.Client, run: dict[str, Any]) -> None:
+    def _again(self, api: httpx.Client, run: dict[str, Any], seconds: float) -> None:
+        if seconds < GRACE_SECONDS[0]:
+            return
         states = _answer(api.get("/flow_run_states/", params={"flow_run_id": run["id"]}))
         crashes = sum(state["type"] == "CRASHED" for state in states)
         why = run["state"].get("message") or "no reason given"
         if crashes >= ATTEMPTS:
             self._set(api, run, "FAILED", "Failed", f"gave up after {crashes} crashes; the last one: {why}")
             self.close_tracked()
-        else:
+        elif seconds >= GRACE_SECONDS[min(crashes, len(GRACE_SECONDS)) - 1]:
             self._set(api, run, "SCHEDULED", "AwaitingRetry", f"attempt {crashes + 1} of {ATTEMPTS}, after: {why}")
 
     def _set(self, api: httpx.Client, run: dict[str, Any], kind: str, name: str, message: str) -> None:

@@ -101,7 +101,9 @@ class Trained:
         trainers = [
             process
             for process in descendants(self.stack.folder)
-            if modules["trainer"] in process.cmdline() and process.environ().get("PREFECT__FLOW_RUN_ID") == self.id
+            if modules["trainer"] in (command := process.cmdline())
+            and modules["agent"] not in command
+            and process.environ().get("PREFECT__FLOW_RUN_ID") == self.id
         ]
         if what == "trainer":
             return trainers

@@ -79,7 +79,8 @@ def train(
         say(f"{record.message}; resume with: {_resume_command()}")
         raise typer.Exit(STOPPED)
     if record.state != "completed":
-        say(f"Error: {record.message}")
+        remedy = "; run the same command again to resume" if record.state == "killed" else ""
+        say(f"Error: {record.message}{remedy}")
         raise typer.Exit(FAILED)
     if record.config.loss.style_weight == "auto":
         screen.print(f"Final style weight: {record.results['style_weight']:.3g}", soft_wrap=True)

@@ -185,7 +185,7 @@ def _why_it_ended(code: int, execution: ExecutionConfig) -> str:
         )
     if code == 0:
         return "this machine has finished its part; the result is on the first machine"
-    return "a training process was killed or crashed; run the same command again to resume from the last checkpoint"
+    return "a training process was killed or crashed; the last checkpoint is kept"
 
 
 def _torchrun(
