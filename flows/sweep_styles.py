@@ -254,7 +254,7 @@ def _gallery(fetched: list[tuple[dict[str, Any], Path]], photos: str) -> Image.I
         )
         for row, folder in fetched
     ]
-    return gallery(pairs, None, f"{len(pairs)} networks, one photo that none has seen")
+    return gallery(pairs, None, f"{len(pairs)} networks, one held-out photo")
 
 
 def _frontier(runs: list[Path], training: Training, folder: Path) -> None:

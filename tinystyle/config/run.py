@@ -100,9 +100,9 @@ class LossConfig(_Config):
     perceptual_weights: str | None = None
     """Weights of the loss network: path or URI, .pth or .safetensors. By default the official file, downloaded once."""
     style_scale: float = _field(2.0, gt=0, le=16)
-    """Short side at which the style image is seen, in multiples of the crop's side. Larger gives larger strokes."""
+    """Short side to which the style image is resized, in multiples of the crop's side. Larger gives larger strokes."""
     style_size: int | None = _field(None, unit="px", ge=32, le=4096, advanced=True)
-    """Short side at which the style image is seen, in pixels; replaces the style scale."""
+    """Short side to which the style image is resized, in pixels; overrides the style scale."""
     content_weight: float = _field(1.0, ge=0, advanced=True)
     """Weight of the content loss. Higher keeps more of the photo."""
     style_weight: NumberOrAuto = "auto"
@@ -138,7 +138,10 @@ class LossConfig(_Config):
         return STYLE_WEIGHT_START if self.style_weight == "auto" else self.style_weight
 
     def style_side(self, crop: int) -> int:
-        """Return the short side, in pixels, at which the style image is seen if crops have side `crop`."""
+        """Return the short side, in pixels, to which the style image is resized for crops of side `crop`, in pixels.
+
+        It is `style_size` if that is set, otherwise `style_scale` times `crop`, and at least 32.
+        """
         return self.style_size or max(32, round(self.style_scale * crop))
 
 
@@ -150,7 +153,7 @@ class DataConfig(_Config):
     size: int = _field(256, unit="px", ge=32, le=2048)
     """Side of the square training crops, in pixels."""
     zoom: float = _field(1.0, ge=1, le=8, advanced=True)
-    """Largest factor by which crops are enlarged. A network that has seen enlarged crops paints strokes on large photos
+    """Largest factor by which crops are enlarged. A network trained with enlarged crops paints strokes on large photos
     too, but learns more slowly."""
     batch_size: int = _field(4, unit="photos", ge=1, le=1024)
     """Photos per training step, over all processes together."""
@@ -249,7 +252,7 @@ class RunConfig(_Config):
 
     @property
     def style_side(self) -> int:
-        """Short side, in pixels, at which the style image is seen."""
+        """Short side, in pixels, to which the style image is resized; see `LossConfig.style_side`."""
         return self.loss.style_side(self.data.size)
 
     def with_checkpoints(self, place: str) -> RunConfig:

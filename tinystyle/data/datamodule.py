@@ -67,7 +67,13 @@ class CropDataset(Dataset[Tensor]):
 
 
 class GlobalBatches(Sampler[list[int]]):
-    """Yields this process's share of every global batch from a step on, without end: Lightning sees one epoch."""
+    """Yields this process's part of each global batch, from `first_step` on, without end: one epoch for Lightning.
+
+    A batch is a list of global sample indices, of length `batch_size / world_size`.
+
+    Raises:
+        UserError: `batch_size` is not a multiple of `world_size`.
+    """
 
     def __init__(self, first_step: int, batch_size: int, rank: int, world_size: int) -> None:
         if batch_size % world_size:

@@ -51,8 +51,8 @@ class PartitionReport:
 def plan_partitions(source: str, destination: str, of: int, *, size: int = 256, photos_per_shard: int = 512) -> Plan:
     """Split what is still to be ingested into `of` partitions; after an interruption, return the existing plan.
 
-    If an interrupted ingest had another number of partitions, or saw an earlier state of the source, its result is
-    merged first.
+    If an interrupted ingest had another number of partitions, or the source has changed since, its result is merged
+    first.
 
     Args:
         source: folder, zip file, object store prefix or https address of a zip file.

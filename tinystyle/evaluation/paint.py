@@ -21,7 +21,8 @@ from tinystyle.nets.perceptual.sliced import at_quantiles, directions, sorted_pr
 __all__ = ["CONTENT_PER_PAINT", "PAINTING_SIZES", "PaintMeasure", "picture_score"]
 
 PAINTING_SIZES = (128, 192, 256, 384, 512)
-"""Short sides, in pixels, at which a painting is seen. The closest one counts, so the size of the strokes is free."""
+"""Short sides, in pixels, to which a painting is resized. The size with the smallest distance counts, so the measure
+does not prescribe the size of the strokes."""
 DIRECTIONS = 128
 QUANTILES = 256
 SEED = 0
@@ -43,7 +44,7 @@ class PaintMeasure:
 
     Args:
         network: network whose features are compared, at its `paint_layers`.
-        paintings: the painting at the sizes at which it is seen, each (1, 3, H, W), RGB in 0..255.
+        paintings: the painting at each size to compare with, each (1, 3, H, W), RGB in 0..255.
     """
 
     def __init__(self, network: PerceptualNetwork, paintings: Sequence[Tensor]) -> None:

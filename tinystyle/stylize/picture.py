@@ -32,19 +32,20 @@ class Picture:
 def read_picture(data: bytes, what: str, max_side: int | None = None) -> Picture:
     """Decode an image file as `open_rgb` does, convert it to sRGB, and scale it down to `max_side` pixels at most.
 
-    A network sees numbers, not color spaces, and has learned a painting's numbers in sRGB; shown as Display P3, the
-    same numbers would be other colors than the painting's. So RGB with another profile is converted, and the PNG needs
-    no profile. A profile that is damaged, or not for RGB (`open_rgb` has already converted CMYK and grayscale), is
-    ignored.
+    A network is trained on sRGB values and knows no color spaces; its output displayed as Display P3 would have other
+    colors than the painting. So RGB with another profile is converted, and the PNG needs no profile. A profile that is
+    damaged, or not for RGB (`open_rgb` has already converted CMYK and grayscale), is ignored.
 
     EXIF is kept, with the orientation set to upright and with the new sizes and color space, but without the thumbnail,
     which would show the original photo. Damaged EXIF is left out.
 
     Args:
-        what: name of the image in errors.
+        data: content of the file.
+        what: name of the image in error messages, such as "style paintings/a.jpg".
+        max_side: maximum longer side in pixels; None keeps the size.
 
     Raises:
-        UserError: it cannot be decoded; one sentence that begins with `what`.
+        UserError: the image cannot be decoded; the message begins with `what`.
     """
     image = open_rgb(data, what)
     with warnings.catch_warnings():  # about odd metadata, which is handled

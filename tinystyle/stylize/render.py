@@ -61,7 +61,7 @@ def training_crop(model: Model) -> int | None:
 
 
 def size_for(model: Model, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the (width, height) at which the model sees a photo of `size`: that size, or the nearest that it takes."""
+    """Return the (width, height) to resize a photo of `size` to: `size`, or the nearest size that the model accepts."""
     return size if isinstance(model, LoadedModel) or model.sizes.allows(*size) else model.sizes.nearest(*size)
 
 
@@ -87,14 +87,15 @@ def stylize_image(
 ) -> Image.Image:
     """Stylize an RGB image; the result has the same size.
 
-    A Core ML file that does not take this size sees the photo scaled to the nearest size that it takes. The photo fills
-    both sides, even if its proportions change, as in Apple's Vision with `scaleFill`; the output is scaled back.
+    For a Core ML file that does not accept this size, the photo is resized to the nearest size that it accepts. The
+    photo fills both sides, even if its proportions change, as in Apple's Vision with `scaleFill`; the output is resized
+    back.
 
     Args:
         keep_colors: take the luminance from the stylized image and the colors (Cb and Cr of BT.601) from the photo.
         strength: 0 gives the photo, 1 the stylized image, values in between their linear blend.
-        stroke_size: size of the strokes relative to training, from 0.25 to 16: the model sees the photo smaller by this
-            factor, and its output gets the photo's edges back (see `stroke_size.with_edges`).
+        stroke_size: size of the strokes relative to training, from 0.25 to 16: the photo is scaled down by this factor
+            for the model, and its output gets the photo's edges back (see `stroke_size.with_edges`).
 
     Raises:
         UserError: stroke_size is out of range.

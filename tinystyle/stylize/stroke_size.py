@@ -1,4 +1,4 @@
-"""Strokes larger than a network has learned: it sees a smaller photo, and its output gets the photo's edges back."""
+"""Strokes larger than in training: the network runs on a smaller photo, and its output gets the photo's edges back."""
 
 from __future__ import annotations
 
@@ -24,20 +24,25 @@ def check_stroke_size(stroke_size: float) -> None:
 
 
 def reduced_size(size: tuple[int, int], stroke_size: float) -> tuple[int, int]:
-    """Return the (width, height) at which the network sees an image of `size` for strokes of this relative size."""
+    """Return the (width, height) to which an image of `size` is resized for the network to get strokes of this size.
+
+    Args:
+        size: (width, height) of the image in pixels.
+        stroke_size: size of the strokes relative to training; both sides are divided by it.
+    """
     width, height = (max(1, round(side / stroke_size)) for side in size)
     return width, height
 
 
 def with_edges(stylized: Image.Image, seen: Image.Image, photo: Image.Image) -> Image.Image:
-    """Scale the picture of a smaller copy of a photo to the photo's size, and add the edges that the copy has lost.
+    """Enlarge the stylized version of a smaller copy of a photo to the photo's size, and add the edges that it lost.
 
-    What the photo's luma has beyond that of the enlarged copy, reduced by EDGE gray levels, is added to the enlarged
-    picture. This is the top of a Laplacian pyramid (Burt & Adelson 1983), cored: contours are as sharp as the photo's,
-    and no grain comes back.
+    The difference between the luma of the photo and that of the enlarged copy, shrunk toward 0 by EDGE gray levels, is
+    added to the enlarged stylized image. This is the finest level of a Laplacian pyramid (Burt & Adelson 1983) with
+    coring (soft thresholding): contours are as sharp as in the photo, but its grain does not return.
 
     Args:
-        stylized: picture of the copy, RGB, of the same size as `seen`.
+        stylized: stylized version of the copy, RGB, of the same size as `seen`.
         seen: the copy, RGB.
         photo: RGB, at least as large as the copy.
     """

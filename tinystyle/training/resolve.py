@@ -84,7 +84,7 @@ def run_keys(config: RunConfig) -> dict[str, str]:
 
 
 def _usable_style(config: RunConfig) -> Style:
-    """Load the style image, and raise UserError if it cannot be seen at the size that the run needs."""
+    """Load the style image, and raise UserError if it cannot be resized to the size that the run needs."""
     style = Style.load(config.style)
     style.at(config.style_side)
     return style

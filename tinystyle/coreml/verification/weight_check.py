@@ -36,8 +36,8 @@ def check_weight(stored: StoredWeight, trained: NDArray[np.float32]) -> Disagree
     float32: bit-identical. float16: bit-identical to the rounded value. Linear: no value is further than half a step
     from the trained one, and a step is the channel's range (for an encoding with a zero point, extended to include 0)
     divided by the number of steps. Palette: each value is the nearest entry, and every entry is the mean of the values
-    that are assigned to it. If the program computes in float16, the trained weight is first rounded to it, as its
-    converter sees it.
+    that are assigned to it. If the program computes in float16, the trained weight is first rounded to float16, as the
+    converter rounds it.
 
     Args:
         trained: array of the same shape; its first axis is the output channels.

@@ -101,7 +101,7 @@ class Judge:
         return quality_rows(candidates, self._photos, criterion, second)
 
     def style_tensor(self, image: str) -> Tensor:
-        """Load the style image as training sees it: (1, 3, H, W), RGB in 0..255."""
+        """Load the style image at the size used in training: (1, 3, H, W), RGB in 0..255."""
         return photo_tensor(styles.load_style(image, self.loss.style_side(self.data.crops.size)))
 
     def shown(self, count: int, side: int) -> list[tuple[str, Tensor]]:
