@@ -96,7 +96,7 @@ class LossConfig(_Config):
     model_config = ConfigDict(title="Losses")
 
     perceptual: PerceptualName = _field("vgg16", choices=sorted(perceptual.PERCEPTUAL_NETWORKS))
-    """Loss network, whose features compare pictures."""
+    """Loss network, on whose features the losses are computed."""
     perceptual_weights: str | None = None
     """Weights of the loss network: path or URI, .pth or .safetensors. By default the official file, downloaded once."""
     style_scale: float = _field(2.0, gt=0, le=16)
@@ -106,15 +106,16 @@ class LossConfig(_Config):
     content_weight: float = _field(1.0, ge=0, advanced=True)
     """Weight of the content loss. Higher keeps more of the photo."""
     style_weight: NumberOrAuto = "auto"
-    """Weight of the style loss: a number, where higher gives more style and less photo, or auto, which adjusts it during
-    training until the content loss is at the content target."""
+    """Weight of the style loss: a number, where higher gives more style and less photo, or auto, which adjusts it
+    during training so that the content loss approaches the content target."""
     content_target: float | None = _field(None, gt=0)
-    """Content loss that a style weight of auto aims at. Higher gives more style and less photo. By default it follows from
-    the contrast of the style image."""
+    """Content loss that a style weight of auto aims at. Higher gives more style and less photo. By default it is
+    computed from the contrast of the style image."""
     style_layer_weights: LayerWeights | None = _field(None, advanced=True)
-    """Weights of the style layers, finest first, such as 3,3,1,0.5. By default those of the loss network."""
+    """Relative weights of the loss network's style layers, from fine texture to large shapes, such as 3,3,1,0.5. By
+    default those that the loss network defines."""
     sliced_share: float = _field(0.25, ge=0, le=1, advanced=True)
-    """Share of sliced Wasserstein distances in the style loss; the rest is distances of Gram matrices."""
+    """Fraction of the style loss that is sliced Wasserstein distances; the rest is distances between Gram matrices."""
     tv_weight: float = _field(0.0, ge=0, advanced=True)
     """Weight of the total variation loss. Higher gives smoother pictures."""
     saturation_weight: float = _field(10.0, ge=0, advanced=True)
@@ -134,13 +135,16 @@ class LossConfig(_Config):
 
     @property
     def style_weight_at_first(self) -> float:
-        """Weight of the style loss at step 0, before `auto` raises it for pale styles, and in held-out totals."""
+        """Weight of the style loss at step 0, and in the total loss on held-out photos.
+
+        For `auto`, it is 3; training then starts higher for a style image of low contrast, see `StyleWeight`.
+        """
         return STYLE_WEIGHT_START if self.style_weight == "auto" else self.style_weight
 
     def style_side(self, crop: int) -> int:
         """Return the short side, in pixels, to which the style image is resized for crops of side `crop`, in pixels.
 
-        It is `style_size` if that is set, otherwise `style_scale` times `crop`, and at least 32.
+        It is `style_size` if that is set, otherwise `style_scale` times `crop` but at least 32.
         """
         return self.style_size or max(32, round(self.style_scale * crop))
 

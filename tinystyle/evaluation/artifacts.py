@@ -19,13 +19,13 @@ residual blocks at stride 4."""
 
 
 def checkerboard_energy(output_b3hw: Tensor, photo_b3hw: Tensor) -> Tensor:
-    """Return the energy of patterns with periods of 2 and 4 pixels, relative to the photo's: (batch,).
+    """Return the energy of patterns with periods of 2 and 4 pixels, divided by the photo's: (batch,).
 
-    This is the ratio of the two images' `grid_energy`; the photo itself has 1. Between natural photos, `grid_energy`
-    varies by a factor of 1.3.
+    This is the ratio of the two images' `grid_energy`, so an output equal to the photo has 1. Between natural photos,
+    `grid_energy` varies by a factor of 1.3.
 
     Args:
-        output_b3hw: RGB in 0..255, float.
+        output_b3hw: the stylized photo, RGB in 0..255, float.
         photo_b3hw: the photo, like `output_b3hw`.
     """
     return grid_energy(output_b3hw) / grid_energy(photo_b3hw)
@@ -40,9 +40,10 @@ def border_error(stylize: Callable[[Tensor], Tensor], photo_b3hw: Tensor, output
         error = mean |y - z'| over the 16 outermost pixels - mean |y - z'| over the interior, from 32 pixels inwards.
 
     The fit and the interior term remove global changes that the reflection causes through the statistics of instance
-    norm or of `color_match`. Values of z at 0 or 255 are excluded, since they may have been clamped. A function of each
-    pixel, or of pixels and the photo's mean and deviation, has error 0. Zero padding, which darkens or blurs the
-    border, has a higher error. If a side is shorter than 128 pixels, the distances shrink.
+    norm or of `color_match`. Values of z at 0 or 255 are excluded, since they may have been clamped. The error is 0 if
+    each output pixel depends only on the same pixel of the photo and on the photo's mean and standard deviation. Zero
+    padding, which darkens or blurs the border, gives a higher error. If a side is shorter than 128 pixels, the
+    distances of 16, 32 and 64 pixels shrink.
 
     Args:
         stylize: maps RGB (batch, 3, H, W) in 0..255 to the same shape and range.

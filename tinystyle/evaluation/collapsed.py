@@ -1,4 +1,4 @@
-"""Detects bad blocks, and by them a collapsed network.
+"""Detects bad blocks (black, white or flat where the photo is not), and by them a collapsed network.
 
 A network has collapsed if, on held-out photos, its outputs are not finite, over 1% of the blocks come out black or
 white, over 4% come out flat, or two different photos give the same output.
@@ -24,29 +24,30 @@ BLACK, WHITE = 5.0, 250.0
 FILLED = 0.9
 FLAT_LUMA_DEVIATION = 2.0
 LOST = 3.0
-"""A flat block counts as lost only if the photo's deviation is at least this many times as high."""
+"""A flat block counts as lost only if the photo's standard deviation there is at least this many times as high."""
 FILLED_SHARE, FLAT_SHARE = 0.01, 0.04
-"""Maximum shares of black or white blocks, and of flat blocks, of a network that has not collapsed. A black hole is a
-fault in any picture; a plain sky in the style of a woodcut may be paper without a stroke (2.7% of the blocks, in good
-pictures)."""
+"""Maximum fractions of black or white blocks, and of flat blocks, of a network that has not collapsed. A black area
+that
+is not in the photo is always an error; a uniform sky in the style of a woodcut may be paper without a stroke (2.7% of
+the blocks, in good pictures)."""
 NOT_FINITE = "an output holds NaN or infinity"
 
 
 def bad_blocks(output_b3hw: Tensor, photo_b3hw: Tensor, matched_b3hw: Tensor | None = None) -> Tensor:
-    """Return the share of bad 16x16 blocks of each image, (batch,) in 0..1.
+    """Return the fraction of bad 16x16 blocks of each image, (batch,) in 0..1.
 
-    A block is bad if at least 90% of its pixels are black (all channels <= 5) or white (all >= 250), or its luma
-    deviation is below 2 gray levels, while the photo's block is neither. Incomplete blocks at the right and bottom
-    edges are ignored; an image smaller than a block has none.
+    A block is bad if it is black or white (at least 90% of its pixels have all channels <= 5, or all >= 250) or flat
+    (the standard deviation of its luma is below 2 gray levels), while the same block of the photo is neither.
+    Incomplete blocks at the right and bottom edges are ignored; an image smaller than a block has none.
 
     Args:
-        output_b3hw: RGB in 0..255.
+        output_b3hw: the stylized photo, RGB in 0..255.
         photo_b3hw: the photo, of the same shape.
         matched_b3hw: the photo with its colors matched to the style. If given, only lost detail counts: the limit of 2
-            gray levels shrinks with the contrast that is left in `matched_b3hw`; a block that is also empty there is
-            not bad, since a pale painting leaves a sky no contrast; and a flat block must have lost two thirds of the
-            photo's deviation, apart from the general loss of contrast: a sky of 2.4 gray levels that comes out at 1.8
-            is not a hole.
+            gray levels shrinks with the contrast that is left in `matched_b3hw`; a block that is black, white or flat
+            there too is not bad, since a low-contrast painting leaves a sky no contrast; and a flat block must have
+            lost two thirds of the photo's standard deviation, apart from the general loss of contrast, so a sky with
+            2.4 gray levels in the photo and 1.8 in the output is not bad.
     """
     filled, flat = _bad(output_b3hw, photo_b3hw, matched_b3hw)
     return (filled | flat).float().mean((1, 2)) if filled.numel() else output_b3hw.new_zeros(len(output_b3hw))
@@ -70,7 +71,7 @@ def _bad(output_b3hw: Tensor, photo_b3hw: Tensor, matched_b3hw: Tensor | None) -
 
 
 def _deviation(image_b3hw: Tensor) -> Tensor:
-    """Return the deviation of the luma in gray levels, (batch, 1, 1)."""
+    """Return the standard deviation of the luma in gray levels, (batch, 1, 1)."""
     return luma(image_b3hw.float()).std((2, 3))[..., None]
 
 
@@ -92,14 +93,14 @@ def _variance(image_b3hw: Tensor) -> Tensor:
 def collapse(
     outputs: Sequence[Tensor], photos: Sequence[Tensor], matched: Sequence[Tensor] | None = None
 ) -> str | None:
-    """Return why the outputs of held-out photos, each (1, 3, H, W), show a collapsed network; None if they do not.
+    """Return why the outputs of held-out photos show that the network has collapsed; None if they do not.
 
-    Collapsed means: not finite, over 1% of the blocks of all photos black or white, over 4% flat, or the same output
-    for two different photos.
+    A network has collapsed if a value is not finite, if over 1% of the blocks of all photos are black or white or over
+    4% are flat (see `bad_blocks`), or if two different photos have the same output.
 
     Args:
-        outputs: the stylized photos.
-        photos: the photos, in the same order.
+        outputs: the stylized photos, each (1, 3, H, W), RGB in 0..255.
+        photos: the photos, in the same order and of the same shapes.
         matched: the photos with their colors matched to the style, by default the photos themselves; see `bad_blocks`.
     """
     if not all(bool(torch.isfinite(output).all()) for output in outputs):

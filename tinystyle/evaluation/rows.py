@@ -40,7 +40,11 @@ def identity(photo_b3hw: Tensor) -> Tensor:
 
 
 def color_match(style_13hw: Tensor) -> Stylize:
-    """Return the color matching baseline, which gives each channel the style image's mean and deviation."""
+    """Return the color matching baseline: it gives each channel the mean and standard deviation of the style image.
+
+    Args:
+        style_13hw: the style image, RGB in 0..255.
+    """
     style_std, style_mean = torch.std_mean(style_13hw, (2, 3), keepdim=True)
 
     def recolor(photo_b3hw: Tensor) -> Tensor:
@@ -68,9 +72,9 @@ class LossRow:
     score: float
     """`paint.picture_score` of the means; determines the best checkpoint."""
     bad_blocks: float
-    """Share of bad blocks in 0..1, averaged over the photos."""
+    """Fraction of bad blocks in 0..1, averaged over the photos."""
     worst_photo: float
-    """Highest share of bad blocks in any photo, in 0..1."""
+    """Highest fraction of bad blocks in any photo, in 0..1."""
 
     def as_dict(self) -> dict[str, float | str | None]:
         return asdict(self)

@@ -23,7 +23,7 @@ ARCHITECTURES = {
 
 
 def check_architecture(name: str) -> str:
-    """Return `name`, or raise UserError, listing the known architectures, if it is unknown."""
+    """Return `name`; if it is no architecture, raise UserError with the names of all architectures."""
     if name not in ARCHITECTURES:
         raise UserError(f"unknown architecture {name!r}; choose one of {', '.join(sorted(ARCHITECTURES))}")
     return name

@@ -1,4 +1,4 @@
-"""The building blocks of the style networks, and the frame around them. Does not depend on losses or training."""
+"""The building blocks of the style networks, and the network they form. Does not depend on losses or training."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def filters(alpha: float, base: int) -> int:
 class Conv2d(nn.Conv2d):
     """Convolution without bias that pads with zeros, but by reflection in training.
 
-    Zeros tell a network where the border is, and a network that has learned to detect them paints there what no loss
-    penalizes, such as a frame or a bar in the painting's color (ARCHITECTURE.md). Reflection tells it nothing. After
-    training it may see zeros again, with which Core ML pads at no cost; `MARGIN` hides their remaining effect.
+    With zeros, a network can detect where the border is, and it learns to paint there what no loss penalizes, such as a
+    frame or a bar in the painting's color (ARCHITECTURE.md). With reflection it cannot. After training, padding is with
+    zeros, which costs nothing in Core ML; `MARGIN` hides their remaining effect.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
@@ -107,7 +107,14 @@ class StyleNetwork(nn.Module):
 
     @torch.no_grad()
     def match_output(self, image_13hw: Tensor) -> None:
-        """Set the last norm so that, before tanh, each channel has the mean and deviation of an RGB image in 0..255."""
+        """Initialize the last norm, so that the output has about the contrast and colors of the style image.
+
+        Its gain and bias become the standard deviation and the mean of each channel of atanh(image / 127.5 - 1),
+        clamped before atanh to -0.96..0.96.
+
+        Args:
+            image_13hw: the style image, RGB in 0..255.
+        """
         z_3n = torch.atanh((image_13hw[0].flatten(1) / 127.5 - 1.0).clamp(-0.96, 0.96))
         self.out.norm.weight.copy_(z_3n.std(1))
         self.out.norm.bias.copy_(z_3n.mean(1))

@@ -123,7 +123,8 @@ def _at_size(image: Image.Image, uri: str, size: int) -> NDArray[np.uint8]:
     deviation = float(pixels.std(axis=(0, 1)).max())
     if deviation < _MIN_DEVIATION:
         raise UserError(
-            f"style {uri} is a single flat color (deviation {deviation:.1f} of 255); give an image that has texture"
+            f"style {uri} is a single flat color (standard deviation {deviation:.1f} of 255); "
+            "give an image that has texture"
         )
     return pixels
 

@@ -30,7 +30,7 @@ __all__ = ["Checkpoints", "CollapsedError", "Previews", "StepReport", "to_image"
 
 COLLAPSE_GRACE_STEPS, COLLAPSE_GRACE_SHARE = 100, 0.25
 """Collapse is ignored until a run is past both limits: 100 steps, and a quarter of its steps. A young network may still
-be black or flat in places; for the style of a pale painting it starts paler than it will end."""
+be black or flat in places; for a low-contrast painting its outputs start with less contrast than they will end with."""
 Report = Callable[[int, dict[str, float]], None]
 
 

@@ -175,7 +175,7 @@ def initial_network(config: RunConfig, style: Style) -> StyleNetwork:
         network = model.network
     else:
         network = build_network(config.network.architecture, config.network.alpha)
-        # With its initial output deviation of 1, which is far too much contrast, the network learns within 200 steps to
-        # hide the excess in black holes.
+        # With the initial standard deviation of 1 before tanh, far too much contrast, the network learns within 200
+        # steps to hide the excess in black areas.
         network.match_output(photo_tensor(style.at(config.style_side)))
     return network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

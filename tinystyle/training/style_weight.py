@@ -1,8 +1,8 @@
 """The weight of the style loss: a fixed number, or one that a controller adjusts during training.
 
-No fixed number suits every painting: a weight that leaves a photo recognizable under one style drowns it under another.
-The stylized photos that people like have lost about the same amount of content in every style (benchmarks/losses.md),
-so `auto` controls the content loss.
+No fixed number suits every painting: a weight that leaves a photo recognizable in one style makes it unrecognizable in
+another. Good stylized photos in different styles have similar content losses (benchmarks/losses.md), so `auto` controls
+the content loss.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GAIN_UP, GAIN_DOWN = 0.03, 0.06
 low and falls faster than it rises, because a photo that is lost early is hard to recover."""
 RANGE = (1.0, 100.0)
 FIXED_FROM = 0.75
-"""Share of all steps after which the weight is fixed, so that the objective is stable while the learning rate falls."""
+"""Fraction of all steps after which the weight is fixed, so that the objective is stable as the learning rate falls."""
 
 
 class StyleWeight:
@@ -34,9 +34,10 @@ class StyleWeight:
 
     Args:
         config: provides `style_weight` and, for `auto`, `content_target`.
-        style: provides `content_target` if the configuration has none. For a painting with less contrast than photos
-            (`contrast` r < 1), `auto` starts at a weight 1 / r^2 times as high: a photo that is merely made equally
-            pale has about r^2 of the style loss left, and with the ordinary weight training would stop there.
+        style: provides `content_target` if the configuration has none. For a style image with less contrast than photos
+            (`contrast` r < 1), `auto` starts at a weight 1 / r^2 times as high, at most 100: merely reducing a photo's
+            contrast to r already lowers the style loss to about r^2, and with the usual weight training would stop
+            there.
         warmup: number of warm-up steps of the learning rate; the weight stays fixed for the first half of them.
         steps: number of steps of the run.
     """

@@ -1,4 +1,4 @@
-"""The perceptual (loss) networks. To add one, add a file in this folder and a line in `PERCEPTUAL_NETWORKS`.
+"""The loss networks (perceptual networks). To add one, add a file here and a line in `PERCEPTUAL_NETWORKS`.
 
 Importing this module does not import torch; loading a network does.
 """
@@ -22,10 +22,10 @@ class Entry(NamedTuple):
     module: str
     """Module with the functions `load` and `source`, which take the URI of weights or None.
 
-    `load` returns a `PerceptualNetwork`, `source` the place where the weights come from.
+    `load` returns a `PerceptualNetwork`, `source` the location of the weights.
     """
     style_layers: tuple[str, ...]
-    """Names of the layers that the style loss compares, finest first."""
+    """Names of the layers that the style loss compares, from shallow (fine texture) to deep."""
 
 
 PERCEPTUAL_NETWORKS = {
@@ -38,28 +38,33 @@ PERCEPTUAL_NETWORKS = {
 
 
 def check_perceptual(name: str) -> str:
-    """Return `name`, or raise UserError, listing the known perceptual networks, if it is unknown."""
+    """Return `name`; if it is no loss network, raise UserError with the names of all loss networks."""
     if name not in PERCEPTUAL_NETWORKS:
-        raise UserError(f"unknown perceptual network {name!r}; choose one of {', '.join(sorted(PERCEPTUAL_NETWORKS))}")
+        raise UserError(f"unknown loss network {name!r}; choose one of {', '.join(sorted(PERCEPTUAL_NETWORKS))}")
     return name
 
 
 def load_perceptual_network(name: str, weights: str | None = None) -> PerceptualNetwork:
-    """Load the perceptual network `name`, with frozen weights.
+    """Load the loss network `name`, with frozen weights.
 
     Args:
         name: a key of `PERCEPTUAL_NETWORKS`.
         weights: path or URI of a .pth or .safetensors file; None means the network's official weights.
 
     Raises:
-        UserError: the name is unknown, or the weights are not available or do not fit; the message says what to do.
+        UserError: the name is unknown, or the weights are not available or belong to another network; the message says
+            what to do.
     """
     network: PerceptualNetwork = import_module(PERCEPTUAL_NETWORKS[check_perceptual(name)].module).load(weights)
     return network
 
 
 def perceptual_sha256(name: str, weights: str | None = None) -> str:
-    """Return the SHA-256 of the weights file of a perceptual network, without building the network.
+    """Return the hexadecimal SHA-256 of the weights file of a loss network, without building the network.
+
+    Args:
+        name: a key of `PERCEPTUAL_NETWORKS`.
+        weights: path or URI of a .pth or .safetensors file; None means the network's official weights.
 
     Raises:
         UserError: the name is unknown, or the file is not available.

@@ -1,4 +1,4 @@
-"""The interface of all perceptual networks: the features of named layers. Does not depend on losses."""
+"""The interface of all loss networks: the features of named layers. Does not depend on losses."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class PerceptualNetwork(nn.Module):
     style_layer_weights: tuple[float, ...]
     """Relative weights of these layers in the style loss."""
     content_similarity: float
+    """Argument `similarity` of `content_target`, which gives the content loss that style weight `auto` aims at."""
     content_limit: float
-    """Sets, with `content_similarity`, the content loss that style weight `auto` aims at; see `content_target`."""
+    """Argument `limit` of `content_target`."""
     paint_layers: tuple[str, str]
-    """The layers whose features `paint3` and `paint4` compare: one shows strokes, the other their shapes."""
+    """The layers on which `paint3` and `paint4` are measured: one responds to strokes, one to the shapes they form."""
     weights_sha256 = ""
     """SHA-256 of the file that the weights came from."""
     dtype = torch.float32

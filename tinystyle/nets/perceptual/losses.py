@@ -1,8 +1,8 @@
 """The losses: content, style, total variation, saturation, grid. Each is per photo, then averaged over the batch.
 
-The mean over processes is therefore the mean over the global batch. Content and style losses are relative, so weights
-mean the same for every style: an untouched photo has content loss 0 and style loss 1, an output without anything of the
-photo has content loss near 1.
+The mean over processes is therefore the mean over the global batch. Content and style losses are normalized, so that
+their weights mean the same for every style: the photo itself has content loss 0 and, on average, style loss 1; an
+output unrelated to the photo has a content loss near 1.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DIRECTIONS = 64
 DIRECTION_SEED = 1
 """Random seed of the directions. Differs from that of `evaluation.paint`: what is minimized is not what is measured."""
 PLAIN = 0.15
-"""Reduces the limit of the content loss as the painting's contrast grows; see `content_target`."""
+"""How fast the limit of the content target falls as the contrast of the style image grows; see `content_target`."""
 SATURATION_LIMIT = 2.0
 """Pre-activations within +-2 are not penalized: tanh(2) is gray level 250.4 or 4.6 of 0..255."""
 
@@ -77,15 +77,16 @@ class _Gram(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class StyleTarget:
-    """Statistics of a style's features, and the distance of untouched photos from them. Computed once per run.
+    """Feature statistics of a style image, and the mean distance of photos from them. Computed once per run.
 
     Attributes:
         grams: layer -> Gram matrix (C, C) of the style image.
-        gram_weights: layer -> weight of its Gram distance, divided by that distance for an untouched photo.
-        clouds: layer -> (N, DIRECTIONS), the style's features along fixed directions, ascending.
-        cloud_weights: layer -> weight of its sliced distance, divided by that distance for an untouched photo.
-        directions: layer -> (C, DIRECTIONS).
-        contrast: r, the mean square of the style's content features divided by that of the photos'.
+        gram_weights: layer -> weight of its Gram distance, divided by the mean of that distance over reference photos.
+        clouds: layer -> (N, DIRECTIONS), the N features of the style image along each direction, ascending.
+        cloud_weights: layer -> weight of its sliced distance, divided by the mean of that distance over reference
+            photos.
+        directions: layer -> (C, DIRECTIONS), random unit vectors.
+        contrast: r, the mean square of the style image's content features divided by that of the reference photos.
         content_target: the content loss that a style weight of `auto` aims at; see the function of this name.
     """
 
@@ -97,7 +98,7 @@ class StyleTarget:
     contrast: float
     content_target: float
     photo_energy: float
-    """Mean square of the photos' content features."""
+    """Mean square of the content features of the reference photos."""
 
     @classmethod
     @torch.no_grad()
@@ -112,12 +113,16 @@ class StyleTarget:
         """Measure a style image (1, 3, H, W) against reference photos, each (1, 3, H, W), all RGB 0..255.
 
         Args:
-            layer_weights: relative weights of the network's style layers in the Gram distance; by default its own.
-            sliced_share: share of the sliced distances, at the network's paint layers, in the loss; the rest is Gram
-                distances.
+            network: the loss network.
+            style_13hw: the style image.
+            photos: reference photos, at least one.
+            layer_weights: relative weights of the network's style layers in the Gram distance; by default the network's
+                `style_layer_weights`.
+            sliced_share: fraction of the style loss that is sliced distances, at the network's paint layers, in 0..1;
+                the rest is Gram distances.
 
         Raises:
-            UserError: style and photos have the same statistics.
+            UserError: the style image has the same statistics as the photos.
         """
         of_grams = dict(zip(network.style_layers, layer_weights or network.style_layer_weights, strict=True))
         of_clouds = dict.fromkeys(network.paint_layers, 1.0) if sliced_share else {}
@@ -160,11 +165,11 @@ class StyleTarget:
         )
 
     def gram_distance(self, layer: str, features_bchw: Tensor) -> Tensor:
-        """Return the mean squared difference of Gram matrices, per picture (batch,)."""
+        """Return per image (batch,) the mean squared difference between its Gram matrix and the style image's."""
         return (gram_matrix(features_bchw) - self.grams[layer]).square().mean((1, 2))
 
     def sliced_distance(self, layer: str, features_bchw: Tensor) -> Tensor:
-        """Return per picture (batch,) the squared sliced 2-Wasserstein distance.
+        """Return per image (batch,) the squared sliced 2-Wasserstein distance of its features from the style image's.
 
         See Heitz et al., arXiv:2006.07229, eq. 3.
         """
@@ -173,12 +178,18 @@ class StyleTarget:
 
 
 def content_target(similarity: float, limit: float, contrast: float) -> float:
-    """Return the content loss of a picture that people like: 1 + r - 2 c sqrt(r), but at most limit / (1 + PLAIN r).
+    """Return the content loss to aim at in training: min(1 + r - 2 c sqrt(r), limit / (1 + PLAIN r)).
 
-    A picture with the painting's contrast r, and with features whose cosine with the photo's is c, has that content
-    loss; c is `similarity`, the part of the photo that is kept. Plain areas, of which whole photos have more than
-    crops, lose r times as much, which `limit` bounds. Both are constants of the perceptual network
-    (benchmarks/losses.md).
+    The first term is the content loss of an image whose content features have r times the mean square of the photo's,
+    and the cosine similarity c to the photo's. With r as in the style image, good stylized photos in different styles
+    have about the same c. The second term is lower for a high r, because whole photos have more uniform areas than
+    crops, where a high r costs most of the content. `similarity` and `limit` are constants of the loss network, chosen
+    by experiment (benchmarks/losses.md).
+
+    Args:
+        similarity: c, in 0..1; higher keeps more of the photo.
+        limit: upper bound of the content loss for r = 0.
+        contrast: r, at least 0; see `StyleTarget.contrast`.
     """
     return min(1 + contrast - 2 * similarity * math.sqrt(contrast), limit / (1 + PLAIN * contrast))
 
@@ -188,7 +199,7 @@ def _energy(features_bchw: Tensor) -> float:
 
 
 def _shares(weights: Mapping[str, float], scales: Mapping[str, float], share: float) -> dict[str, float]:
-    """Return factors that make distances, on average `scales`, add up to `share`, in the proportions of `weights`."""
+    """Return factors by which distances with the means `scales` add up to `share`, in the proportions of `weights`."""
     total = sum(weights.values())
     return {name: share * weight / total / scales[name] for name, weight in weights.items()}
 
@@ -196,11 +207,13 @@ def _shares(weights: Mapping[str, float], scales: Mapping[str, float], share: fl
 def content_loss(output_bchw: Tensor, photo_bchw: Tensor, least: float = 0.0) -> Tensor:
     """Return the content loss per photo (batch,): MSE of the features over the mean square of the photo's features.
 
-    This is eq. 2 of Johnson et al., made relative.
+    This is eq. 2 of Johnson et al., arXiv:1603.08155, divided by the mean square of the photo's features.
 
     Args:
-        least: lower bound of the photo's mean square in the denominator. A crop of a plain sky has nearly none, and the
-            loss of any stroke on it would outweigh those of all other photos.
+        output_bchw: features of the output at the content layer.
+        photo_bchw: features of the photo at the content layer.
+        least: lower bound of the denominator. In a crop of a uniform sky the mean square is nearly 0, and any stroke
+            there would have a higher loss than all other photos together.
     """
     photo = photo_bchw.float()
     dims = (1, 2, 3)
@@ -209,11 +222,15 @@ def content_loss(output_bchw: Tensor, photo_bchw: Tensor, least: float = 0.0) ->
 
 
 def style_loss(output_features: Mapping[str, Tensor], target: StyleTarget) -> Tensor:
-    """Return the style loss per photo (batch,): weighted mean of distances to the style, relative to untouched photos.
+    """Return the style loss per photo (batch,): weighted mean of distances to the style, normalized by those of photos.
 
-    It combines the Gram distances of the style layers and, with the target's share, the sliced Wasserstein distances of
-    the paint layers. The denominators are constants of the style, so an untouched photo scores 1 on average, whatever
-    the style.
+    It combines the Gram distances of the style layers and, in the proportion with which `target` was measured, the
+    sliced Wasserstein distances of the paint layers. Each distance is divided by its mean over the reference photos, so
+    unstylized photos have style loss 1 on average, whatever the style.
+
+    Args:
+        output_features: features of the output, (batch, C, H, W), at the layers of `target`.
+        target: statistics of the style image.
     """
     grams = [
         weight * target.gram_distance(name, output_features[name])
@@ -227,7 +244,7 @@ def style_loss(output_features: Mapping[str, Tensor], target: StyleTarget) -> Te
 
 
 def total_variation_loss(image_b3hw: Tensor) -> Tensor:
-    """Return the total variation per photo (batch,), for the image scaled to 0..1.
+    """Return the total variation per image (batch,), for RGB in 0..255 scaled to 0..1.
 
     It is the sum of the mean squared differences of vertical and of horizontal neighbors.
     """
@@ -237,7 +254,7 @@ def total_variation_loss(image_b3hw: Tensor) -> Tensor:
 
 
 def saturation_loss(preactivation_b3hw: Tensor) -> Tensor:
-    """Return per photo (batch,) the mean square of pre-activations' excess over +-SATURATION_LIMIT.
+    """Return per image (batch,) the mean of max(|z| - SATURATION_LIMIT, 0)^2 over its pre-activations z.
 
     Pre-activations are the inputs of the output tanh. Beyond the limit the gradient of tanh vanishes, and without this
     loss a region that has turned black or white would remain so.
@@ -246,15 +263,21 @@ def saturation_loss(preactivation_b3hw: Tensor) -> Tensor:
 
 
 def grid_loss(output_b3hw: Tensor, photo_b3hw: Tensor) -> Tensor:
-    """Return per photo (batch,) the log of the output's `grid_energy` over the photo's; 0 if the output has less."""
+    """Return per photo (batch,) the log of the output's `grid_energy` over the photo's; 0 if the output has less.
+
+    Both images are RGB in 0..255. The photo's energy is treated as a constant, without a gradient.
+    """
     return (grid_energy(output_b3hw) / grid_energy(photo_b3hw).detach()).log().relu()
 
 
 class Losses(nn.Module):
-    """Content and style losses of outputs, against photos and one style.
+    """Content and style losses of stylized photos, for one style.
 
-    The photo's features are computed up to the content layer and without a graph; the style's statistics are those of
-    `target`.
+    The photo's features are computed up to the content layer only, and without gradients.
+
+    Args:
+        network: the loss network.
+        target: statistics of the style image on that network.
     """
 
     def __init__(self, network: PerceptualNetwork, target: StyleTarget) -> None:
@@ -265,8 +288,7 @@ class Losses(nn.Module):
     def forward(self, output_b3hw: Tensor, photo_b3hw: Tensor) -> tuple[Tensor, Tensor]:
         """Return content and style loss as used in training, each per photo (batch,), for images in RGB 0..255.
 
-        A photo whose features have a smaller mean square than those of the reference photos is compared as if it were
-        as large.
+        The denominator of the content loss is at least the mean square of the reference photos' features.
         """
         content = self.network.content_layer
         with torch.no_grad():
@@ -276,7 +298,9 @@ class Losses(nn.Module):
         return content_b, style_loss(features, self.target)
 
     def compare(self, output_features: Mapping[str, Tensor], photo_content: Tensor) -> tuple[Tensor, Tensor]:
-        """Return content and style loss as reported in tables, from existing features.
+        """Return content and style loss as reported in tables, each per photo (batch,), from computed features.
+
+        Unlike in training, the denominator of the content loss has no lower bound.
 
         Args:
             output_features: features of the output at `layers`.

@@ -1,4 +1,4 @@
-"""Finds, checks and reads the weights of perceptual networks. No pickle is executed."""
+"""Finds, checks and reads the weights of loss networks. No pickle is executed."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tinystyle.release.publishing.index import PublishedFile, PublishedVersion
 __all__ = ["SUMS", "Publication"]
 
 METRICS = ("content", "style", "total", "paint3", "paint4", "bad_blocks", "weights")
-"""Names of published metrics: losses and paint metrics on held-out photos, share of bad blocks, number of weights."""
+"""Names of published metrics: losses, paint metrics and fraction of bad blocks on held-out photos; weight count."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class PublishedVersion(BaseModel):
     checksums: str
     """Address of SHA256SUMS, in the format of `sha256sum --check`."""
     metrics: dict[str, float] = {}
-    """Losses and paint metrics on held-out photos, share of bad blocks, number of weights."""
+    """Losses and paint metrics on held-out photos, fraction of bad blocks, number of weights."""
 
 
 class HistoryEntry(BaseModel):

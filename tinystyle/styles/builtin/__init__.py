@@ -24,7 +24,7 @@ _SIZES = range(32, 4097)
 
 
 def check_builtin(name: str) -> str:
-    """Return `name`, or raise UserError, listing the built-in styles, if there is no such style."""
+    """Return `name`; if it is no built-in style, raise UserError with the names of all built-in styles."""
     if name not in BUILTIN_STYLES:
         raise UserError(f"unknown built-in style {name!r}; choose one of {', '.join(sorted(BUILTIN_STYLES))}")
     return name

@@ -63,7 +63,7 @@ class Row(BaseModel):
     second3: float | None = None
     second4: float | None = None
     worst_photo: float | None = None
-    """Highest share of bad blocks in any photo, in 0..1."""
+    """Highest fraction of bad blocks in any photo, in 0..1."""
     checkerboard: float | None = None
     border_error: float | None = None
     """Border error in gray levels."""
