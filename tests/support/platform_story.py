@@ -83,5 +83,5 @@ def publish_first(checkout: Checkout) -> None:
     (style,) = index["styles"]
     assert (style["name"], style["current"]) == ("wave", 1)
     shown = checkout.run(proven)
-    assert "all checksums right" in shown
+    assert "all checksums match" in shown
     assert (checkout.folder / "wave.mlmodel").stat().st_size < 16_000

@@ -37,17 +37,19 @@ def frontier(
         list[str] | None, typer.Option(help=f"{PARAMETERS['style'].help} Repeat the option for several styles.")
     ] = None,
     architecture: Annotated[
-        list[str], typer.Option(help="Architectures of the networks. Repeat the option for several.")
+        list[str], typer.Option(help="Architecture of the networks to train. Repeat the option for several.")
     ] = _ARCHITECTURES,
-    alpha: Annotated[list[float], typer.Option(help="Width multipliers. Repeat the option for several.")] = _ALPHAS,
+    alpha: Annotated[
+        list[float], typer.Option(help="Width multiplier of the networks to train. Repeat the option for several.")
+    ] = _ALPHAS,
     collect: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder of one or more finished runs to show instead of training. Repeat the option for several."
+            help="Folder of one or more finished runs to compare instead of training. Repeat the option for several."
         ),
     ] = None,
     max_photos: Annotated[
-        int, typer.Option(help="Maximum number of held-out photos to judge by, evenly spaced.", min=1)
+        int, typer.Option(help="Maximum number of held-out photos to evaluate on, evenly spaced.", min=1)
     ] = 64,
     gallery_photos: Annotated[
         int, typer.Option(help="Maximum number of held-out photos in the gallery.", min=1, max=24)
@@ -55,7 +57,8 @@ def frontier(
     judge_size: Annotated[
         int | None,
         typer.Option(
-            help="Short side of the photos to judge by, in pixels. [default: 384, or the dataset's if smaller]",
+            help="Short side, in pixels, to which the photos are scaled down for the evaluation. "
+            "[default: 384, or the dataset's if smaller]",
             min=32,
             max=4096,
         ),
@@ -65,9 +68,10 @@ def frontier(
 ) -> None:
     """Train or collect networks of many sizes, and compare quality and cost on one HTML page.
 
-    For every style, the page has plots of the content loss and the distance to the painting against weights, bytes,
-    multiply-accumulates and latency on this machine, with the Pareto front; a table; and a gallery. Finished runs are
-    kept: rerun the same command to complete an interrupted one. All other parameters are those of `tinystyle train`.
+    For every style, the page has plots of the content loss and the distances to the style image (paint3, paint4)
+    against the number of weights, file size, multiply-accumulates and latency on this machine, with the Pareto front; a
+    table; and a gallery. Finished runs are kept: rerun the same command to complete an interrupted one. All other
+    parameters are those of `tinystyle train`.
     """
     from tinystyle.training.frontier.experiment import Options, run_frontier
     from tinystyle.training.frontier.grid import StoppedError
@@ -94,7 +98,7 @@ def frontier(
     for row in found.rows:
         if row.message:
             say(f"{row.style_name}, {row.name}: {row.state}: {row.message}")
-    screen.print(f"{found.page}: plots, table and gallery; {found.csv}: all figures", soft_wrap=True)
+    screen.print(f"{found.page}: plots, table and gallery; {found.csv}: all metrics", soft_wrap=True)
     if found.failed:
         runs = "1 run" if len(found.failed) == 1 else f"{len(found.failed)} runs"
         say(f"Error: {runs} failed; the same command tries again")
@@ -102,7 +106,7 @@ def frontier(
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
-    """Return a table of the most important figures of one style; the page and the CSV file have all of them."""
+    """Return a table of the most important metrics of one style; the page and the CSV file have all of them."""
     table = Table("network", title=title)
     for heading in ("score", "content", "paint3", "paint4", "weights", "bytes", "ms"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -33,9 +33,11 @@ def evaluate(
 ) -> None:
     """Evaluate a model on held-out photos against two baselines (identity and color matching), and report its cost.
 
-    The report has losses, the distance to the painting, black or flat blocks, checkerboard and border error; weights,
-    operations, latency on this machine and the sizes of exported files. Photos of a folder are scaled to --size; those
-    of a dataset are used as stored.
+    The report has the losses; the distances to the style image (paint3, paint4); black, white or flat blocks,
+    checkerboard and border error; the number of weights, multiply-accumulates, latency on this machine and the sizes of
+    exported files. Give the --size, --style-size and --perceptual of the training run: photos of a folder are scaled to
+    a short side of --size, those of a dataset are used as stored. In the total loss, a --style-weight of auto counts
+    as 3.
     """
     config = run_config({"style": style, "photos": photos, **parameters})
     loss, size = config.loss, config.data.size
@@ -71,11 +73,14 @@ def stylize(
         list[str], typer.Argument(help="Photos: files, URIs, folders, patterns such as *.jpg, or - for standard input.")
     ],
     out: Annotated[
-        str, typer.Option(help="Folder for the PNG files, which are named after the photos; - for standard output.")
+        str,
+        typer.Option(
+            help="Folder for the PNG files, each named after its photo; - writes one photo's PNG to standard output."
+        ),
     ] = "stylized",
     max_side: Annotated[
         int | None,
-        typer.Option(help="Maximum longer side in pixels; larger photos are scaled down, and so are their results."),
+        typer.Option(help="Maximum longer side, in pixels; larger photos are scaled down, and so is their output."),
     ] = None,
     keep_colors: Annotated[
         bool, typer.Option("--keep-colors", help="Stylize only the luminance and keep the photo's colors.")
@@ -86,7 +91,7 @@ def stylize(
     stroke_size: Annotated[
         float,
         typer.Option(
-            help="Factor on the size of the strokes, from 0.25 to 16; 1 is as trained. The photo's edges are kept."
+            help="Size of the strokes relative to training, from 0.25 to 16. Above 1, the photo's edges are added back."
         ),
     ] = 1.0,
 ) -> None:

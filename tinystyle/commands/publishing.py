@@ -33,7 +33,7 @@ def publish(
     ] = None,
     reason: Reason = None,
 ) -> None:
-    """Publish a version's Core ML files, with cards, Swift file and checksums, and make it the current version.
+    """Publish a version's Core ML files, model cards, Swift file and checksums, and make it the current version.
 
     If interrupted, rerun the same command to complete it. Published files never change; publishing a version again does
     nothing.
@@ -68,12 +68,12 @@ def publish(
 def rollback(
     style: Style,
     version: Annotated[
-        int | None, typer.Option(help="Published version to return to. [default: the previous one]", min=1)
+        int | None, typer.Option(help="Published version to return to. [default: the one current before]", min=1)
     ] = None,
     root: Root = _ROOT,
     reason: Reason = None,
 ) -> None:
-    """Point the index back to an earlier version of a style. No files are removed."""
+    """Make an earlier version of a style the current one in the index. No files are removed."""
     from tinystyle.release import publishing
 
     result = publishing.rollback(style, root, version, reason=reason or "")
@@ -85,7 +85,7 @@ def published(
     root: Root = _ROOT,
     links: Annotated[
         float | None,
-        typer.Option(help="Print links to the current files instead, which anyone can open for this many hours."),
+        typer.Option(help="Print links to the current files instead, valid without credentials for this many hours."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the index as JSON.")] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`tinystyle models` and `promote`: the registered models, their figures, and the champion of each style."""
+"""`tinystyle models` and `promote`: the registered models, their metrics, and the champion of each style."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _list(
 
 @models.command()
 def show(style: Style, version: Version = "champion", as_json: AsJson = False) -> None:
-    """Show all recorded facts about one version, including the reasons for its aliases."""
+    """Show everything that the model registry records of one version, including the reasons for its aliases."""
     from tinystyle.tracking import registry
 
     found = registry.find(style, version)
@@ -88,13 +88,13 @@ def fetch(
     out: Annotated[Path, typer.Option(help="Folder for the files; must be new or empty.")],
     version: Version = "champion",
 ) -> None:
-    """Download the Core ML files, cards and network of one version, and verify the SHA-256 of every file."""
+    """Download the Core ML files, model cards and trained network of one version, and verify all SHA-256 checksums."""
     from tinystyle.tracking import registry
 
     found = registry.find(style, version)
     registry.fetch(found, out)
     files = sum(path.is_file() for path in out.rglob("*"))
-    screen.print(f"{out}: {style} {found.version}, {files} files, all checksums right", soft_wrap=True)
+    screen.print(f"{out}: {style} {found.version}, {files} files, all checksums match", soft_wrap=True)
 
 
 def promote(

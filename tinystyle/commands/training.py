@@ -41,11 +41,11 @@ def ingest(
 
 @run_options()
 def train(
-    out: Annotated[Path, typer.Option(help="Folder for the model, the checkpoints and the record of the run.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model, the checkpoints and the run record (run.json).")],
     config: Annotated[
         str | None,
         typer.Option(
-            help="File with any of the parameters below: YAML, JSON, or the run.json of a run. Options override it."
+            help="YAML or JSON file with values of the parameters below, or the run.json of a run. Options override it."
         ),
     ] = None,
     resume: Annotated[
@@ -60,7 +60,8 @@ def train(
     """Train a network on one style.
 
     Writes OUT/model.safetensors, OUT/run.json, OUT/previews/ and checkpoints. When stopped by SIGTERM or Ctrl-C, it
-    saves a checkpoint and exits with code 75; rerun the same command to resume, which leads to the same weights.
+    saves a checkpoint and exits with code 75; rerun the same command to resume. On a CPU with one process, this gives
+    the same weights as a run without interruption.
     """
     from tinystyle.commands.config_file import read_config
 

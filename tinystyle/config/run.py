@@ -117,11 +117,11 @@ class LossConfig(_Config):
     sliced_share: float = _field(0.25, ge=0, le=1, advanced=True)
     """Fraction of the style loss that is sliced Wasserstein distances; the rest is distances between Gram matrices."""
     tv_weight: float = _field(0.0, ge=0, advanced=True)
-    """Weight of the total variation loss. Higher gives smoother pictures."""
+    """Weight of the total variation loss. Higher gives smoother output."""
     saturation_weight: float = _field(10.0, ge=0, advanced=True)
-    """Weight of the penalty on saturated output, which prevents black and white patches."""
+    """Weight of the penalty on output close to 0 or 255, which prevents black and white patches."""
     checkerboard_weight: float = _field(0.05, ge=0, advanced=True)
-    """Weight of the penalty on the fine grid that upsampling leaves."""
+    """Weight of the penalty on checkerboard artifacts, the fine grid that upsampling leaves in the output."""
 
     @model_validator(mode="after")
     def _a_weight_for_each_layer(self) -> LossConfig:
@@ -178,7 +178,7 @@ class OptimizerConfig(_Config):
     learning_rate: float = _field(6e-3, gt=0, le=1)
     """Peak learning rate, reached after the warm-up."""
     warmup_steps: int = _field(100, ge=0, advanced=True)
-    """Number of steps until the learning rate is at its peak; at most a quarter of all steps are used."""
+    """Number of steps in which the learning rate rises to its peak; limited to a quarter of all steps."""
     final_rate: float = _field(0.02, gt=0, le=1, advanced=True)
     """Learning rate at the last step, as a fraction of the peak."""
     clip_norm: float = _field(1.0, gt=0, advanced=True)
@@ -186,7 +186,7 @@ class OptimizerConfig(_Config):
 
     @property
     def warmup(self) -> int:
-        """Number of warm-up steps that this run uses, which are fewer in a short run."""
+        """Number of warm-up steps that this run uses: `warmup_steps`, but at most a quarter of `steps`."""
         return min(self.warmup_steps, self.steps // 4)
 
 
@@ -201,17 +201,19 @@ class ExecutionConfig(_Config):
     nodes: int = _field(1, ge=1, le=1024, advanced=True)
     """Number of machines; start the same command on each of them."""
     rdzv_endpoint: str | None = _field(None, advanced=True)
-    """HOST:PORT of the first machine, for runs on several machines."""
+    """HOST:PORT on the first machine where the machines of a run meet (torchrun's rendezvous endpoint); required for
+    several machines."""
     threads: int | None = _field(None, ge=1, advanced=True)
-    """CPU threads per process. By default OMP_NUM_THREADS, or an equal share of the cores."""
+    """CPU threads per process. By default OMP_NUM_THREADS if set, otherwise the machine's cores divided by its
+    processes."""
     checkpoint_every: int = _field(200, unit="steps", ge=1)
     """Number of steps between checkpoints."""
     checkpoints: str | None = None
     """Folder or URI for checkpoints. By default the folder of the run."""
     preview_every: int = _field(200, unit="steps", ge=1)
-    """Number of steps between preview pictures."""
+    """Number of steps between previews, pictures of stylized held-out photos."""
     on_collapse: Literal["stop", "rollback"] = _field("stop", choices=("stop", "rollback"))
-    """What to do when the network collapses (its pictures turn black, white or flat): stop, or roll back to the last
+    """What to do when the network collapses (its output turns black, white or flat): stop, or roll back to the last
     checkpoint and continue at half the learning rate."""
     track: bool = True
     """Log the run to MLflow (at MLFLOW_TRACKING_URI, by default ./mlflow.db)."""

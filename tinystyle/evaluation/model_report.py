@@ -125,12 +125,12 @@ class ModelReport:
 
 
 _PAINT_LEGEND = (
-    "paint3, paint4: distance to the painting, the untouched photo's being 1. score: content + 2 (paint3 + paint4). "
-    "second3, second4: the same by a network that training does not see."
+    "paint3, paint4: distance to the style image; the photo itself has 1. score: content + 2 (paint3 + paint4). "
+    "second3, second4: paint3 and paint4 on a network that is not used in training."
 )
 _ARTIFACT_LEGEND = (
-    "bad blocks: black, white or flat where the photo is not. checkerboard: energy at periods of 2 and 4 pixels, the "
-    "photo's being 1. border error: of the frame, in gray levels."
+    "bad blocks: black, white or flat where the photo is not. checkerboard: energy at periods of 2 and 4 pixels; the "
+    "photo itself has 1. border error: how much the border differs from the interior, in gray levels."
 )
 
 

@@ -85,7 +85,7 @@ def test_a_collected_run_is_judged_anew_by_other_photos_and_printed(
     assert code == 0, error
     for text in ("mosaic", "identity", "color match", "small 0.1", "2,340"):
         assert text in output
-    assert f"{tmp_path / 'frontier.html'}: plots, table and gallery; {tmp_path / 'frontier.csv'}: all figures" in output
+    assert f"{tmp_path / 'frontier.html'}: plots, table and gallery; {tmp_path / 'frontier.csv'}: all metrics" in output
     assert "mosaic, small 0.1: score " in error
     with (tmp_path / "frontier.csv").open(newline="") as file:
         scores = {line["name"]: float(line["score"]) for line in csv.DictReader(file)}
