@@ -29,10 +29,12 @@ _OF_ENTRIES = PARAMETERS.keys() - {"style", "alpha", *SET_BY_FLOWS}
 
 
 def style_name(uri: str) -> str:
-    """Return the default name of a style: its image's name, reduced to a-z, 0-9 and dashes.
+    """Return the default name of a style: its image's name in lowercase, with dashes for all but a-z and 0-9.
+
+    At most 60 characters are kept.
 
     Raises:
-        UserError: no characters are left.
+        UserError: the image's name has none of these characters.
     """
     stem = styles.image_name(uri).lower()
     name = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:60].strip("-")
@@ -75,7 +77,7 @@ class Training(_Model):
         """Create one from run parameters and other fields, by name. By default `name` is derived from `style`.
 
         Raises:
-            UserError: a name is unknown or a value is invalid.
+            UserError: a name is unknown, a value is invalid, or `style` is missing.
         """
         own = {name: values[name] for name in ("name", "files", "export_size") if name in values}
         run = run_config({"photos": PHOTOS, **{name: value for name, value in values.items() if name not in own}})
@@ -85,7 +87,7 @@ class Training(_Model):
             raise UserError(complaint(error)) from error
 
     def values(self) -> dict[str, Any]:
-        """Return the values by name from which `of` creates the same object."""
+        """Return the values by name, from which `of` creates an equal object."""
         parameters = {name: value for name, value in flat(self.run).items() if name not in SET_BY_FLOWS}
         return {**parameters, "name": self.name, "files": self.files, "export_size": self.export_size}
 

@@ -1,7 +1,7 @@
-"""The gates that a new version of a network must pass. Takes the measurements for the decision, and changes nothing.
+"""The gates: conditions that a new version of a network must meet. Measures and decides, but changes nothing.
 
-Challenger and champion are measured at the same time, on the same photos, with the same code and loss network, because
-figures recorded at training time may come from other photos and other code.
+Challenger (the new version) and champion are measured at the same time, on the same photos, with the same code and loss
+network, because metrics recorded at training time may come from other photos and other code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Decision", "Evidence", "evaluate", "judge", "measure"]
 
 QUALITIES = ("content", "paint3", "paint4")
-"""Measures in which a new version may not be worse than the champion by more than the margin."""
+"""Metrics in which a new version may not be worse than the champion by more than the margin."""
 PHOTOS = 64
 """Maximum number of held-out photos to evaluate; a comparison needs no more, and a large dataset has thousands."""
 
@@ -45,7 +45,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Decision:
-    """The outcome for a challenger."""
+    """Whether a new version passes the gates, and why."""
 
     accepted: bool
     reasons: list[str]
@@ -57,11 +57,16 @@ class Decision:
 
 
 def judge(challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> Decision:
-    """Decide whether `challenger` may become a candidate.
+    """Decide whether `challenger` passes the gates and may get the alias candidate.
 
     Its files must be verified and within the byte budget, the network must not have collapsed, and content, paint3 and
-    paint4 must each be at most (1 + margin) times the champion's. A limit on their sum could hide a picture that has
-    lost the photo or the painting.
+    paint4 must each be at most (1 + margin) times the champion's. A limit on their sum would allow a gain in one to
+    hide a loss in another.
+
+    Args:
+        challenger: measurements of the new version.
+        champion: measurements of the current champion; None if there is none.
+        entry: the style in the catalog, with the byte budget and the margin.
     """
     passed = [
         (challenger.unverified is None, challenger.unverified or "every Core ML file is verified"),
@@ -99,7 +104,7 @@ def evaluate(model: Path, training: Training, photos: str | None = None) -> Mode
         photos: a local copy of the dataset `training.run.photos`, if available.
 
     Raises:
-        UserError: something is missing or invalid.
+        UserError: the network, the style image, the photos or the weights of the loss network are missing or damaged.
         OSError: the photos cannot be read.
     """
     from tinystyle.evaluation.model_report import evaluate_model
@@ -125,7 +130,8 @@ def measure(label: str, folder: Path, training: Training) -> Evidence:
         training: determines photos, style and losses; the network is the one in `folder`.
 
     Raises:
-        UserError: something is missing or invalid.
+        UserError: a file of the version, the style image, the photos or the weights of the loss network are missing or
+            damaged.
         OSError: the photos cannot be read.
     """
     bundle = Bundle(folder)
@@ -166,7 +172,7 @@ def _collapse(model: Path, training: Training) -> str | None:
 
 
 def _unverified(bundle: Bundle) -> str | None:
-    """Return why the verification of a file, which names it by checksum, is not valid; None if all are."""
+    """Return which Core ML file has changed since its verification, or has too low a PSNR; None if there is none."""
     from tinystyle.coreml.verification.verify import MIN_PSNR
     from tinystyle.data import storage
 

@@ -25,7 +25,9 @@ TAIL = 4096
 
 @contextmanager
 def shown(run: Path, steps: int, log: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> Iterator[None]:
-    """Show the progress of the training run in the folder `run` while the block runs; server errors are ignored.
+    """Show the progress of a training run in Prefect while the block runs: a progress artifact and log messages.
+
+    Errors of Prefect's server are ignored.
 
     Args:
         run: folder of the run.

@@ -29,7 +29,7 @@ RESULT = "train-style-result"
 
 @task(name="show-result", cache_policy=NO_CACHE)
 def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFile]) -> None:
-    """Create the artifacts of the flow run: a page for people, and the result for other flows."""
+    """Create two artifacts of the flow run: a Markdown page, and a table with `result_of`, which other flows read."""
     page = f"# {version.style}, version {version.version}\n\n"
     page += f"{report.name}: {report.weights:,} weights. {run_link(version.run_id)}\n\n"
     page += f"On {report.count} held-out photos:\n\n"
@@ -53,7 +53,12 @@ def run_link(run_id: str) -> str:
 
 
 def result_of(version: ModelVersion, skipped: bool) -> dict[str, Any]:
-    """Return the return value of train-style for a version."""
+    """Return the return value of train-style: style, version, run_id (of MLflow), key (run key) and skipped.
+
+    Args:
+        version: the registered version.
+        skipped: whether it was registered before, so that nothing was trained.
+    """
     names = {"style": version.style, "version": version.version, "run_id": version.run_id}
     return {**names, "key": version.tags.get("key", ""), "skipped": skipped}
 

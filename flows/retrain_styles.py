@@ -1,4 +1,4 @@
-"""The flow `retrain-styles`: trains the networks of the catalog that have not been trained yet, and judges them."""
+"""The flow `retrain-styles`: trains the catalog's networks that have not been trained yet, and applies the gates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ JUDGED = "decision.gates"
 
 @dataclass
 class Work:
-    """One network of the catalog, and its progress."""
+    """One network of the catalog, and what this flow run has done about it."""
 
     entry: StyleEntry
     training: Training
@@ -40,11 +40,13 @@ class Work:
     trained: bool = False
     """Whether this flow run trained it."""
     fault: str = ""
+    """What went wrong, in one sentence; empty if nothing did."""
     decision: str = ""
+    """Decision of the gates and its reasons, in one line; empty if this flow run made none."""
 
     @property
     def undecided(self) -> bool:
-        """Whether the version is registered, by any flow run, but not judged yet."""
+        """Whether the version is registered, by any flow run, but the gates have not been applied to it yet."""
         return self.version is not None and JUDGED not in self.version.tags
 
 
@@ -57,10 +59,10 @@ def retrain_styles(
 ) -> dict[str, Any]:
     """Train the networks of a style catalog that are new or changed, and compare each with the champion.
 
-    A network that passes the gates (files verified and within the size budget, not collapsed, content, paint3 and
-    paint4 within the margin of the champion's, both measured now) gets the alias candidate. `tinystyle promote` makes
-    it the champion, or this flow does if the catalog says auto_promote: true. Does nothing if no style is new or
-    changed.
+    A network passes the gates if its files are verified and within the size budget, it has not collapsed, and its
+    content loss, paint3 and paint4 are within the margin of the champion's, both measured by this flow. It then gets
+    the alias candidate. `tinystyle promote` makes it the champion, or this flow does if the catalog says auto_promote:
+    true. The flow does nothing if no style is new or changed.
 
     Args:
         catalog: YAML file with the styles: a path in the checkout, or a URI.
@@ -82,14 +84,21 @@ def retrain_styles(
 
 @task(name="read-catalog", **NETWORK)
 def read(catalog: str) -> list[tuple[StyleEntry, Training]]:
-    """List all networks that the catalog asks for."""
+    """List all networks that the enabled entries of the catalog ask for, one for each alpha.
+
+    Raises:
+        UserError: the catalog cannot be read or an entry is invalid.
+    """
     entries = [entry for entry in load_catalog(catalog).styles if entry.enabled]
     return [(entry, training) for entry in entries for training in entry.trainings]
 
 
 @task(name="compare", task_run_name="compare {training.name}", **NETWORK)
 def compare(entry: StyleEntry, training: Training) -> Work:
-    """Check by run key whether this exact training has been done; one unreadable style does not affect the others."""
+    """Look for a registered version with the run key of `training`, that is, trained with the same inputs and settings.
+
+    A UserError, such as a missing style image, is returned as the `fault`, so that it does not affect other styles.
+    """
     try:
         version = registered(training)
     except (UserError, ValidationError) as error:
@@ -101,7 +110,7 @@ def compare(entry: StyleEntry, training: Training) -> Work:
 
 
 def train_due(due: list[Work], checkpoints: str, spread: bool) -> None:
-    """Train the networks and store the outcome in each work."""
+    """Train the networks in `due`, and store the registered version or the fault in each."""
     asked = [{**work.training.values(), "checkpoints": checkpoints} for work in due]
     for work, outcome in zip(due, run_trainings(asked, spread=spread) if asked else [], strict=True):
         work.version, work.trained = outcome.version, outcome.version is not None and not outcome.skipped
@@ -110,7 +119,7 @@ def train_due(due: list[Work], checkpoints: str, spread: bool) -> None:
 
 @task(name="judge", task_run_name="judge {work.training.name}", **NETWORK)
 def decide(work: Work) -> None:
-    """Measure the version and the champion, and grant or refuse the aliases; the registry records the reason."""
+    """Measure the version and the champion, apply the gates, and set the aliases; the registry records the reasons."""
     from flows.gates import judge
     from tinystyle.tracking import registry
 
@@ -134,7 +143,7 @@ def decide(work: Work) -> None:
 
 
 def judge_if_undecided(work: Work) -> None:
-    """Judge the version if needed; errors, such as damaged files of the champion, do not affect other styles."""
+    """Apply the gates to the version unless that has been done; a UserError, such as damaged files, becomes `fault`."""
     if work.undecided:
         try:
             decide(work)

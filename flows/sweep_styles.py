@@ -31,7 +31,7 @@ __all__ = ["sweep_styles"]
 
 EXPERIMENT = "sweeps"
 JUDGED_PHOTOS = 16
-"""Number of held-out photos on which the frontier page judges the networks."""
+"""Number of held-out photos on which the networks are measured for the frontier page."""
 FIGURES = ("weights", "bytes", "psnr", "content", "paint3", "paint4")
 """Tags of a version that are columns of the table."""
 
@@ -153,7 +153,7 @@ def report_on(outcomes: list[Outcome], tracker: Tracker, training: Training) -> 
     Args:
         outcomes: outcomes of all runs of the sweep.
         tracker: MLflow run of the sweep.
-        training: any run of the sweep; its photos and loss network judge all networks.
+        training: any run of the sweep; all networks are measured on its photos, with its loss network.
     """
     rows = [_row(outcome) for outcome in outcomes]
     missing = [f"{_label(row)}: {row['message']}" for row in rows if row["version"] is None]

@@ -129,7 +129,20 @@ def _train(training: Training, checkpoints: str, parent_run: str | None, force: 
 
 @task(name="check", **NETWORK)
 def check(training: Training, checkpoints: str) -> ModelVersion | None:
-    """Validate everything before the expensive steps; return the version from an earlier run, if any."""
+    """Validate the inputs before the expensive steps, and look for an earlier run with the same run key.
+
+    Args:
+        training: the network to train.
+        checkpoints: folder or URI under which the run keeps its checkpoints; must be writable.
+
+    Returns:
+        The version that the earlier run registered; None if there is none.
+
+    Raises:
+        UserError: `export_size` is not possible for a file, the dataset has too small or no held-out photos, or the
+            style image, the dataset or the weights of the loss network are missing or damaged.
+        OSError: one of them or the registry cannot be reached, or `checkpoints` cannot be written to.
+    """
     from tinystyle.coreml.sizes import ImageSizes
     from tinystyle.data.manifest import Manifest
     from tinystyle.nets import build_network
@@ -156,10 +169,10 @@ def check(training: Training, checkpoints: str) -> ModelVersion | None:
 
 
 def registered(training: Training) -> ModelVersion | None:
-    """Return the newest version that this exact training produced, at any precision.
+    """Return the newest version with the run key of `training`, at any precision; None if there is none.
 
     Raises:
-        UserError: the style, the dataset or loss network weights are missing or damaged.
+        UserError: the style image, the dataset or the weights of the loss network are missing or damaged.
         OSError: one of them, or the registry, cannot be reached.
     """
     from tinystyle.tracking import registry
@@ -172,7 +185,7 @@ def registered(training: Training) -> ModelVersion | None:
 
 @task(name="sync-dataset", **NETWORK)
 def sync_dataset(training: Training) -> Path:
-    """Copy the dataset to this machine's cache, which all runs share."""
+    """Copy the dataset to the cache of this machine, which all runs share, and return its folder there."""
     from tinystyle.data.ingest import dataset_for_training
 
     config = training.run
@@ -220,7 +233,7 @@ def _track(training: Training, record: RunRecord, run: Path, parent_run: str | N
 
 @task(name="evaluate", cache_policy=NO_CACHE)
 def evaluate(training: Training, run: Path) -> ModelReport:
-    """Evaluate losses and artifacts on held-out photos, against two baselines (identity and color matching)."""
+    """Evaluate the network on held-out photos, against two baselines (identity and color matching)."""
     from flows import gates
     from tinystyle.training.record import RunRecord
     from tinystyle.training.run_folder import RunFolder
@@ -231,7 +244,7 @@ def evaluate(training: Training, run: Path) -> ModelReport:
 
 @task(name="export-and-verify", cache_policy=NO_CACHE)
 def assemble_files(training: Training, run: Path, report: ModelReport, model: Path) -> list[CoreMLFile]:
-    """Export the Core ML files, compare each with the network, and add cards, previews and the Swift file."""
+    """Write the folder `model`: verified Core ML files with model cards and previews, and the Swift file."""
     from tinystyle.model_file import load_model
     from tinystyle.release.assemble import assemble
     from tinystyle.release.card import newest_preview
@@ -257,7 +270,7 @@ def assemble_files(training: Training, run: Path, report: ModelReport, model: Pa
 def log_and_register(
     training: Training, run: Path, model: Path, report: ModelReport, files: list[CoreMLFile]
 ) -> ModelVersion:
-    """Upload all files to the MLflow run and register it as a version; a repeated call creates no second version."""
+    """Upload the folder `model` to the MLflow run and register a version; a repeated call creates no second version."""
     from tinystyle.tracking import registry
     from tinystyle.training.record import RunRecord
 

@@ -40,7 +40,7 @@ class Outcome:
     """Name of the final state, as shown in Prefect's UI."""
     message: str
     version: ModelVersion | None
-    """Version that the run registered, or found registered; None if the run failed."""
+    """Version that this run or an earlier one registered; None if the run failed."""
     skipped: bool = False
     """Whether the version was registered before."""
 

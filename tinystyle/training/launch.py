@@ -55,7 +55,7 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress
         progress: called after each ingested photo, if `config.photos` is not a dataset yet.
 
     Raises:
-        UserError, OSError: something is missing or invalid; the message is one sentence.
+        UserError, OSError: as in `resolve` and `begin`.
     """
     checked = check(config)
     storage.check_writable(folder)

@@ -31,12 +31,15 @@ class Resolved:
 
     @property
     def key(self) -> str:
-        """The run key; runs with the same key are the same training."""
+        """The run key; runs with the same key have the same weights."""
         return self.lineage["key"]
 
 
 def check(config: RunConfig) -> tuple[RunConfig, Style]:
-    """Validate what costs no work, and load the style image. In the returned run, this machine's settings are settled.
+    """Validate what can be validated quickly, and load the style image.
+
+    Returns:
+        The run with `precision` "auto" and `threads` None replaced by the values for this machine, and the style image.
 
     Raises:
         UserError: this machine cannot execute the run as configured, or the style image cannot be used.
@@ -55,7 +58,9 @@ def resolve(
         progress: called after each ingested photo.
 
     Raises:
-        UserError, OSError: something is missing or invalid; the message is one sentence.
+        UserError: this machine cannot execute the run as configured, or the style image, the photos, the weights of the
+            loss network or the initial weights are missing or damaged.
+        OSError: the photos cannot be read.
     """
     config, style = checked or check(config)
     dataset = dataset_for_training(config.photos, config.data.size, progress, ingest_size=config.data.photo_side)

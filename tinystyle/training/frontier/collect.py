@@ -37,7 +37,7 @@ def collect(folders: Sequence[Path], images: Sequence[str]) -> list[Collected]:
 
     Raises:
         UserError: a folder is missing or contains no run that has ended, a record is damaged, or the style image of a
-            run is not found; the message is one sentence.
+            run is not found.
     """
     given = {styles.Style.load(image).sha256: image for image in images}
     found: dict[str, Collected] = {}

@@ -45,7 +45,8 @@ class Options:
 
     out: Path
     recipe: RunConfig
-    """Configuration shared by all runs; its style and network are replaced. Its photos and loss network also judge."""
+    """Configuration shared by all runs; its style and network are replaced. Its photos and loss network are also used
+    to measure the quality of the networks."""
     styles: Sequence[str] = ()
     architectures: Sequence[str] = ()
     alphas: Sequence[float] = ()
@@ -54,7 +55,7 @@ class Options:
     max_photos: int = 64
     gallery_photos: int = 4
     judge_size: int | None = None
-    """Short side, in pixels, of the photos used for judging; None means 384, or the dataset's if that is smaller."""
+    """Short side, in pixels, of the photos used for measuring; None means 384, or the dataset's if that is smaller."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Frontier:
 
     @property
     def failed(self) -> list[Row]:
-        """The rows of failed runs, which the same command tries again."""
+        """The rows of failed runs; the same command trains them again."""
         return [row for row in self.rows if row.state == "failed"]
 
 
@@ -75,12 +76,12 @@ def run_frontier(options: Options, *, progress: Progress | None = None) -> Front
     """Train or collect a grid of networks, measure them, and write the plots, the table and the page.
 
     Args:
-        options: what to train or collect, and how to judge it.
+        options: what to train or collect, and how to measure it.
         progress: called after each ingested photo.
 
     Raises:
-        UserError: something is missing or invalid, before any training starts; the message is one sentence.
-        StoppedError: a training run was asked to stop; the same call resumes it.
+        UserError: an option is invalid, or an input is missing or damaged; raised before any training starts.
+        StoppedError: a training run was stopped by SIGTERM or SIGINT; the same call resumes it.
         OSError: a file cannot be read or written.
     """
     out, recipe = options.out, options.recipe

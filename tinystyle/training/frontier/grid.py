@@ -20,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class StoppedError(RuntimeError):
-    """A training run was asked to stop; the same command resumes it."""
+    """A training run was stopped by SIGTERM or SIGINT; the same command resumes it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def make_grid(
 
     Raises:
         UserError: a value is invalid, a list is empty or has duplicates, a style image cannot be read, two images have
-            the same name, or no network of the grid can be built; the message is one sentence.
+            the same name, or no network of the grid can be built.
     """
     for option, values in (("`style`", images), ("`architecture`", architectures), ("`alpha`", alphas)):
         if not values:
@@ -95,8 +95,9 @@ def prepare_cell(cell: Cell, progress: Progress | None = None) -> RunRecord:
     """Validate everything that the run needs and write its record, as `tinystyle train` does.
 
     Raises:
-        UserError, OSError: something is missing or invalid, or the folder holds a different run; the message is one
-            sentence.
+        UserError: an input is missing or damaged, this machine cannot execute the run, or the folder contains a
+            different run.
+        OSError: a file cannot be read or written.
     """
     try:
         return prepare(cell.config, cell.folder, resume=True, progress=progress)
@@ -109,7 +110,7 @@ def train_cell(cell: Cell, record: RunRecord) -> RunRecord:
     """Train a prepared run from its last checkpoint to its end; return a completed one unchanged.
 
     Raises:
-        StoppedError: the run was asked to stop.
+        StoppedError: the run was stopped by SIGTERM or SIGINT.
     """
     if record.state == "completed":
         return record

@@ -1,4 +1,4 @@
-"""Judges the quality of style networks: all on the same held-out photos, at the same size, with the same measures."""
+"""Measures the quality of style networks: all on the same held-out photos, at the same size, with the same metrics."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tinystyle.training.objective import build_criterion
 __all__ = ["DEFAULT_SIDE", "FIGURES", "Judge"]
 
 DEFAULT_SIDE = 384
-"""Short side of the photos used for judging, in pixels; smaller if the dataset's photos are smaller."""
+"""Short side, in pixels, of the photos used for measuring; smaller if the dataset's photos are smaller."""
 FIGURES = (
     "content", "paint3", "paint4", "score", "second3", "second4", "worst_photo", "checkerboard", "border_error",
 )  # fmt: skip
-"""The figures that a judge measures: names of attributes of both `QualityRow` and `Row`."""
+"""The metrics that a `Judge` measures: names of attributes of both `QualityRow` and `Row`."""
 
 
 class Judge:
-    """Measures functions that stylize a photo; keeps its photos in memory.
+    """Measures the quality of style networks on the same held-out photos, which it keeps in memory.
 
     Args:
         photos: a shard dataset, or anything that `ingest` accepts.
-        loss: names the loss network, whose features are used to compare pictures.
+        loss: loss network, on whose features the metrics are computed, and size of the style image.
         crop: side of the crops that the networks were trained on, in pixels.
         side: short side, in pixels, to which larger photos are scaled down; None means DEFAULT_SIDE, or the dataset's
             if that is smaller.
@@ -43,7 +43,8 @@ class Judge:
         progress: called after each ingested photo.
 
     Raises:
-        UserError: something is missing or invalid, or the dataset has no held-out photos; the message is one sentence.
+        UserError: the dataset has no held-out photos, its photos are smaller than `side`, or the photos or the weights
+            of the loss network are missing or damaged.
         OSError: the photos cannot be read.
     """
 
@@ -76,8 +77,8 @@ class Judge:
         self.count = min(max_photos, len(shards.held_out))
         second = second_network(loss.perceptual)
         self.second = second.name if second else None
-        """Name of a second network with other features, which tells whether a low paint distance merely pleases the
-        loss network; None if there is none (see `second_network`)."""
+        """Name of a second network, on which paint is measured too: a paint distance that is low only on the loss
+        network is overfitted to it. None if there is no second network (see `second_network`)."""
         self.key = _digest(
             dataset=shards.manifest.sha256(),
             side=self.side,
@@ -90,7 +91,7 @@ class Judge:
         self._style: tuple[str, Criterion, PaintMeasure | None] | None = None
 
     def rows(self, image: str, candidates: Mapping[str, Stylize]) -> list[QualityRow]:
-        """Judge functions that stylize a photo, given by name, against the style `image`.
+        """Measure functions that stylize a photo, given by name, against the style `image` (path, URI, builtin:NAME).
 
         Raises:
             UserError: an output contains NaN or infinity.

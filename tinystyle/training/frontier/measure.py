@@ -1,4 +1,4 @@
-"""Measures one row per run: its quality as a judge rates it, and the cost of its network. Does not display the rows."""
+"""Measures one row per run: its quality, by a `Judge`, and the cost of its network. Does not display the rows."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def baseline_rows(judge: Judge, image: str, name: str, sha256: str, file: RowFil
 
 
 def run_row(judge: Judge, record: RunRecord, folder: Path, image: str) -> Row:
-    """Measure a run that has ended; one that collapsed or whose output is not finite only has costs.
+    """Return the row of a run that has ended. It has only costs if the run did not complete or gave non-finite output.
 
     Args:
         judge: measures the network.
         record: record of the run.
-        folder: folder of the run; holds the model if the run is completed.
+        folder: folder of the run; contains the model if the run is completed.
         image: current location of its style image.
     """
     network = record.config.network

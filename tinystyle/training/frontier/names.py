@@ -16,10 +16,10 @@ Key = TypeVar("Key")
 
 
 def told_apart(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows, style by style, with unique names: of the styles, and of the rows of each style.
+    """Return the rows, grouped by style, with unique style names, and row names that are unique within each style.
 
-    Names are unique as file names too. Duplicates are followed by the folder of the run, or else by the first digits of
-    the key or hash.
+    The file names that `slug` makes of them are unique too. To a duplicate, the folder of the run is appended, or else
+    the first six digits of the run key or of the style's hash.
     """
     styles = list(dict.fromkeys(row.style for row in rows))
     first = {style: next(row for row in rows if row.style == style) for style in styles}

@@ -29,7 +29,7 @@ COST_NAMES = {"weights": "weights", "bytes": "bytes", "macs": "multiply-accumula
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """How the figures were measured."""
+    """How the metrics were measured: photos, networks and machine."""
 
     photos: str
     count: int
@@ -61,8 +61,8 @@ def write_page(
         path: path of the HTML file; a thumbnail of each built-in style is written to gallery/ beside it.
         rows: rows of all styles, including baselines, in display order.
         plots: PNG files by style and cost.
-        pictures: files of the gallery.
-        facts: facts about the measurements.
+        pictures: image files of the gallery.
+        facts: how the metrics were measured.
     """
     environment = Environment(
         loader=PackageLoader("tinystyle.training.frontier"),
@@ -161,7 +161,7 @@ def _thumbnail(image: str, folder: Path) -> str:
 
 
 def _summary(rows: Sequence[Row], front: Mapping[str, Sequence[Row]]) -> list[str]:
-    """Summarize the figures in sentences."""
+    """Summarize the metrics of one style in sentences."""
     judged = [row for row in rows if row.architecture and row.score is not None]
     missing = [row for row in rows if row.architecture and row.score is None]
     sentences = []
@@ -178,7 +178,7 @@ def _summary(rows: Sequence[Row], front: Mapping[str, Sequence[Row]]) -> list[st
         sentences.append(f"The Pareto front by bytes: {names}.")
     if missing:
         names = ", ".join(row.name for row in missing)
-        sentences.append(f"Without figures: {names}; the table says why.")
+        sentences.append(f"Without metrics: {names}; the table says why.")
     return sentences
 
 

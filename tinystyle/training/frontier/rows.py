@@ -43,7 +43,7 @@ class Row(BaseModel):
     """Architecture and alpha, or `identity`, or `color match`."""
     state: State
     message: str = ""
-    """Why the row has no figures, in one sentence."""
+    """Why the row has no quality metrics, in one sentence; empty if it has."""
     folder: str | None = None
     """Folder of the run."""
     architecture: str | None = None
@@ -83,7 +83,7 @@ class Row(BaseModel):
             record: record of the run.
             folder: folder of the run.
             image: current location of the style image.
-            judge: key of the judge.
+            judge: key of the `Judge` that measured the run.
             state: how the run ended.
             figures: values of any other fields.
         """
@@ -131,7 +131,7 @@ class RowFile:
             self._rows[row.key, row.judge] = row
 
     def get(self, key: str, judge: str) -> Row | None:
-        """Return the row of a run as this judge measured it, or None."""
+        """Return the row with the run key `key` that the `Judge` with the key `judge` measured, or None."""
         return self._rows.get((key, judge))
 
     def append(self, row: Row) -> None:
