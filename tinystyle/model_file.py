@@ -57,7 +57,7 @@ def save_model(
         record: record of a style that ships with the package; see `tinystyle.styles.pretrained`.
         dtype: number format of the weights in the file: float32, or float16 at half the size. Both load as float32.
     """
-    # clone: safetensors rejects tensors that share memory or are not laid out plainly (channels_last).
+    # clone: safetensors rejects tensors that share memory or are not contiguous (channels_last).
     weights = {
         name: tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()

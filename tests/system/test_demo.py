@@ -33,7 +33,7 @@ def test_a_shorter_demo_meets_what_the_whole_one_promises(tmp_path: Path) -> Non
     assert len(files) == 11
     for file in files:
         card = file.with_name(f"{file.name}.md").read_text()
-        assert "Verified: 11,868 values are the trained ones" in card
+        assert "Verified: 11,868 values match the trained ones" in card
         assert card.endswith("Not run on Apple hardware.\n")
     text = screen.export_text()
     for shown in ("color match", "gallery.png", "starry-sky.mlmodel", "starry-sky-int4.mlpackage"):

@@ -26,7 +26,10 @@ MIN_SIDE, MAX_SIDE = 20, 4096
 
 
 def check_format(format: str, bits: int, ios: int = 16) -> None:
-    """Raise UserError, listing what is possible, unless `format` supports `bits` bits per weight for that iOS."""
+    """Raise UserError unless a file of `format` can have `bits` bits per weight and run on iOS version `ios`.
+
+    The message lists all combinations that are possible.
+    """
     if (format, bits, ios) in VARIANTS:
         return
     allowed = [f"{name} with {', '.join(map(str, choices))} bits" for name, choices in FORMATS.items()]
@@ -40,10 +43,12 @@ def check_compute(format: str, bits: int, compute: str | None) -> str | None:
     """Return the precision in which a file computes: "float16", "float32", or None if the device decides.
 
     Args:
-        compute: the precision asked for; None means the default.
+        format: a key of `FORMATS`.
+        bits: bits per convolution weight.
+        compute: the requested precision; None means the default.
 
     Raises:
-        UserError: the file cannot compute in that precision.
+        UserError: a file of this format and these bits cannot compute in that precision.
     """
     if compute not in (None, "float16", "float32"):
         raise UserError(f"a file cannot compute in {compute}; choose float16 or float32")
@@ -57,7 +62,10 @@ def check_compute(format: str, bits: int, compute: str | None) -> str | None:
 
 
 def check_size(width: int, height: int, stride: int) -> None:
-    """Raise UserError, naming the nearest possible size, unless both sides are multiples of `stride` and in range."""
+    """Raise UserError unless both sides, in pixels, are multiples of `stride` from MIN_SIDE to MAX_SIDE.
+
+    The message names the nearest possible size.
+    """
     nearest = [_nearest(side, stride) for side in (width, height)]
     if nearest != [width, height]:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The image sizes that a Core ML file takes. Imports nothing heavy."""
+"""The image sizes that a Core ML file accepts. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 @dataclass(frozen=True)
 class ImageSizes:
-    """Image sizes in pixels, each (width, height).
+    """The image sizes that a Core ML file accepts, in pixels, each (width, height).
 
     A range includes sides that are not multiples of the network's stride (4). For these, each side of the file's output
     is rounded up to a multiple, with the image at the top left.
@@ -34,6 +34,7 @@ class ImageSizes:
 
     @classmethod
     def fixed(cls, width: int, height: int) -> ImageSizes:
+        """Return the sizes of a file that accepts only this size."""
         return cls("fixed", ((width, height),), (width, height))
 
     @classmethod
@@ -60,7 +61,7 @@ class ImageSizes:
         return cls("ranged", choices, default)
 
     def check(self, format: str, stride: int) -> None:
-        """Raise UserError unless a file of `format` can take these sizes, for a network with that stride."""
+        """Raise UserError unless a file of `format` can accept these sizes, for a network of stride `stride` pixels."""
         if format == "mlmodel" and self.kind != "fixed":
             raise UserError(f"an .mlmodel takes images of one size, not {self}; give one, or write an .mlpackage")
         for width, height in self.choices:
@@ -73,14 +74,14 @@ class ImageSizes:
             raise UserError(f"the range {self} has a minimum above its maximum; give the smaller size first")
 
     def allows(self, width: int, height: int) -> bool:
-        """Return whether the file takes an image of this size."""
+        """Return whether the file accepts an image of this size."""
         if self.kind != "ranged":
             return (width, height) in self.choices
         (least_w, least_h), (most_w, most_h) = self.choices
         return least_w <= width <= most_w and least_h <= height <= most_h
 
     def nearest(self, width: int, height: int) -> tuple[int, int]:
-        """Return the size that the file takes for an image of this size.
+        """Return the accepted size to resize an image of this size to.
 
         In a range, it is the image's own size, clipped to the range. Otherwise it is the size whose aspect ratio is
         most similar, and among several of those the one with the nearest number of pixels.

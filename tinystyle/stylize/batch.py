@@ -36,7 +36,7 @@ _SURELY_FITS = 1_000_000
 _PICTURES_BYTES = 15
 # The C library keeps some freed memory, in pieces of up to 32 MB, whatever the photo; this much was observed.
 _KEPT_BYTES = 150_000_000
-# The reference evaluator lays tensors out plainly; convolutions copy them into blocks of 16 channels.
+# The reference evaluator keeps tensors contiguous; convolutions copy them into blocks of 16 channels.
 _REFERENCE_FACTOR = 1.6
 _PROBE_SIDE = 256
 # Short sides of photos, in training crops. Beyond the first, strokes look fine; at the second, as in training.

@@ -19,12 +19,12 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 
 
 def peak_bytes(function: Callable[[], object]) -> int:
-    """Return the most bytes that tensors made during a call of `function` hold at once.
+    """Call `function`, and return the maximum number of bytes that tensors created by the call hold at the same time.
 
-    The call is made in this thread. Each storage counts from the operation that makes it until nothing refers to it.
-    Operations that are composed of others are counted as those: instance norm copies an image that is not laid out
-    plainly. For a network of `nets/`, the result is proportional to the number of pixels, and equals the growth of
-    resident memory on large images.
+    The call is made in this thread. Each storage counts from the operation that creates it until nothing refers to it.
+    Composite operations are counted as the operations that they consist of; instance norm, for example, copies an image
+    that is not contiguous. For a network of `tinystyle.nets`, the result is proportional to the number of pixels, and
+    equals the growth of resident memory on large images.
     """
     live = _LiveBytes()
     with live:

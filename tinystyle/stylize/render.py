@@ -1,4 +1,4 @@
-"""Applies a model to one image, at a size that the model takes, and blends the result with the photo.
+"""Applies a model to one image, at a size that the model accepts, and blends the result with the photo.
 
 Does not access any files except the model's.
 """
@@ -66,10 +66,10 @@ def size_for(model: Model, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def run(model: Model, photo_hw3: Tensor) -> Tensor:
-    """Return the model's output for an RGB photo, (height, width, 3) uint8, of a size that it takes, in the same form.
+    """Return the model's output for an RGB photo; both are (height, width, 3) uint8, of a size that the model accepts.
 
-    A Core ML file with a range of sizes may return more than it was given: each side rounded up to a multiple of its
-    stride, with the image at the top left. The excess is cut off, and values are rounded.
+    A Core ML file with a range of sizes may return a larger image: each side rounded up to a multiple of its stride,
+    with the image at the top left. The excess is cut off, and values are rounded.
     """
     height, width = photo_hw3.shape[:2]
     photo_13hw = photo_hw3.permute(2, 0, 1)[None].to(torch.float32, memory_format=torch.channels_last)
@@ -92,14 +92,16 @@ def stylize_image(
     back.
 
     Args:
+        model: the network or Core ML file.
+        photo: the photo, RGB.
         keep_colors: take the luminance from the stylized image and the colors (Cb and Cr of BT.601) from the photo.
         strength: 0 gives the photo, 1 the stylized image, values in between their linear blend.
         stroke_size: size of the strokes relative to training, from 0.25 to 16: the photo is scaled down by this factor
-            for the model, and its output gets the photo's edges back (see `stroke_size.with_edges`).
+            for the model. Above 1, the output gets the photo's edges back (see `stroke_size.with_edges`).
 
     Raises:
         UserError: stroke_size is out of range.
-        NotFiniteError: an operation of a Core ML file gave NaN or infinity.
+        NotFiniteError: an operation of a Core ML file produced NaN or infinity.
     """
     check_stroke_size(stroke_size)
     copy = _scaled(photo, reduced_size(photo.size, stroke_size))

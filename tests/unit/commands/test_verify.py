@@ -34,7 +34,7 @@ def test_a_good_file(run: Run, file: Path, micro_run: Path, photo_folder: Path, 
     assert [f"photo-{number:02d}.png" in output for number in (0, 8, 16, 1)] == [True, True, True, False]
     last = output.splitlines()[-1]
     assert last.startswith(f"{file}: verified: ")
-    assert "over 3 photos at least" in last
+    assert "over 3 photos the PSNR is at least" in last
     card = Path(f"{file}.md").read_text()
     assert card.endswith("finite.\n\nNot run on Apple hardware.\n")
     assert "## Verification\n\nVerified: " in card

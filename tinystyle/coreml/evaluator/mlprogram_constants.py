@@ -73,7 +73,11 @@ class Constants:
         return True
 
     def argument(self, binding: Any) -> Constant:
-        """Return the constant that is bound to an input of an operation."""
+        """Return the constant that is bound to an input of an operation.
+
+        Raises:
+            UnknownOperationError: the input is not a constant.
+        """
         argument = binding.arguments[0]
         if argument.WhichOneof("binding") == "value":
             return self.value(argument.value)
@@ -89,7 +93,11 @@ class Constants:
         return self._types.get(argument.name)
 
     def value(self, value: Any) -> Constant:
-        """Decode a MIL `Value`: an array in its declared shape, or a string."""
+        """Decode a MIL `Value`: an array in its declared shape, or a string.
+
+        Raises:
+            UnknownOperationError: the way it is stored is not supported.
+        """
         tensor_type = value.type.tensorType
         shape = tuple(dimension.constant.size for dimension in tensor_type.dimensions)
         if value.HasField("blobFileValue"):

@@ -32,7 +32,7 @@ _RGB, _BGR = 20, 30
 
 
 class NotFiniteError(UserError):
-    """An operation gave NaN or infinity."""
+    """An operation produced NaN or infinity."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class CoreMLModel:
             RGB, float32, (1, 3, height, width).
 
         Raises:
-            UserError: the file does not take images of this size.
-            NotFiniteError: an operation gave NaN or infinity; names the first one.
+            UserError: the file does not accept images of this size.
+            NotFiniteError: an operation produced NaN or infinity; the message names the first one.
         """
         height, width = image_13hw.shape[-2:]
         if tuple(image_13hw.shape[:2]) != (1, 3) or not self.sizes.allows(width, height):

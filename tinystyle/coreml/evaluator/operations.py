@@ -40,7 +40,7 @@ class UnknownOperationError(UserError):
 
 @dataclass(frozen=True)
 class Operation:
-    """One step of a program: result = compute(rounded, *inputs)."""
+    """One operation of a program: output = compute(rounded, *inputs); `rounded` rounds to the precision of the file."""
 
     name: str
     kind: str
@@ -55,6 +55,7 @@ class Operation:
 
     @property
     def label(self) -> str:
+        """Kind and name of the operation, for messages."""
         return f"{self.kind} '{self.name}'"
 
 
@@ -79,7 +80,18 @@ def convolution(
     dilation: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """Pad with zeros (top, bottom, left, right), then cross-correlate; products are summed in float32."""
+    """Pad with zeros, then cross-correlate as in torch's `conv2d`; products are summed in float32.
+
+    Args:
+        rounded: rounds weight and bias to the precision of the computation.
+        x_bchw: input.
+        weight: (output channels, input channels / groups, height, width).
+        bias: (output channels,), or None.
+        stride: vertical and horizontal.
+        padding: pixels at the top, bottom, left and right.
+        dilation: vertical and horizontal.
+        groups: number of groups of channels.
+    """
     top, bottom, left, right = padding
     symmetric = top == bottom and left == right
     if not symmetric:
@@ -98,9 +110,10 @@ def convolution(
 def same_padding(
     size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], *, lower: bool = False
 ) -> tuple[int, int, int, int]:
-    """Return the padding (top, bottom, left, right) for which the result has ceil(size / stride) pixels.
+    """Return the padding (top, bottom, left, right) with which a convolution's output has ceil(size / stride) pixels.
 
-    The extra pixel of odd padding goes to the end, or with `lower` to the beginning.
+    If the total padding of a dimension is odd, the extra pixel is at the bottom or right, with `lower` at the top or
+    left. `size`, `kernel`, `stride` and `dilation` are (vertical, horizontal).
     """
     sides: list[int] = []
     for side, k, s, d in zip(size, kernel, stride, dilation, strict=True):
@@ -111,10 +124,11 @@ def same_padding(
 
 
 def instance_norm(rounded: Rounding, x_bchw: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor:
-    """Compute gamma * (x - mean) / sqrt(variance + epsilon) + beta over each channel of each image.
+    """Compute gamma * (x - mean) / sqrt(variance + epsilon) + beta, with statistics over each channel of each image.
 
-    The variance is biased. Sums are in float32, but deviations, their squares and the variance are rounded: a float16
-    computation has to store them, and this is where networks that are fed 0..255 overflow.
+    The variance is biased (divided by the number of pixels). Sums are in float32, but the differences from the mean,
+    their squares and the variance are rounded: a float16 computation has to store them, and they overflow in networks
+    that take 0..255 without scaling. `gamma` and `beta` are (channels,).
     """
     centerd = rounded(x_bchw - rounded(x_bchw.mean((2, 3), keepdim=True)))
     variance = rounded(rounded(centerd.square()).mean((2, 3), keepdim=True))
@@ -124,7 +138,10 @@ def instance_norm(rounded: Rounding, x_bchw: Tensor, gamma: Tensor, beta: Tensor
 def batch_norm(
     rounded: Rounding, x_bchw: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon: float
 ) -> Tensor:
-    """Compute gamma * (x - mean) / sqrt(variance + epsilon) + beta, with values that are per channel or broadcast."""
+    """Compute gamma * (x - mean) / sqrt(variance + epsilon) + beta, rounding every intermediate result.
+
+    The four tensors are (channels,), or of a shape that broadcasts against `x_bchw`.
+    """
     inverse = rounded(torch.rsqrt(rounded(_per_channel(variance) + epsilon)))
     normal = rounded(rounded(x_bchw - rounded(_per_channel(mean))) * inverse)
     return rounded(normal * rounded(_per_channel(gamma))) + rounded(_per_channel(beta))
@@ -148,7 +165,11 @@ def upsample_nearest(x_bchw: Tensor, vertical: float, horizontal: float) -> Tens
 
 
 def pad(x_bchw: Tensor, padding: Sequence[int], mode: str, value: float) -> Tensor:
-    """Pad by (top, bottom, left, right); `mode` is constant, reflect or replicate."""
+    """Pad by (top, bottom, left, right) pixels; `mode` is constant (with `value`), reflect or replicate.
+
+    Raises:
+        UnknownOperationError: the mode is another.
+    """
     top, bottom, left, right = padding
     if mode == "constant":
         return F.pad(x_bchw, (left, right, top, bottom), value=value)

@@ -58,11 +58,16 @@ class StoredWeight:
 
     @property
     def label(self) -> str:
+        """Role of the weight, and kind and name of its operation, for messages."""
         return f"{self.parameter} of {self.kind} '{self.operation}'"
 
 
 def decode_plain(values: Array) -> StoredWeight:
-    """Wrap values that are stored as float32 or float16."""
+    """Wrap values that are stored as float32 or float16.
+
+    Raises:
+        UserError: they have another type.
+    """
     if values.dtype not in (np.float32, np.float16):
         raise UserError(f"a weight is stored as {values.dtype}, which is not supported")
     bits = 8 * values.dtype.itemsize
@@ -85,14 +90,22 @@ def decode_affine(indices: Array, scale: Array, zero_point: Array, bits: int, dt
 
 
 def decode_palette(indices: Array, palette: Array, bits: int) -> StoredWeight:
-    """Decode value = palette[index]."""
+    """Decode value = palette[index], where `palette` is (entries,).
+
+    Raises:
+        UserError: an index is beyond the palette.
+    """
     if indices.size and int(indices.max()) >= palette.size:
         raise UserError(f"a weight's index {indices.max()} is beyond its palette of {palette.size} values")
     return StoredWeight(palette[indices], "palette", bits, indices=indices.astype(np.int16), palette=palette)
 
 
 def unpack_indices(packed: bytes, bits: int, count: int, bitorder: Literal["big", "little"]) -> Array:
-    """Unpack `count` consecutive unsigned integers of `bits` bits; `bitorder` says which bit of a byte is first."""
+    """Unpack `count` consecutive unsigned integers of `bits` bits; `bitorder` says which bit of a byte is first.
+
+    Raises:
+        UserError: `packed` has fewer than `count * bits` bits.
+    """
     stream = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder=bitorder)
     if len(stream) < count * bits:
         raise UserError(f"a weight of {count} values of {bits} bits has only {len(packed)} bytes")
@@ -108,6 +121,9 @@ def decode_weight_params(field: Any, shape: Sequence[int]) -> StoredWeight:
 
     Quantized indices are packed highest bit first. There is either one linear scale and bias, or one per output
     channel.
+
+    Raises:
+        UserError: the number of values or scales does not fit the shape, or the quantization is not supported.
     """
     count = int(np.prod(shape))
     if field.HasField("quantization"):

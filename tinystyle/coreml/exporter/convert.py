@@ -76,8 +76,8 @@ def export_model(
         compute: float16 or float32, for an ML Program; by default float32 at 32 bits, else float16.
 
     Raises:
-        UserError: an argument or a combination is not possible, or a weight does not fit float16; raised before any
-            work.
+        UserError: an argument or a combination of arguments is not possible, or a weight is too large for float16;
+            raised before the conversion starts.
     """
     check_format(format, bits, ios)
     compute = check_compute(format, bits, compute)

@@ -51,7 +51,7 @@ def _encode(function: Any, weight: Any, bits: int, ios: int) -> None:
 
 
 def _encoded(weights: Any, bits: int, ios: int, **place: Any) -> Any | None:
-    """Return the operation that holds `weights`, or None if a plain constant does."""
+    """Return the operation that decodes `weights`, or None if they can stay a constant as they are."""
     if bits == 16:
         if weights.dtype == np.float16:
             return None
@@ -76,7 +76,7 @@ def _encoded(weights: Any, bits: int, ios: int, **place: Any) -> Any | None:
 
 
 def slim_program(spec: Any) -> None:
-    """Shorten the text of an ML Program's graph, in place; it is most of a tiny network's file.
+    """Shorten the text of an ML Program's graph, in place; in a small network it is most of the file.
 
     Values are numbered, equal constants merged, and the converter's build information removed. MIL.proto permits all of
     it: names are arbitrary identifiers, and attributes of a program are optional. The model's input and output keep

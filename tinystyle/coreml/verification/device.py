@@ -17,7 +17,7 @@ __all__ = ["device_prediction"]
 
 
 def device_prediction(path: Path, input: str, output: str) -> Callable[[Image.Image], Tensor]:
-    """Return a function from an RGB image, of a size that the file takes, to Core ML's output: (1, 3, H, W) in 0..255.
+    """Return a function from an RGB image, of a size that the file accepts, to Core ML's output (1, 3, H, W), 0..255.
 
     Core ML chooses the processor. Its images have 8 bits per channel.
 

@@ -36,12 +36,12 @@ Images of 8 bits alone limit it to about 59 dB, and float16 on the Neural Engine
 """
 PEAK = 255.0
 _SAME = 200.0
-"""PSNR in dB that is reported for equal images; the true figure is infinite, which JSON cannot represent."""
+"""PSNR in dB that is reported for equal images; the true value is infinite, which JSON cannot represent."""
 
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """Results for one photo: the file's output compared with that of the float network."""
+    """Results for one photo: the output of the file compared with that of the trained network in float32."""
 
     name: str
     psnr: float
@@ -56,7 +56,7 @@ class PhotoResult:
 
 @dataclass(frozen=True)
 class Verification:
-    """Result of `verify`."""
+    """Result of `verify`: what was compared, and the first difference, if any."""
 
     file: str
     model: str
@@ -66,15 +66,16 @@ class Verification:
     weights: int
     """Number of weight values compared."""
     fold: str
-    """What the converter multiplied into a weight, in words."""
+    """Which operation the converter has merged into which weight, in words; `nothing` if none."""
     photos: tuple[PhotoResult, ...]
     gate: float | None
-    """PSNR in dB that every photo must reach; None if there is no gate."""
+    """PSNR in dB that every photo must reach; None if there is no minimum."""
     failure: str | None
     """What is wrong, in one sentence; None if the file is verified."""
 
     @property
     def passed(self) -> bool:
+        """Whether the file is the trained network: all weights match, and every photo reaches the minimum PSNR."""
         return self.failure is None
 
     @property
@@ -83,6 +84,7 @@ class Verification:
         return min((photo.psnr for photo in self.photos), default=None)
 
     def as_dict(self) -> dict[str, Any]:
+        """Return all fields, `passed`, and `worst` as `worst_psnr`, as JSON types."""
         return {**asdict(self), "passed": self.passed, "worst_psnr": self.worst}
 
     def sentence(self) -> str:
@@ -90,12 +92,12 @@ class Verification:
         if self.failure is not None:
             return f"NOT verified: {self.failure}"
         if self.gate is None:
-            gate = f"no PSNR is asked of {self.bits} bits until there is quantization-aware training"
+            gate = f"no PSNR is required of {self.bits} bits until there is quantization-aware training"
         else:
             gate = f"minimum {self.gate:g} dB"
         return (
-            f"verified: {self.weights:,} values are the trained ones to {self.bits} bits; over {len(self.photos)} photos "
-            f"at least {self.worst:.1f} dB ({gate}), finite"
+            f"verified: {self.weights:,} values match the trained ones at {self.bits} bits; over {len(self.photos)} "
+            f"photos the PSNR is at least {self.worst:.1f} dB ({gate}), and all values are finite"
         )
 
     def paragraph(self) -> str:
@@ -118,16 +120,16 @@ def verify(
 ) -> Verification:
     """Compare a saved Core ML file with the network that it was made from; stop at the first difference.
 
-    First, every convolution and norm is compared value by value (`weight_check`). Then each photo is scaled and cropped
-    to a size that the file takes, and the outputs are compared: PSNR = 10 log10(255^2 / mean squared error), for images
-    clamped to 0..255 but not rounded. Results that are not finite fail, even if they occur only where the device may
-    choose to compute in float16.
+    First, the weights of every convolution and norm are compared value by value (`weight_check`). Then each photo is
+    scaled and cropped to a size that the file accepts, and the outputs of file and network are compared: PSNR = 10
+    log10(255^2 / mean squared error), for images clamped to 0..255 but not rounded. NaN or infinity in a result fails,
+    even if it occurs only where the device may choose to compute in float16.
 
     Args:
         path: `.mlmodel` or `.mlpackage`.
         model: the trained network.
         photos: (name, RGB image) pairs, at least one.
-        against: name of the model in the result.
+        against: name of the trained network in the result.
         min_psnr: PSNR in dB that every photo must reach, instead of `MIN_PSNR`.
         device: also predict each photo with Core ML, which needs macOS; its PSNR must reach MIN_PSNR_DEVICE.
         progress: called after each photo with the number of photos so far.

@@ -24,23 +24,24 @@ _SLACK = 1e-3
 
 @dataclass(frozen=True)
 class Disagreement:
-    """The first value that differs from what the trained weight implies."""
+    """A stored value that is not the best encoding of the trained one, by its index in the weight."""
 
     index: tuple[int, ...]
     problem: str
 
 
 def check_weight(stored: StoredWeight, trained: NDArray[np.float32]) -> Disagreement | None:
-    """Return None if `stored` holds `trained` as well as its encoding can, else the first place where it does not.
+    """Return the first value of `stored` that is not the best encoding of that in `trained`; None if there is none.
 
     float32: bit-identical. float16: bit-identical to the rounded value. Linear: no value is further than half a step
     from the trained one, and a step is the channel's range (for an encoding with a zero point, extended to include 0)
-    divided by the number of steps. Palette: each value is the nearest entry, and every entry is the mean of the values
-    that are assigned to it. If the program computes in float16, the trained weight is first rounded to float16, as the
-    converter rounds it.
+    divided by 2**bits - 1. Palette: each value is the entry nearest to the trained one, and every entry is the mean of
+    the trained values that are assigned to it. If the program computes in float16, the trained weight is first rounded
+    to float16, as the converter rounds it.
 
     Args:
-        trained: array of the same shape; its first axis is the output channels.
+        stored: the weight in the file.
+        trained: the trained weight, of the same shape; its first axis is the output channels.
     """
     if stored.values.shape != trained.shape:
         return Disagreement((), f"it has shape {stored.values.shape}, trained is {trained.shape}")

@@ -48,7 +48,7 @@ def test_what_was_exported_is_verified(micro_run: Path, tmp_path: Path, photos: 
     assert result.gate == gate
     assert result.worst
     assert {32: 100, 16: 50, 8: 40, 6: 30, 4: 20}[bits] < result.worst <= 200
-    sentence = f"minimum {gate:g} dB" if gate else "no PSNR is asked of 4 bits"
+    sentence = f"minimum {gate:g} dB" if gate else "no PSNR is required of 4 bits"
     assert sentence in result.sentence()
     assert result.as_dict()["passed"]
 
