@@ -45,8 +45,9 @@ def sync(dataset: str) -> Path:
     for it.
 
     Raises:
-        UserError: there is no dataset, or it is larger than the limit of the cache.
-        OSError: it cannot be fetched, a shard differs from its checksum, or too much of the cache is in use.
+        UserError: there is no dataset at `dataset`, or it is larger than the limit of the cache.
+        OSError: it cannot be fetched, a shard differs from its checksum, or datasets that other processes use leave too
+            little space in the cache.
     """
     if not storage.is_remote(dataset):
         return Path(dataset.removeprefix("file://")).expanduser()
@@ -112,7 +113,7 @@ def size_limit() -> int:
     The limit is $TINYSTYLE_CACHE_MAX_GB, in units of 10^9 bytes; by default 100.
 
     Raises:
-        UserError: it is not a positive number.
+        UserError: $TINYSTYLE_CACHE_MAX_GB is not a positive number.
     """
     text = os.environ.get(LIMIT_VARIABLE) or str(DEFAULT_LIMIT_GB)
     try:
@@ -125,7 +126,10 @@ def size_limit() -> int:
 
 
 def hold(folder: Path) -> None:
-    """Mark a dataset's folder in the cache, which may not exist yet, as used by this process until the process ends.
+    """Keep a dataset in the cache from being removed until this process ends, by a shared lock.
+
+    Args:
+        folder: the dataset's folder in the cache; it need not exist yet.
 
     Raises:
         OSError: the cache cannot be written to.
@@ -154,7 +158,10 @@ def hold_if_cached(folder: Path) -> int | None:
 
 
 def trim(folder: Path) -> None:
-    """Remove datasets that nobody uses, least recently used first, until the limit is met; never remove `folder`.
+    """Remove datasets that no process uses from the cache, least recently used first, until its size limit is met.
+
+    Args:
+        folder: dataset in the cache that is not removed.
 
     Raises:
         UserError: the limit is not a positive number.

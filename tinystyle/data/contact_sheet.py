@@ -48,6 +48,11 @@ class GalleryRow:
 def gallery(rows: Sequence[GalleryRow], style: Image.Image | None, title: str) -> Image.Image:
     """Draw a contact sheet: title and style image, then photos beside their stylized versions, in lines of equal width.
 
+    Args:
+        rows: the pairs, in order.
+        style: the style image; None leaves it out.
+        title: one line of text.
+
     Returns:
         RGB, 1600 px wide; the height grows with the number of rows.
 

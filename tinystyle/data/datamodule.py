@@ -28,11 +28,17 @@ ORDER, AUGMENTATION = 0, 1
 
 
 class CropDataset(Dataset[Tensor]):
-    """Endless dataset of square training crops (3, size, size), uint8, by global sample index.
+    """Endless dataset of square training crops (3, size, size), RGB, uint8, by global sample index.
 
     Sample i comes from photo `permutation(seed, i // n)[i % n]` of the n training photos. It is a random square whose
-    side is log-uniform from `size / zoom` to `MAX_REDUCTION * size`, limited by the photo; it is resized to `size`, and
-    mirrored in half of the cases.
+    side is log-uniform from `size / zoom` to `MAX_REDUCTION * size`, but at most the photo's short side; it is resized
+    to `size`, and mirrored with probability 1/2.
+
+    Args:
+        shards: the dataset.
+        size: side of the crops in pixels.
+        seed: random seed of order and augmentation.
+        zoom: largest factor by which a crop is enlarged, at least 1.
     """
 
     def __init__(self, shards: ShardDataset, size: int, seed: int, zoom: float = 1.0) -> None:
@@ -90,7 +96,7 @@ class GlobalBatches(Sampler[list[int]]):
 
 
 class PhotoDataModule(L.LightningDataModule):
-    """Training batches of a shard dataset: (batch size / processes, 3, size, size) uint8.
+    """Training batches of a shard dataset, (batch size / processes, 3, size, size) uint8 RGB, and its whole photos.
 
     Args:
         path: a local shard dataset.
@@ -124,15 +130,11 @@ class PhotoDataModule(L.LightningDataModule):
         )
 
     def held_out(self, count: int, side: int | None = None) -> list[Tensor]:
-        """Return up to `count` whole held-out photos, each (1, 3, H, W) float32; training photos if none are held out.
-
-        Args:
-            side: short side, in pixels, to which larger photos are scaled down.
-        """
+        """Return up to `count` whole held-out photos, each (1, 3, H, W) float32; see `photos.held_out_photos`."""
         return held_out_photos(self.shards, count, side)
 
     def references(self, count: int, side: int | None = None) -> list[Tensor]:
-        """Return training photos, otherwise like `held_out`."""
+        """Return up to `count` whole training photos, each (1, 3, H, W) float32; see `photos.reference_photos`."""
         return reference_photos(self.shards, count, side)
 
 

@@ -1,4 +1,4 @@
-"""Prepare a photograph for a dataset: its bytes to pixels of the dataset's size, or the reason why not.
+"""Prepares a photo for a dataset: decodes it to the dataset's size, or gives the reason why it cannot be used.
 
 Runs in worker processes that start often, so it imports nothing heavy.
 """
@@ -27,7 +27,7 @@ _JPEG_QUALITY = 95
 
 @dataclass(frozen=True, slots=True)
 class PreparedPhoto:
-    """A photo as shards store it."""
+    """A photo as it is stored in a shard."""
 
     jpeg: bytes
     """JPEG file of quality 95 without chroma subsampling: close to the pixels, at a third of their size as PNG."""
@@ -38,10 +38,10 @@ class PreparedPhoto:
 
 
 def prepare_photo(data: bytes, size: int) -> PreparedPhoto:
-    """Decode a photo and make what a shard stores of it.
+    """Decode a photo with `decode_photo`, hash its pixels, and encode them as JPEG.
 
     Raises:
-        Unusable: as `decode_photo`.
+        Unusable: as in `decode_photo`.
     """
     pixels = decode_photo(data, size)
     height, width = pixels.shape[:2]
@@ -52,7 +52,7 @@ def prepare_photo(data: bytes, size: int) -> PreparedPhoto:
 
 
 def decode_photo(data: bytes, size: int) -> NDArray[np.uint8]:
-    """Decode an image file, as `decode` does, to a given short side.
+    """Decode an image file, as `images.decode` does, and scale it to a given short side.
 
     Args:
         data: content of the file.
@@ -62,7 +62,8 @@ def decode_photo(data: bytes, size: int) -> NDArray[np.uint8]:
         (H, W, 3) uint8, 0..255, C-contiguous, min(H, W) == size.
 
     Raises:
-        Unusable: it is damaged, not an image, under half of `size`, or too large; the message is the reason.
+        Unusable: the file is damaged or not an image, its short side is under half of `size`, or it is too large; the
+            message is the reason.
     """
     if len(data) > MAX_BYTES:
         raise Unusable(f"too large: {len(data)} bytes")

@@ -1,7 +1,7 @@
 """Decode any image file to upright 8-bit RGB. Does not depend on where files are or what they are for.
 
-The one decoder of photos and style images. Runs in worker processes that start often, so it imports nothing heavy. The
-header is judged before pixels are decoded.
+The only decoder of photos and style images. Runs in worker processes that start often, so it imports nothing heavy. The
+size in the header is checked before pixels are decoded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tinystyle.errors import UserError
 __all__ = ["EMPTY", "FORMATS", "NO_IMAGE", "Unusable", "decode", "open_rgb", "to_rgb"]
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Formats that are read, by Pillow's names (JPEG includes MPO). Others that Pillow knows start programs (EPS) or are stubs."""
+"""Formats that are read, by Pillow's names (JPEG includes MPO). Others run external programs (EPS) or are mere stubs."""
 EMPTY, NO_IMAGE = "empty file", "not an image"
 """Two of the reasons of `Unusable`."""
 
@@ -51,10 +51,10 @@ def open_rgb(data: bytes, what: str) -> Image.Image:
 
     Args:
         data: content of the file, in one of `FORMATS`.
-        what: name of the image in errors, such as "style paintings/a.jpg".
+        what: name of the image in error messages, such as "style paintings/a.jpg".
 
     Raises:
-        UserError: it is empty, not an image, damaged, or too large to decode; one sentence that begins with `what`.
+        UserError: the file is empty, not an image, damaged, or too large to decode; the message begins with `what`.
     """
     try:
         return decode(data)
@@ -72,17 +72,18 @@ def open_rgb(data: bytes, what: str) -> Image.Image:
 
 
 def decode(data: bytes, target: Target | None = None) -> Image.Image:
-    """Decode an image file to RGB, 8 bits, upright by its EXIF orientation.
+    """Decode an image file to RGB, 8 bits per channel, upright by its EXIF orientation.
 
-    Transparency is laid on white, an animation gives its first frame, deep images are scaled to 8 bits (see `to_rgb`).
+    Transparent images are composited over white, only the first frame of an animation is decoded, and images with more
+    than 8 bits per channel are scaled to 8 bits (see `to_rgb`).
 
     Args:
         data: content of the file, in one of `FORMATS`.
-        target: called with the (width, height) in the header, before the image is turned upright; returns the size to scale
-            to, or raises `Unusable`. Without it the image keeps its size.
+        target: called with the (width, height) in the header, before the image is turned upright; returns the size to
+            scale to, or raises `Unusable`. Without it the image keeps its size.
 
     Raises:
-        Unusable: the file is damaged or no image; the message is the reason.
+        Unusable: the file is empty, damaged or not an image; the message is the reason.
     """
     if not data:
         raise Unusable(EMPTY)
@@ -107,11 +108,14 @@ def decode(data: bytes, target: Target | None = None) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded image of any mode to 8-bit RGB, transparency laid on white.
+    """Convert a loaded image of any mode to 8-bit RGB, composited over white if it is transparent.
 
-    16-bit grayscale is divided by 257. Grayscale of 32 bits or floats is a container for any range: white is the lowest of
-    1 (floats only), 255 and 65535 that no value exceeds; where there is none, or values below 0, the values' own span is
-    stretched to 0..255.
+    16-bit grayscale is divided by 257. 32-bit and floating-point grayscale have no fixed range: white is the lowest of
+    1 (floating point only), 255 and 65535 that is not below the maximum. If the maximum is above 65535 or the minimum
+    below 0, the range from minimum to maximum is scaled to 0..255.
+
+    Raises:
+        Unusable: the mode cannot be converted.
     """
     if image.mode.startswith("I;16"):
         image = _narrow(np.asarray(image), whites=(65535,))
@@ -157,7 +161,7 @@ def _decode_jpeg(data: bytes, image: Image.Image, target: tuple[int, int]) -> Im
 
 
 def _upright_transpose(image: Image.Image) -> Image.Transpose | None:
-    """Find what turns an image upright; None if it is."""
+    """Return the transposition that turns an image upright by its EXIF orientation; None if it is upright."""
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # broken metadata, in any of many ways, is no reason to refuse a good picture

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int, int], None]
-"""Callback that gets the number of photos done, of photos in total, and of those done that are quarantined."""
+"""Callback with three numbers: photos done, photos in total, and how many of those done are quarantined (unusable)."""
 
 UNREADABLE = "unreadable"
 """Prefix of the reason for quarantining a photo that may be readable at another time."""
@@ -54,24 +54,27 @@ def ingest(
     progress: Progress | None = None,
     photos_per_shard: int = 512,
 ) -> Manifest:
-    """Make a shard dataset of the photos at `source`, or resume or extend the one at `destination`.
+    """Convert the photos at `source` to a shard dataset, or resume or extend the one at `destination`.
 
-    Existing shards are not rewritten: new photos go to further shards. Photos that could not be read are tried again.
+    Existing shards are not rewritten: new photos go to additional shards. Photos that could not be read are tried
+    again.
 
     Args:
         source: folder, zip file, object store prefix or https address of a zip file.
         destination: folder or URI.
-        size: short side of the photos in pixels; smaller photos are enlarged, those under half of it quarantined.
+        size: short side of the stored photos in pixels; smaller photos are enlarged, and photos whose short side is
+            under half of it are quarantined.
         held_out: names of the photos to exclude from training; None selects one in twenty, by the hash of the pixels.
         workers: number of decoding processes; None means one per core.
         progress: called after each photo.
-        photos_per_shard: number of candidates, usable or not, that one shard covers.
+        photos_per_shard: number of source files, usable or not, that one shard covers.
 
     Returns:
         The manifest, as written to the destination.
 
     Raises:
-        UserError: the source holds no usable photo, or the destination holds something else.
+        UserError: an argument is out of range, the source contains no usable photo, or the destination contains other
+            files or a dataset of another source or size.
         ConcurrentIngestError: another process writes to the destination.
         OSError: the destination cannot be written, or a remote source stops answering. The same call resumes later.
     """
@@ -96,7 +99,7 @@ def dataset_for_training(
 
     Args:
         photos: a shard dataset (folder or URI; a remote one is fetched into the cache), or any source that `ingest`
-            accepts, which is ingested into the cache once for each state of its listing.
+            accepts, which is ingested into the cache, and again if files were added, removed or changed.
         size: minimum short side in pixels.
         progress: called after each photo that is ingested.
         ingest_size: short side, in pixels, at which this call ingests photos; by default `size`.
@@ -163,7 +166,15 @@ def open_for_ingest(source: str, destination: str) -> tuple[Source, str]:
 
 
 def groups_to_do(names: Sequence[str], writer: ShardWriter, photos_per_shard: int) -> list[Sequence[str]]:
-    """Return the names without a usable result so far, one group for each further shard."""
+    """Return the names of the files that are still to be ingested, in one group for each additional shard.
+
+    These are new files, and quarantined ones that could not be read.
+
+    Args:
+        names: names of all files of the source.
+        writer: the dataset so far.
+        photos_per_shard: maximum size of a group.
+    """
     standing = set(writer.names_by_hash.values())
     new = [name for name in names if name not in standing and name not in writer.quarantined]
     # After the new names, so that shards are cut where an uninterrupted run would cut them.

@@ -58,6 +58,12 @@ def exclusive(destination: str, *, wait: bool) -> Iterator[None]:
 def lock_file(path: Path, *, shared: bool = False, wait: bool = True, make: bool = True) -> int | None:
     """Open and lock a file; the lock lasts until the returned descriptor (and every copy of it) is closed.
 
+    Args:
+        path: the lock file.
+        shared: take a shared lock instead of an exclusive one.
+        wait: wait for other processes to release the lock.
+        make: create the file if it is absent.
+
     Returns:
         The descriptor; None if the lock is not available: another process holds it and `wait` is false, the file is
         absent and `make` is false, or the file system does not support locks.

@@ -39,7 +39,7 @@ class Plan(BaseModel):
 
     @property
     def to_do(self) -> list[int]:
-        """Indices, from 1, of the partitions that have anything to do."""
+        """Indices, from 1, of the partitions that are not empty."""
         return [index for index, groups in enumerate(self.partitions, 1) if groups]
 
     def names(self, index: int) -> list[str]:
@@ -52,7 +52,7 @@ class Plan(BaseModel):
         return storage.join(self.destination, PARTITIONS, key, f"{index:04d}")
 
     def is_of(self, source: Source, size: int, photos_per_shard: int, of: int) -> bool:
-        """Return whether this is a plan for `source`, as it is listed now, with these parameters."""
+        """Return whether this is a plan for `source`, with the files that it has now, and for `of` partitions."""
         asked = (source.uri, source.fingerprint(), size, photos_per_shard, of)
         return asked == (self.source, self.fingerprint, self.size, self.photos_per_shard, len(self.partitions))
 
@@ -69,8 +69,8 @@ def standing_plan(destination: str) -> Plan | None:
     """Return the plan of the ingest that is in progress at `destination`; None if there is none.
 
     Raises:
-        UserError: it is damaged.
-        OSError: it cannot be read.
+        UserError: the plan is damaged.
+        OSError: the plan cannot be read.
     """
     try:
         plan = Plan.model_validate_json(storage.read_bytes(_uri(destination)))

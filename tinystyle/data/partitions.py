@@ -1,4 +1,4 @@
-"""Spreads one ingest over processes or machines: planned once, each partition made alone, then merged into the dataset.
+"""Splits one ingest into partitions for several processes or machines, and merges them into the dataset.
 
 A plan cuts the names into groups, one for each shard, and gives every partition consecutive groups. The merged dataset
 is therefore bit-identical to the one that `ingest` makes of the same source if there are enough photos for a shard in
@@ -49,7 +49,7 @@ class PartitionReport:
 
 
 def plan_partitions(source: str, destination: str, of: int, *, size: int = 256, photos_per_shard: int = 512) -> Plan:
-    """Split what is still to be ingested into `of` partitions; after an interruption, return the existing plan.
+    """Split the files still to be ingested into `of` partitions; after an interruption, return the existing plan.
 
     If an interrupted ingest had another number of partitions, or the source has changed since, its result is merged
     first.
@@ -106,13 +106,13 @@ def ingest_partition(
     progress: Progress | None = None,
     photos_per_shard: int = 512,
 ) -> PartitionReport:
-    """Ingest one partition, or the rest of one that was interrupted; make the plan if there is none.
+    """Ingest one partition, or the rest of one that was interrupted; create the plan if there is none.
 
     Several processes may ingest the same partition at once: on one file system the second waits; in an object store
     each continues from what the other has written.
 
     Args:
-        source, destination, size, photos_per_shard: as planned.
+        source, destination, size, photos_per_shard: as in `plan_partitions`.
         index: 1 to `of`.
         of: total number of partitions.
         workers: number of decoding processes; None means one per core.

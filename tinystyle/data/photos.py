@@ -13,10 +13,11 @@ __all__ = ["evenly_spaced", "held_out_photos", "photo_tensor", "reference_photos
 
 
 def photo_tensor(pixels_hw3: np.ndarray, side: int | None = None) -> Tensor:
-    """Convert (H, W, 3) uint8 to (1, 3, H, W) float32 in 0..255, channels-last.
+    """Convert RGB pixels, (H, W, 3) uint8, to (1, 3, H, W) float32 in 0..255, channels-last.
 
     Args:
-        side: short side, in pixels, to which a larger photo is scaled down.
+        pixels_hw3: the photo.
+        side: short side, in pixels, to which a larger photo is scaled down; None keeps its size.
     """
     height, width = pixels_hw3.shape[:2]
     if side and min(height, width) > side:
@@ -37,21 +38,25 @@ def evenly_spaced(indices: list[int], count: int) -> list[int]:
 
 
 def trained_on(shards: ShardDataset) -> list[int]:
-    """Return the indices of the training photos, or of the held-out ones if a small dataset has no others."""
+    """Return the indices of the training photos, or of the held-out ones if all photos are held out."""
     return shards.training or shards.held_out
 
 
 def held_out_photos(shards: ShardDataset, count: int, side: int | None = None) -> list[Tensor]:
     """Return up to `count` whole held-out photos, each (1, 3, H, W) float32; training photos if none are held out.
 
+    They are evenly spaced in the dataset, RGB in 0..255.
+
     Args:
-        side: short side, in pixels, to which larger photos are scaled down.
+        shards: the dataset.
+        count: maximum number of photos.
+        side: short side, in pixels, to which larger photos are scaled down; None keeps their size.
     """
     return _read(shards, shards.held_out or shards.training, count, side)
 
 
 def reference_photos(shards: ShardDataset, count: int, side: int | None = None) -> list[Tensor]:
-    """Return training photos, otherwise like `held_out_photos`."""
+    """Return up to `count` whole training photos; arguments and format are those of `held_out_photos`."""
     return _read(shards, trained_on(shards), count, side)
 
 

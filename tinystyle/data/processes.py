@@ -22,7 +22,7 @@ def cpu_count() -> int:
 
 
 def bf16_pays(cpu: Mapping[str, object]) -> bool:
-    """Return whether a CPU convolves faster in bfloat16 than in float32.
+    """Return whether convolutions are faster in bfloat16 than in float32 on a CPU.
 
     It does with matrix tiles (AMX), and on AMD processors with AVX512-BF16. On Intel processors with AVX512-BF16 alone,
     a step takes 1.7 times as long (ARCHITECTURE.md): Winograd's algorithm is faster there. Emulation is slower

@@ -1,4 +1,4 @@
-"""File operations for a dataset in the making, in a folder or at any URI: list, create, copy, describe.
+"""File operations for a dataset that is being written, in a folder or at any URI: list, create, copy, describe.
 
 Makes no decisions about the dataset.
 """
@@ -36,7 +36,7 @@ __all__ = [
 
 SHARD = re.compile(r"shard-([0-9]{5,9})\.arrow")
 PARTITIONS = "ingest-partitions"
-"""Subfolder of a dataset in which partitions of it are made."""
+"""Subfolder of a dataset in which its partitions are ingested before they are merged."""
 OURS = re.compile(
     rf"\.?(shard-[0-9]+\.arrow|manifest\.json)(\..*\.tmp)?|{PARTITIONS}"
 )  # includes files that a killed process left half-written
@@ -45,8 +45,14 @@ OURS = re.compile(
 def create(destination: str, file: str, data: bytes) -> None:
     """Write a shard that does not exist yet; in an object store, an existing one with the same bytes is accepted.
 
+    Args:
+        destination: folder or URI of the dataset.
+        file: name of the shard file.
+        data: its content.
+
     Raises:
-        ConcurrentIngestError: a store has other bytes under that name.
+        ConcurrentIngestError: the object store has a file with this name and other bytes.
+        OSError: the file cannot be written.
     """
     uri = storage.join(destination, file)
     if not storage.is_remote(uri):  # the caller holds the lock of `exclusive`
@@ -73,7 +79,7 @@ def create(destination: str, file: str, data: bytes) -> None:
 
 
 def link_or_copy(source: str, target: str) -> None:
-    """Give a file a second name by a link or a copy; an object store makes the copy on its own side."""
+    """Create the file `target` as a hard link to `source`, or as a copy; in an object store, as a server-side copy."""
     if storage.is_remote(source):
         filesystem, path = storage._remote(source)
         storage._retrying(filesystem.cp_file, path, storage._remote(target)[1], attempts=storage._WRITE_ATTEMPTS)
@@ -85,7 +91,7 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 def list_files(destination: str) -> dict[str, int]:
-    """Return the names and sizes of everything directly at `destination`; folders have size -1."""
+    """Return the names and the sizes in bytes of everything directly in `destination`; folders have size -1."""
     if not storage.is_remote(destination):
         items = list(os.scandir(destination))
         return {item.name: -1 if item.is_dir() else item.stat(follow_symlinks=False).st_size for item in items}
@@ -103,6 +109,7 @@ def list_files(destination: str) -> dict[str, int]:
 
 
 def remove_half_written(destination: str, files: Collection[str]) -> None:
+    """Remove those of `files` that are temporary files of an interrupted ingest; at a URI, there are none."""
     if not storage.is_remote(destination):
         for file in files:
             if file.startswith(".") and OURS.fullmatch(file):
@@ -110,6 +117,12 @@ def remove_half_written(destination: str, files: Collection[str]) -> None:
 
 
 def read_index_at(destination: str, file: str) -> ShardIndex:
+    """Read the index of the shard `file` of the dataset at `destination`, without the bytes of the photos.
+
+    Raises:
+        UserError: the shard is damaged.
+        OSError: it cannot be read.
+    """
     uri = storage.join(destination, file)
     try:
         if not storage.is_remote(uri):
@@ -129,10 +142,17 @@ def read_index_at(destination: str, file: str) -> ShardIndex:
 
 
 def describe(uri: str, file: str, count: int) -> ShardInfo:
-    """Describe a shard that no manifest lists yet because the ingest was interrupted."""
+    """Return the manifest's entry for a shard that no manifest lists yet because the ingest was interrupted.
+
+    Args:
+        uri: path or URI of the shard.
+        file: name of the shard file.
+        count: number of photos in it.
+    """
     data = storage.read_bytes(uri)
     return ShardInfo(file=file, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), count=count)
 
 
 def damaged(destination: str, file: str) -> str:
+    """Return the error message for a damaged shard."""
     return f"{storage.join(destination, file)} is damaged; remove the dataset and ingest it again"

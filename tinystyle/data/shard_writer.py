@@ -44,7 +44,8 @@ class ShardWriter:
         held_out: names of the photos that are never used for training; None holds out one in twenty by their hash.
 
     Raises:
-        UserError: the destination holds something else: another size, source or held-out rule, damage, or no dataset.
+        UserError: the destination contains a dataset of another size, source or choice of held-out photos, a damaged
+            one, or files that are no dataset.
         OSError: it cannot be read.
     """
 
@@ -63,7 +64,7 @@ class ShardWriter:
         self._load()
 
     def append(self, photos: Sequence[tuple[str, PreparedPhoto]], quarantined: Sequence[tuple[str, str]]) -> None:
-        """Write one further shard.
+        """Write a shard with `photos` (name, photo), which also records the `quarantined` files (name, reason).
 
         Raises:
             OSError: it cannot be written; existing shards are unchanged.
@@ -82,10 +83,15 @@ class ShardWriter:
         self._add(info, ShardIndex(self.size, self.source, names, hashes, flags, entries))
 
     def adopt(self, uri: str, info: ShardInfo, index: ShardIndex) -> None:
-        """Add a finished shard from `uri`, in the same store or file system, without downloading it.
+        """Add a finished shard of another dataset in the same store or file system, without downloading it.
+
+        Args:
+            uri: path or URI of the shard.
+            info: its entry in the manifest of the other dataset.
+            index: its index.
 
         Raises:
-            OSError: it cannot be copied; existing shards are unchanged.
+            OSError: the shard cannot be copied; existing shards are unchanged.
         """
         info = info.model_copy(update={"file": self._next_file()})
         with self._explaining():

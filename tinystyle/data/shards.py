@@ -1,6 +1,6 @@
 """Shards: Arrow IPC files of JPEG photos, and a dataset of shards with random access.
 
-A shard never changes once it is written; a dataset grows by further shards and a new manifest.
+A shard never changes once it is written; a dataset grows by additional shards and a new manifest.
 """
 
 from __future__ import annotations
@@ -73,12 +73,23 @@ class ShardIndex:
 
 
 def holds_out(sha256: str) -> bool:
-    """Return whether a photo with this hash is held out from training: one in twenty, always the same ones."""
+    """Return whether a photo is held out from training: one in twenty, determined by the hash of its pixels alone.
+
+    Args:
+        sha256: hexadecimal, as in `PreparedPhoto.sha256`.
+    """
     return int(sha256, 16) % 20 == 0
 
 
 def encode_shard(rows: Sequence[ShardRow], quarantined: Sequence[Quarantined], size: int, source: str) -> bytes:
-    """Return the bytes of a shard file; the same content gives the same bytes."""
+    """Return the bytes of a shard file; the same content gives the same bytes.
+
+    Args:
+        rows: the photos, in order.
+        quarantined: files of the source that could not be used, to be recorded in the shard.
+        size: short side of the photos in pixels.
+        source: where the photos come from.
+    """
     about = {
         "format": FORMAT,
         "size": size,

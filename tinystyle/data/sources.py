@@ -45,7 +45,11 @@ class _Entry(NamedTuple):
 
 
 class Source:
-    """Files by name. Every regular file counts, whatever its name: decoding finds out which are not images."""
+    """The files at a source of photos, by name. It has all regular files; decoding finds out which are not images.
+
+    Raises:
+        UserError: there are no files.
+    """
 
     def __init__(
         self, uri: str, entries: dict[str, _Entry], problems: Iterable[tuple[str, str]], *, remote: bool
@@ -55,7 +59,7 @@ class Source:
         """Absolute path, or URI without credentials."""
         self.remote = remote
         self.parallel_reads = _REMOTE_READS if remote else _LOCAL_READS
-        """Number of simultaneous reads that is worthwhile."""
+        """Number of simultaneous reads beyond which reading gets no faster."""
         self.problems = sorted((name, reason) for name, reason in problems if not name.startswith(ignored))
         """(name, reason) of each listed entry that is not a readable file."""
         self._entries = {name: entry for name, entry in entries.items() if not name.startswith(ignored)}
