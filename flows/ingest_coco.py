@@ -121,7 +121,7 @@ async def check_deployed(source: str, dataset: str) -> None:
 
 @task(name="plan", **NETWORK)
 def plan_ingest(source: str, dataset: str, partitions: int, size: int) -> Plan:
-    """Validate everything that can be validated in advance, and assign the photos to partitions."""
+    """Check that source and destination can be read and written, and assign the photos to partitions."""
     plan = plan_partitions(source, dataset, partitions, size=size)
     photos = sum(len(plan.names(index)) for index in plan.to_do)
     get_run_logger().info("%d files to ingest, in %d partitions", photos, len(plan.to_do))
@@ -162,7 +162,7 @@ def merge(plan: Plan) -> Manifest:
 
 @task(name="show", **NETWORK)
 def show(dataset: str, manifest: Manifest) -> None:
-    """Show the counts, and why files were left out, as an artifact of the flow run."""
+    """Create the artifact of the flow run: the numbers of photos, and of files left out for each reason."""
     rows = [
         ("photos", manifest.count),
         ("held out of training", len(manifest.held_out)),

@@ -22,7 +22,9 @@ _BOUNDS = {Gt: ("gt", "exclusiveMinimum"), Ge: ("ge", "minimum"), Lt: ("lt", "ex
 def run_parameters(
     leave_out: Collection[str] = (), **defaults: Any
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """Give the function of a flow one parameter per run parameter; it receives them as the dictionary `parameters`.
+    """Return a decorator that gives the function of a flow one parameter for each parameter of a run.
+
+    The function receives them as the dictionary `parameters`, by name.
 
     Args:
         leave_out: names of run parameters that the flow has in another form.

@@ -30,7 +30,11 @@ def publish_files(style: str, version: str, root: str) -> PublishedVersion:
 
 @task(name="check-files", **NETWORK)
 def check_files(style: str, version: int, root: str) -> PublishedVersion:
-    """Download all files of the version and compare them with their checksums."""
+    """Download all published files of the version and compare them with their checksums.
+
+    Raises:
+        UserError: a file is missing or differs.
+    """
     published = check_published(style, root, version)
     get_run_logger().info("every file of version %d of %s matches its verified checksum", version, style)
     return published
@@ -38,7 +42,7 @@ def check_files(style: str, version: int, root: str) -> PublishedVersion:
 
 @task(name="link-page", **NETWORK)
 def link_page(published: PublishedVersion, root: str, hours: int) -> str:
-    """Create the artifact of the flow run: a table of the files, with temporary links."""
+    """Create the flow run's artifact, a table of the files with links that last `hours` hours; return its Markdown."""
     page = markdown(published, root, hours)
     create_markdown_artifact(
         key=f"published-{published.style}",

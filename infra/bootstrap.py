@@ -40,14 +40,18 @@ _POLICY_VERSIONS_KEPT = 5  # the maximum on AWS
 
 
 class Step(NamedTuple):
-    """The outcome for one setting: `made`, `present` or `not supported by this store`."""
+    """One bucket, setting of a bucket, or policy, and what was done about it."""
 
     what: str
+    """What is to exist, such as `bucket models` or `models: versioned`."""
     outcome: str
+    """`made`, `present` (nothing was changed) or `not supported by this store`."""
 
 
 def bootstrap(s3: Any, region: str, prefix: str = "") -> Iterator[Step]:
-    """Create each bucket and its rules if absent; yield one step at a time.
+    """Create each bucket, block public access, and set its lifecycle and versioning, unless that has been done.
+
+    Yields one step at a time.
 
     Args:
         s3: a boto3 S3 client.
@@ -70,7 +74,11 @@ def bootstrap(s3: Any, region: str, prefix: str = "") -> Iterator[Step]:
 
 
 def apply_policies(iam: Any, prefix: str = "") -> Iterator[Step]:
-    """Create or update the managed policies tinystyle-ROLE; the operator attaches them to users and roles.
+    """Create or update the IAM policies tinystyle-ROLE, which the operator attaches to users and roles.
+
+    Args:
+        iam: a boto3 IAM client.
+        prefix: text before each bucket's name.
 
     Raises:
         UserError: the endpoint refuses or cannot be reached.

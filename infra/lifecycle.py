@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 
 class ServerFailedError(RuntimeError):
-    """A server exited, or did not become ready in time; `log` holds the last lines of its log."""
+    """A server exited, or did not become ready in time; `log` is the last lines of its log."""
 
     def __init__(self, sentence: str, log: str) -> None:
         super().__init__(sentence)
@@ -59,9 +59,17 @@ class State:
 def up(folder: Path, settings: StackSettings, say: Say = print) -> dict[str, str]:
     """Start the stack's servers that do not run yet, wait until they are ready, and return the client environment.
 
+    Args:
+        folder: folder of the stack; created if absent.
+        settings: the settings of the stack.
+        say: called with each line of progress.
+
+    Returns:
+        The environment variables of `client_environment`.
+
     Raises:
-        UserError: a port is taken, a running server would have to change, or PostgreSQL refuses access; raised before
-            anything is started.
+        UserError: a port is taken, a setting of a running server has changed, or PostgreSQL refuses access; raised
+            before anything is started.
         ServerFailedError: a server exited or did not become ready in time; servers started before it keep running.
     """
     with _locked(folder):

@@ -30,7 +30,15 @@ _started: list[subprocess.Popen[bytes]] = []
 def start(
     folder: Path, name: str, command: Sequence[str], environment: Mapping[str, str], directory: Path
 ) -> psutil.Process:
-    """Start `command` in the background, append its output to log/NAME.log, and record it in processes.json."""
+    """Start `command` in the background, append its output to log/NAME.log, and record it in processes.json.
+
+    Args:
+        folder: folder of the stack.
+        name: name of the server.
+        command: program and arguments.
+        environment: its environment variables.
+        directory: its working directory.
+    """
     with (folder / "log" / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -66,7 +74,7 @@ def recorded(folder: Path) -> list[str]:
 
 
 def descendants(folder: Path, name: str | None = None) -> list[psutil.Process]:
-    """Return every live process that descends from `name` (from any, if None), itself included."""
+    """Return all live processes of the server `name` (of all servers, if None): its process and all descendants."""
     wanted = {_STACK: str(folder)} | ({_SERVER: name} if name else {})
     found = []
     for process in psutil.process_iter():
@@ -79,9 +87,9 @@ def descendants(folder: Path, name: str | None = None) -> list[psutil.Process]:
 
 
 def stop(folder: Path, name: str, patience: float) -> bool:
-    """Stop `name` and all its descendants; return False if there were none.
+    """Stop the server `name` and all its descendants; return False if there were none.
 
-    SIGTERM goes to its process group, so that it can stop its own children in order (a training run saves its
+    SIGTERM is sent to its process group, so that it can stop its own children in order (a training run saves its
     checkpoint). Processes that are left after `patience` seconds are killed.
     """
     left = descendants(folder, name)

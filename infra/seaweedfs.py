@@ -24,7 +24,10 @@ _PORTS = tuple(
 
 
 def command(folder: Path, port: int, buckets: Sequence[str]) -> list[str]:
-    """Return the command line of a store with its data in `folder`, on `port` and the nine ports after it."""
+    """Return the command line of an S3 server with data in `folder`, on `port` and the nine ports after it.
+
+    It creates `buckets`.
+    """
     return [
         str(WEED), "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}", "-master.telemetry=false",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-webdav=false", f"-bucket={','.join(buckets)}",

@@ -51,7 +51,11 @@ def ensure_work_pool(environment: Mapping[str, str]) -> None:
 
 @_again_while_busy
 def forget_worker(environment: Mapping[str, str], name: str) -> None:
-    """Delete the server's record of an earlier worker with this name, which would be mistaken for the new one."""
+    """Delete the server's record of an earlier worker with this name, which would make the new one seem online at once.
+
+    Raises:
+        httpx.HTTPError: the server does not answer or refuses.
+    """
     with _api(environment) as api:
         answer = api.delete(f"/work_pools/{NAME}/workers/{name}")
         if answer.status_code != httpx.codes.NOT_FOUND:

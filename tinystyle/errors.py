@@ -45,7 +45,7 @@ USER_ERRORS = (UserError, ValidationError, OSError)
 
 
 def sentence(error: BaseException) -> str | None:
-    """Return the error as one sentence for the user, or None if it is a bug."""
+    """Return the error as one sentence for the user, or None if it is a bug, not an error that the user can correct."""
     if isinstance(error, UserError):
         text = str(error)
     elif isinstance(error, ValidationError):
@@ -65,7 +65,7 @@ def with_parameters(text: str, spelled: Callable[[str], str]) -> str:
 
 
 def complaint(error: ValidationError) -> str:
-    """Return pydantic's first complaint: the field's name in backticks, its value, and what is wrong with it."""
+    """Return pydantic's first validation error: the field's name in backticks, its value, and what is wrong with it."""
     first = error.errors()[0]
     text = first["msg"].removeprefix("Value error, ")
     fields = [part for part in first["loc"] if isinstance(part, str)]  # numbers are positions within a field
@@ -76,7 +76,7 @@ def complaint(error: ValidationError) -> str:
 
 
 def debugging() -> bool:
-    """Return whether the user asked for the tracebacks of user errors."""
+    """Return whether tracebacks of user errors are to be printed: whether $TINYSTYLE_DEBUG is set, and not to 0."""
     return os.environ.get(DEBUG_VARIABLE, "").lower() not in ("", "0", "false", "no")
 
 

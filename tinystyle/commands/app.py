@@ -28,7 +28,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the console script. User mistakes exit with one sentence and code 2, bugs with a traceback and code 70."""
+    """Run the console script. A user error exits with one sentence and code 2, a bug with a traceback and code 70."""
     log_to_stderr()
     with reporting_errors():
         refuse_empty(sys.argv[1:])

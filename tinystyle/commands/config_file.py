@@ -22,7 +22,7 @@ def read_config(uri: str) -> dict[str, Any]:
         Values by the names of `PARAMETERS`, only those in the file; not validated.
 
     Raises:
-        UserError: the file cannot be read, or contains something else.
+        UserError: the file cannot be read, is neither YAML nor JSON, or contains no parameters.
     """
     try:
         data = storage.read_bytes(uri)

@@ -85,7 +85,12 @@ def run_demo(out: Path, screen: Console, steps: int = STEPS) -> list[QualityRow]
 
 
 def first_look(photos: dict[str, Path], sheet: Path) -> Path:
-    """Write a PNG of three photos, cropped to 300x260, in every style that ships with the package; return its path."""
+    """Write a PNG with three photos, cropped to 300x260 pixels, in every style of the package, and return its path.
+
+    Args:
+        photos: paths of photos, by name.
+        sheet: path of the PNG.
+    """
     from tinystyle.data.contact_sheet import CELL, style_sheet
     from tinystyle.model_file import load_model
     from tinystyle.stylize import stylize_image

@@ -15,10 +15,11 @@ __all__ = ["GroupedCommand", "run_options"]
 
 
 def run_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each parameter of a run, or for each of `names`.
+    """Return a decorator that gives a command one option for each parameter of a run, or for each of `names`.
 
-    The last argument of the command, `parameters`, receives a dictionary of the given options, by name, as text;
-    `run_config` parses and validates them. The command must be registered with the class `GroupedCommand`.
+    The last argument of the command, `parameters`, receives a dictionary of the options on the command line: parameter
+    name -> text, which `run_config` parses and validates. The command must be registered with the class
+    `GroupedCommand`.
     """
     chosen = [PARAMETERS[name] for name in names or PARAMETERS]
 

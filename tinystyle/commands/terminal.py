@@ -28,7 +28,7 @@ errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def say(text: str) -> None:
-    """Print a sentence of the library to stderr, with parameters in backticks spelled as options."""
+    """Print a message of the library to stderr, in which parameter names in backticks become option names."""
     errors.print(with_parameters(text, _option), soft_wrap=True)
 
 
@@ -38,7 +38,7 @@ class _Sentences(logging.Handler):
 
 
 def log_to_stderr() -> None:
-    """Print the library's log messages as sentences on stderr."""
+    """Print the library's log messages to stderr, in the form of `say`."""
     logger = logging.getLogger("tinystyle")
     logger.setLevel(logging.INFO)
     if not logger.handlers:
@@ -51,7 +51,7 @@ def _option(parameter: str) -> str:
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
-    """End the command if the block raises: print one sentence for a user's mistake, and a traceback for a bug."""
+    """End the command if the block raises: with one sentence for a user error, with a traceback for a bug."""
     try:
         yield
     except Exception as error:
@@ -67,7 +67,7 @@ def reporting_errors() -> Iterator[None]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Handle Ctrl-C as an interruption after which the same command resumes, rather than as an error."""
+    """On Ctrl-C in the block, print that the same command resumes, and exit with code 130."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -76,7 +76,7 @@ def resumable() -> Iterator[None]:
 
 
 def refuse_empty(arguments: Sequence[str]) -> None:
-    """Reject empty arguments, mostly unset shell variables, which as a path would mean the current folder.
+    """Reject empty arguments, which mostly come from unset shell variables, and as a path mean the current folder.
 
     Raises:
         UserError: an argument or the value of an option is empty.
@@ -90,7 +90,7 @@ def refuse_empty(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def photo_progress() -> Iterator[Callable[[int, int, int], None]]:
-    """Show a progress bar on a terminal, nothing elsewhere; yield a function of (done, total, quarantined)."""
+    """Show a progress bar if stderr is a terminal; yield the function that updates it, an ingest `Progress`."""
     columns = (
         TextColumn("{task.completed}/{task.total} photos, {task.fields[bad]} unusable"),
         BarColumn(),

@@ -32,7 +32,7 @@ class Parameter:
     section: str | None
     """Attribute of `RunConfig` that holds the field's section; None for a field of `RunConfig` itself."""
     group: str
-    """Heading under which users find it."""
+    """Title of the section, under which help texts and forms list the parameter."""
     field: FieldInfo
 
     @property
@@ -42,22 +42,22 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Whether a run must specify it."""
+        """Whether a run must specify the parameter."""
         return self.field.is_required()
 
     @property
     def default(self) -> Any:
-        """Value that applies if a run does not specify it; None if it is required."""
+        """Value that is used if a run does not specify the parameter; None if the parameter is required."""
         return None if self.required else self.field.default
 
     @property
     def advanced(self) -> bool:
-        """Whether most runs leave it at its default."""
+        """Whether most runs leave the parameter at its default."""
         return bool(self._extra("advanced"))
 
     @property
     def heading(self) -> str:
-        """Group, and whether it is advanced: where help texts and forms list it."""
+        """Heading in help texts and forms under which the parameter is listed, such as "Data" or "Data, advanced"."""
         return f"{self.group}, advanced" if self.advanced else self.group
 
     @property
@@ -72,7 +72,7 @@ class Parameter:
 
     @property
     def range(self) -> str:
-        """Bounds in mathematical notation, such as 0<x<=4; empty if there are none."""
+        """Bounds of the value x in mathematical notation, such as 0<x<=4; empty if there are none."""
         bounds = [bound for bound in self.field.metadata if getattr(bound, "lt", 0) < _NO_BOUND]
         low = next((f"{b.gt:g}<" if isinstance(b, Gt) else f"{b.ge:g}<=" for b in bounds if isinstance(b, Gt | Ge)), "")
         high = next(

@@ -164,12 +164,12 @@ class DataConfig(_Config):
 
     @property
     def photo_side(self) -> int:
-        """Short side, in pixels, of photos ingested for this run: twice the crops', so that crops vary in scale."""
+        """Short side, in pixels, of photos ingested for a run: twice the crops' side, so that crops differ in scale."""
         return MAX_REDUCTION * self.size
 
 
 class OptimizerConfig(_Config):
-    """Adam with a quadratic warm-up and a cosine decay."""
+    """Parameters of the Adam optimizer and its learning rate, which has a quadratic warm-up and a cosine decay."""
 
     model_config = ConfigDict(title="Optimizer")
 

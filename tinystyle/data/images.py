@@ -21,7 +21,7 @@ from tinystyle.errors import UserError
 __all__ = ["EMPTY", "FORMATS", "NO_IMAGE", "Unusable", "decode", "open_rgb", "to_rgb"]
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Formats that are read, by Pillow's names (JPEG includes MPO). Others run external programs (EPS) or are mere stubs."""
+"""Formats that are read, by Pillow's names (JPEG includes MPO). Others run external programs (EPS) or are stubs."""
 EMPTY, NO_IMAGE = "empty file", "not an image"
 """Two of the reasons of `Unusable`."""
 

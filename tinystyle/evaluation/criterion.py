@@ -1,4 +1,4 @@
-"""The criterion that judges stylized photos: losses and paint, from one pass of the loss network per image."""
+"""The criterion that scores stylized photos: losses, paint3 and paint4, from one pass of the loss network per image."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Criterion", "PhotoFeatures", "Scores", "paint_measure"]
 
 @dataclass(frozen=True)
 class PhotoFeatures:
-    """The measurements of a photo that its stylized versions are compared with."""
+    """Features of a photo and their distances to the style image, with which its stylized versions are compared."""
 
     content: Tensor
     """Features of the content layer, (1, C, H, W)."""
     distances: Tensor
-    """Distances to the painting, see `PaintMeasure.distances`."""
+    """Distances to the style image, (2, sizes); see `PaintMeasure.distances`."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of one picture; lower is better."""
+    """The losses and metrics of one stylized photo; lower is better."""
 
     content: float
     style: float
@@ -37,18 +37,18 @@ class Scores:
 
     @property
     def score(self) -> float:
-        """`picture_score`, which combines content and paint into one figure."""
+        """Content loss, paint3 and paint4 in one number, by `picture_score`."""
         return picture_score(self.content, self.paint3, self.paint4)
 
 
 class Criterion:
-    """Judges pictures by the losses of a run and by `PaintMeasure`, both on the same loss network.
+    """Scores stylized photos by the losses of a run and by `PaintMeasure`, both on the same loss network.
 
     Args:
         losses: losses of the style.
         paint: paint measure of the same style, on `losses.network`.
-        content_weight: weight of the content loss in totals.
-        style_weight: weight of the style loss in totals.
+        content_weight: weight of the content loss in the total loss.
+        style_weight: weight of the style loss in the total loss.
     """
 
     def __init__(self, losses: Losses, paint: PaintMeasure, content_weight: float, style_weight: float) -> None:
@@ -67,7 +67,7 @@ class Criterion:
 
     @torch.no_grad()
     def scores(self, output_13hw: Tensor, photo: PhotoFeatures) -> Scores:
-        """Score a picture, RGB (1, 3, H, W) in 0..255, that was made from `photo`."""
+        """Score a stylized photo, RGB (1, 3, H, W) in 0..255, against the photo's features."""
         layers = {*self.losses.layers, *self.network.paint_layers}
         features = self.network(output_13hw, layers)
         content, style = self.losses.compare(features, photo.content)
@@ -76,7 +76,12 @@ class Criterion:
 
 
 def paint_measure(network: PerceptualNetwork, style: str | Style, device: torch.device) -> PaintMeasure:
-    """Create the measure for a style image (path, URI or `builtin:NAME`), at the PAINTING_SIZES that it has.
+    """Create the measure for a style image, at those of PAINTING_SIZES that enlarge it at most 2 times.
+
+    Args:
+        network: network whose features are compared, on `device`.
+        style: the style image, or its path, URI or `builtin:NAME`.
+        device: device of the network.
 
     Raises:
         UserError: the image cannot be read or decoded.

@@ -1,6 +1,6 @@
-"""Quality and cost of a model file: all figures of `tinystyle evaluate`, and their tables.
+"""Quality and cost of a model file: all metrics of `tinystyle evaluate`, and their tables.
 
-Everything is computed on the CPU in float32, so that all figures except the latency are the same on every machine.
+Everything is computed on the CPU in float32, so that all metrics except the latency are the same on every machine.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["Export", "ModelReport", "evaluate_model", "export_sizes", "latency_m
 WIDTH, HEIGHT = 640, 480
 WARM_UPS, REPEATS = 2, 9
 SECOND_NETWORK = "efficientnet-lite0"
-"""A network may be trained to please one measure; a second measure, on other features, reveals it."""
+"""Network for a second measurement of paint, which reveals a network that has overfitted to its loss network."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ModelReport:
     """Whether only held-out photos, which training never saw, were used; otherwise all photos."""
     perceptual: str
     second: str | None
-    """Network, not used in training, on which paint is measured again; None if there is none (see `second_network`)."""
+    """Network, not used in training, for second3 and second4; None if there is none (see `second_network`)."""
     style_size: int
     content_weight: float
     style_weight: float
@@ -88,6 +88,7 @@ class ModelReport:
     """Core ML files in every format, number of bits and iOS version at 640x480; empty if not requested."""
 
     def as_dict(self) -> dict[str, Any]:
+        """Return all fields, as JSON types."""
         return asdict(self)
 
     def tables(self) -> Iterator[Table]:
@@ -165,10 +166,10 @@ def evaluate_model(
         photos: a shard dataset, or anything that `ingest` accepts. Uses the held-out photos, those of a dataset at
             their stored size; the style loss is normalized by its average over 64 training photos, as in training.
         style: path or URI of the style image, or `builtin:NAME`.
-        loss: loss network, size of the style image, and the weights of content and style; other fields are those of
-            training.
-        size: short side, in pixels, at which photos that are not a dataset yet are evaluated; the minimum for those of
-            a dataset.
+        loss: loss network, size of the style image, and the weights of content and style loss; give the loss with which
+            the network was trained.
+        size: side, in pixels, of the crops in training; it sets the size of the style image. Photos that are not a
+            dataset yet are evaluated at this short side, those of a dataset must be at least as large.
         all_photos: evaluate every photo, and normalize by the same photos, so that `identity` has style loss 1.
         max_photos: maximum number of photos, evenly spaced; None means all.
         exports: also convert to every Core ML format and number of bits, to report the file sizes.
@@ -176,8 +177,8 @@ def evaluate_model(
             the evaluation.
 
     Raises:
-        UserError: something is missing or invalid, or no photo is held out; the message is one sentence, before any
-            work.
+        UserError: the model, the style image, the photos or the weights of the loss network are missing or damaged, or
+            no photo is held out.
         OSError: the photos cannot be read.
     """
     if Path(model_file).suffix in (".mlmodel", ".mlpackage"):

@@ -1,11 +1,11 @@
-"""The distance between a picture and a painting, as figures that agree with human judgment: `paint3` and `paint4`.
+"""The distance between a stylized photo and the style image, called the painting here: `paint3` and `paint4`.
 
-The features of a picture at one layer form a point cloud with one point per position. Two clouds are compared by the
-squared sliced 2-Wasserstein distance (Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing",
-2011; Heitz et al., arXiv:2006.07229, eq. 3): project both on fixed directions, sort, and take the mean squared
-difference of equal quantiles. This captures which features occur and how often. A Gram matrix captures only their
-second moments, by which a gray emboss can be closer to a painting than a picture that everybody would call painted
-(benchmarks/paint.md).
+They rank stylized photos much as a person ranks them by how painted they look (benchmarks/paint.md). The features of an
+image at one layer form a point cloud with one point per position. Two clouds are compared by the squared sliced
+2-Wasserstein distance (Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing", 2011; Heitz et
+al., arXiv:2006.07229, eq. 3): project both on fixed directions, sort, and take the mean squared difference of equal
+quantiles. This captures which features occur and how often. A Gram matrix captures only their second moments, by which
+a gray embossed photo can be closer to the painting than one that looks painted.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ QUANTILES = 256
 SEED = 0
 """Seed of the directions; different from those of any loss."""
 CONTENT_PER_PAINT = 4.0
-"""Exchange rate between content and paint: one unit of paint is worth four units of content loss."""
+"""Weight of the mean of paint3 and paint4 in `picture_score`, in units of content loss."""
 
 
 def picture_score(content: float, paint3: float, paint4: float) -> float:
-    """Combine content and paint into one score: content + 4 * (paint3 + paint4) / 2. Lower is better; a photo has 4.
+    """Combine content loss, paint3 and paint4 into one score: content + 4 * (paint3 + paint4) / 2.
 
-    The factor makes the score rank published pictures and ours as human judgment does (benchmarks/paint.md).
+    Lower is better; the photo itself has 4. The factor 4 was chosen so that the score ranks stylized photos much as a
+    person ranks them (benchmarks/paint.md).
     """
     return content + CONTENT_PER_PAINT * (paint3 + paint4) / 2
 
 
 class PaintMeasure:
-    """Measures the distance of pictures to one painting, relative to that of the photo they were made from.
+    """Measures the distance of images to one painting: paint3 and paint4, by the features of one network.
 
     Args:
         network: network whose features are compared, at its `paint_layers`.
@@ -54,7 +55,9 @@ class PaintMeasure:
             self._targets = [self._quantiles(network(image, network.paint_layers)) for image in paintings]
 
     def distances(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Return squared sliced 2-Wasserstein distances (2, sizes) between one picture's features and the painting's.
+        """Return squared sliced 2-Wasserstein distances (2, sizes) between the features of one image and the painting.
+
+        The rows are the layers in `paint_layers`, the columns the sizes of the painting.
 
         Args:
             features: features at the network's `paint_layers`, each (1, C, H, W); other layers are ignored.
@@ -68,14 +71,18 @@ class PaintMeasure:
 
     @torch.no_grad()
     def of(self, image_13hw: Tensor) -> Tensor:
-        """Return the `distances` of a picture, (1, 3, H, W), RGB in 0..255."""
+        """Return the `distances` of an image, (1, 3, H, W), RGB in 0..255."""
         return self.distances(self.network(image_13hw, self.network.paint_layers))
 
     @staticmethod
     def scores(output_2s: Tensor, photo_2s: Tensor) -> tuple[float, float]:
-        """Return (paint3, paint4) of a picture: its distances over the photo's, minimized over the painting's sizes.
+        """Return (paint3, paint4) of a stylized photo: its distances over the photo's, minimized over the sizes.
 
-        0 means equal to the painting, and 1 means as far from it as the unstylized photo.
+        0 means equal statistics as the painting, and 1 means as far from it as the photo.
+
+        Args:
+            output_2s: `distances` of the stylized photo.
+            photo_2s: `distances` of the photo.
         """
         fine, coarse = (output_2s / photo_2s.clamp_min(1e-12)).amin(1).tolist()
         return fine, coarse

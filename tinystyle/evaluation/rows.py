@@ -55,13 +55,16 @@ def color_match(style_13hw: Tensor) -> Stylize:
 
 
 def beside_trivial(name: str, stylize: Stylize, style_13hw: Tensor) -> dict[str, Stylize]:
-    """Return the baselines `identity` and `color match` (with a style image, RGB in 0..255) and `stylize`, by name."""
+    """Return three functions by name: the baselines `identity` and `color match`, and `stylize` under the name `name`.
+
+    `style_13hw` is the style image, RGB in 0..255.
+    """
     return {"identity": identity, "color match": color_match(style_13hw), name: stylize}
 
 
 @dataclass(frozen=True)
 class LossRow:
-    """Means over photos; one row of a table of results."""
+    """Losses and metrics of one function, as means over photos; one row of a table of results."""
 
     name: str
     content: float
@@ -82,7 +85,7 @@ class LossRow:
 
 @dataclass(frozen=True)
 class QualityRow(LossRow):
-    """Means over photos, with artifacts, and with paint on a second network."""
+    """A `LossRow` with artifacts, and with paint3 and paint4 on a second network."""
 
     checkerboard: float
     """Mean `checkerboard_energy`; 1 for the photo."""

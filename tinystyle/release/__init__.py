@@ -1,1 +1,1 @@
-"""What is released: the folder of a style with Core ML files, card, Swift code and checksums, and its publication."""
+"""Releases: the folder of a style with Core ML files, model cards, Swift code and checksums, and its publication."""

@@ -52,26 +52,27 @@ def assemble(
     run_record: Path | None = None,
     report: ModelReport | None = None,
 ) -> list[CoreMLFile]:
-    """Export and verify Core ML files of a network, and write the folder with everything that belongs to them.
+    """Export and verify Core ML files of a network, and write them to a folder with all files of a `Bundle`.
 
     The folder is written atomically. The same arguments give the same bytes.
 
     Args:
         model: the trained network.
-        folder: absent or empty.
+        folder: the folder to write; must be absent or empty.
         style: registered name, [a-z0-9-]{1,60}; the files are named after it.
         files: names such as mlmodel-8, mlpackage-int4; see `tinystyle.release.bundle.FILES`.
-        size: image sizes of the files, as `ImageSizes.parse` takes them.
+        size: image sizes of the files, in a form that `ImageSizes.parse` accepts.
         photos: (name, RGB image) pairs to verify with, at least one.
-        preview: picture for the cards.
-        run_record: run.json of the training.
-        report: report of the network's evaluation.
+        preview: picture for the model cards; None leaves it out.
+        run_record: run.json of the training run; None leaves it out.
+        report: report of the network's evaluation; None leaves it out.
 
     Returns:
         The entries of files.json, in the order of `files`.
 
     Raises:
-        UserError: an argument is not possible (raised before any work), or a file, which is named, is not the network.
+        UserError: an argument is invalid (raised before the first export), or an exported file does not match the
+            network.
     """
     check_name(style)
     variants = check_files(list(files))

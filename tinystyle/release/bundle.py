@@ -1,9 +1,10 @@
-"""The folder of a trained style that is released: its layout, its names, and its integrity. Does not import torch.
+"""The bundle: the folder of a trained style with all files to release, their names and checksums. Imports no torch.
 
 model/model.safetensors, run.json      the network, and the record of the run that trained it
 coreml/files.json                      list of the Core ML files
-coreml/...                             the Core ML files, each with a card and perhaps a preview, and
-StyleTransfer.swift evaluation.json                        the report of an evaluation, if there is one
+coreml/...                             the Core ML files, each with a model card and perhaps a preview
+coreml/StyleTransfer.swift             Swift source code that runs the first of them in an app
+evaluation.json                        the report of an evaluation, if there is one
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class CoreMLFile(BaseModel):
     sha256: str
     """Hexadecimal SHA-256 of the file to download."""
     sizes: ImageSizes
-    """Image sizes that the file takes, (width, height) in pixels."""
+    """Image sizes that the file accepts, (width, height) in pixels."""
     minimum_ios: int
     input: str
     """Name of the input image."""
@@ -82,10 +83,10 @@ def check_files(names: list[str]) -> list[tuple[str, int, int]]:
 
 
 def check_name(style: str) -> str:
-    """Return `style` if it can be the name of a registered and published style.
+    """Return `style` if it is a valid name of a registered or published style: 1 to 60 of a-z, 0-9 and dashes.
 
     Raises:
-        UserError: it cannot.
+        UserError: it is not.
     """
     if not re.fullmatch(r"[a-z0-9-]{1,60}", style):
         raise UserError(f"style {style!r}: use up to 60 of a-z, 0-9 and -")
@@ -94,7 +95,7 @@ def check_name(style: str) -> str:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The files of one trained style, below `folder`."""
+    """The files of one trained style in `folder`, for its registration and publication."""
 
     folder: Path
 
@@ -119,7 +120,7 @@ class Bundle:
         return self.folder / "evaluation.json"
 
     def file(self, entry: CoreMLFile) -> Path:
-        """Return the path of the file to download."""
+        """Return the path of the file to download: a Core ML file, or the zip of an .mlpackage."""
         return self.coreml / entry.name
 
     def card(self, entry: CoreMLFile) -> Path:
@@ -127,7 +128,7 @@ class Bundle:
         return self.coreml / f"{entry.coreml_name}.md"
 
     def preview(self, entry: CoreMLFile) -> Path:
-        """Return the path of the picture on the card; the picture may be absent."""
+        """Return the path of the preview, the picture on the model card; it may be absent."""
         return self.coreml / f"{entry.coreml_name}.png"
 
     def entries(self) -> list[CoreMLFile]:

@@ -1,6 +1,6 @@
-"""Writes model cards: a Markdown file, and perhaps a picture, beside a Core ML file, for the users of that file.
+"""Writes model cards: a Markdown file, and perhaps a preview picture, beside a Core ML file, for users of that file.
 
-Cards contain no date, so the same file has the same card.
+A card contains no date, so the same file always has the same card.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["newest_preview", "record_verification", "remove_card", "stylized_preview", "write_card"]
 
 PREVIEW_SIDE = 640
-"""Longer side, in pixels, of a photo that is stylized for a card."""
+"""Longer side, in pixels, of a photo that is stylized for a model card."""
 _LAST_SECTION = "\n## Verification\n\n"
 _NOT_RUN = "Not run on Apple hardware."
 _KINDS = {"mlmodel": "neural network (.mlmodel)", "mlpackage": "ML Program (.mlpackage)"}
@@ -40,13 +40,13 @@ _KINDS = {"mlmodel": "neural network (.mlmodel)", "mlpackage": "ML Program (.mlp
 def write_card(
     result: ExportResult, model: LoadedModel, *, preview: Image.Image | None, verification: str | None = None
 ) -> Path:
-    """Write `<file name>.md` beside an exported file, and `<file name>.png` if there is a `preview`.
+    """Write a model card, `<file name>.md`, beside an exported file, and `<file name>.png` if there is a `preview`.
 
     Args:
         result: the exported file.
-        model: the model that it was made from.
-        preview: a picture of what the network does; None removes the picture of an earlier card.
-        verification: result of the verification; None says that the file is not verified.
+        model: the model that it was exported from.
+        preview: picture of photos and stylized photos; None removes the picture of an earlier card.
+        verification: text about the verification; by default it says that the file is not verified yet.
 
     Returns:
         Path of the card.
@@ -63,9 +63,16 @@ def write_card(
 
 
 def record_verification(path: Path, text: str) -> Path | None:
-    """Replace the last section of the card beside the Core ML file `path` by `text`, and return the path of the card.
+    """Replace the section on verification, the last one, in the model card beside the Core ML file `path`.
 
-    If there is no card, or it describes a file with other content, do nothing and return None.
+    If there is no card, or it describes a file with other content, do nothing.
+
+    Args:
+        path: the Core ML file.
+        text: new text of the section.
+
+    Returns:
+        Path of the card; None if nothing was done.
     """
     card, _ = _paths(path)
     if not card.is_file():
@@ -78,13 +85,13 @@ def record_verification(path: Path, text: str) -> Path | None:
 
 
 def remove_card(path: Path) -> None:
-    """Remove the card beside the Core ML file `path`, and its picture, because they would describe another file."""
+    """Remove the model card beside the Core ML file `path`, and its picture, if any; they may describe another file."""
     for file in _paths(path):
         file.unlink(missing_ok=True)
 
 
 def newest_preview(model: str) -> Image.Image | None:
-    """Return the last picture in `previews/` beside a model file, where training writes them; None if there is none."""
+    """Return the newest preview of the training run, from `previews/` beside the model file; None if there is none."""
     if storage.is_remote(model) or is_pretrained(model):
         return None
     folder = Path(model).parent / "previews"

@@ -26,7 +26,7 @@ _MIN_DEVIATION = 2.0
 
 
 def image_name(uri: str) -> str:
-    """Return the name of a style image: its file name without folder and suffix, or that of a built-in style."""
+    """Return the name of a style image: its file name without folder and suffix, or the name of a built-in style."""
     return PurePosixPath(uri.removeprefix(BUILTIN)).stem
 
 
@@ -80,7 +80,7 @@ class Style:
         """Return the image with its short side at `size` pixels: RGB, (H, W, 3), 0..255.
 
         Raises:
-            UserError: it would be enlarged more than 2 times, has an aspect ratio over 4, or has only one color.
+            UserError: the image would be enlarged more than 2 times, has an aspect ratio over 4, or has only one color.
         """
         if self._image is None:
             return np.array(draw_style(str(builtin_name(self.uri)), size))

@@ -57,7 +57,7 @@ def stylize_photos(
 ) -> list[Path]:
     """Stylize photos into the folder `out`: PNG files with the photos' names, EXIF and (upright) sizes.
 
-    A photo that cannot be read does not stop the others. At most three photos are in memory.
+    If a photo cannot be read, the others are stylized nevertheless. At most three photos are in memory.
 
     Args:
         photos: files, URIs, folders, patterns, or "-" for standard input (named stdin.png), as in `find_photos`.
@@ -71,9 +71,9 @@ def stylize_photos(
         The files written, in the order of the photos.
 
     Raises:
-        UserError: before any work, if a photo is missing, two would get the same name, one would be overwritten, an
-            option is out of range, `out` is not a folder, or a photo would not fit into memory; at the end, if photos
-            could not be stylized, naming each.
+        UserError: before the first photo, if a photo is missing, two would get the same name, one would be overwritten,
+            an option is out of range, `out` is not a folder, or a photo would not fit into memory; after the last
+            photo, if any could not be stylized, with the name of each.
         OSError: a result cannot be written.
     """
     if not 0 <= strength <= 1:

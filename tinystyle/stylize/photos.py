@@ -29,7 +29,7 @@ _HTTP = ("http://", "https://")
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that exists; whether it can be decoded is found out later."""
+    """A photo that exists, but may turn out not to be decodable."""
 
     source: str
     """Path, URI, or "standard input"."""
@@ -50,14 +50,14 @@ class Photo:
 
 
 def find_photos(arguments: Sequence[str | Path]) -> list[Photo]:
-    """Find every photo that the arguments mean, in their order; those of a folder or pattern are sorted by name.
+    """List the photos that the arguments name, in order; those of a folder or pattern are sorted by name.
 
     Args:
         arguments: files, URIs, folders (the images directly in them), glob patterns (`**` for any folders), and "-" for
             standard input. In a folder or pattern, hidden files and files that are not images are left out.
 
     Raises:
-        UserError: there are none, one is missing, a folder holds no image, or a pattern matches none.
+        UserError: there are no arguments, a photo is missing, or a folder or pattern has no image.
         OSError: a folder cannot be listed.
     """
     if not arguments:
@@ -69,7 +69,7 @@ def name_results(photos: Iterable[Photo], out: Path) -> list[Path]:
     """Return the path of the PNG in the folder `out` for each photo.
 
     Raises:
-        UserError: two would get the same name, or one would overwrite a photo.
+        UserError: two PNGs would have the same path, or one would overwrite a photo.
     """
     photos, sources = list(photos), {}
     for photo in photos:

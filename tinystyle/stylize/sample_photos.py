@@ -28,8 +28,8 @@ def verification_photos(location: str, most: int) -> Iterator[tuple[str, Image.I
         most: maximum number of photos, at least 1.
 
     Raises:
-        UserError: there are none; raised by this call, not by the iteration.
-        OSError: they cannot be listed.
+        UserError: there are no photos; raised by this call, not by the iteration.
+        OSError: the photos cannot be listed.
     """
     if storage.exists(storage.join(location, "manifest.json")):
         shards = ShardDataset(sync(location))

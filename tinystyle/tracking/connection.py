@@ -92,7 +92,7 @@ def quiet(*, timeout: int, retries: int) -> Iterator[None]:
 
 @contextmanager
 def connect() -> Iterator[Any]:
-    """Yield an MlflowClient for calls that must succeed, with minutes for an upload, but seconds to find the server.
+    """Yield an MlflowClient for calls that must succeed. It waits minutes for an upload, but seconds for a connection.
 
     Raises:
         UnavailableError: the server cannot be reached, or fails.

@@ -21,7 +21,16 @@ _METRIC_TAGS = {
 
 
 def publish_version(version: ModelVersion, root: str = DEFAULT_ROOT, *, reason: str = "") -> PublishedVersion:
-    """Fetch a version from the model registry and publish it; see `publish_folder`."""
+    """Download the files of a registered version and publish them; see `publish_folder`.
+
+    Args:
+        version: the version.
+        root: s3://BUCKET[/PREFIX] or a local folder.
+        reason: text for the history of the index.
+
+    Raises:
+        UserError, OSError: as in `fetch` and `publish_folder`.
+    """
     open_place(root)  # reports an invalid root before anything is fetched
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
         return publish_folder(
@@ -36,7 +45,7 @@ def publish_version(version: ModelVersion, root: str = DEFAULT_ROOT, *, reason: 
 
 
 def _tagged(tags: Mapping[str, str]) -> dict[str, float]:
-    """Return the figures in a version's tags that the index shows."""
+    """Return the metrics in a version's tags that the index contains."""
     metrics = {}
     for name, tag in _METRIC_TAGS.items():
         with suppress(KeyError, ValueError):

@@ -49,7 +49,7 @@ class ModelVersion:
     run_id: str
     aliases: tuple[str, ...]
     tags: dict[str, str]
-    """Facts and figures of the model, and as JSON in `decision.<alias>`, why it has or had an alias."""
+    """Properties and metrics of the model; `decision.<alias>` says, as JSON, why the version has or had the alias."""
     created: datetime
     """Creation time in UTC."""
 
@@ -113,7 +113,7 @@ def find(style: str, version: int | str) -> ModelVersion:
     """Return the version of a style by number or alias.
 
     Raises:
-        UserError: it does not exist; the message lists those that exist.
+        UserError: the version does not exist; the message lists those that exist.
         UnavailableError: the server cannot be reached, or fails.
     """
     there = versions(style)
@@ -129,10 +129,16 @@ def find(style: str, version: int | str) -> ModelVersion:
 
 
 def assign(style: str, alias: str, version: int, reason: str) -> ModelVersion:
-    """Assign an alias to a version, which takes it away from its current holder, and record the reason.
+    """Move an alias to a version, record the reason, and return the version.
 
-    The tag `decision.<alias>` is JSON with reason, who (user@host), time (ISO 8601, UTC) and replaces (a version or
-    null).
+    The reason is in the tag `decision.<alias>` of the version, JSON with the keys reason, who (user@host), time (ISO
+    8601, UTC) and replaces (the number of the version that had the alias before, or null).
+
+    Args:
+        style: name of the registered model.
+        alias: CANDIDATE or CHAMPION.
+        version: version number.
+        reason: one sentence.
 
     Raises:
         UserError: the version does not exist.
@@ -161,7 +167,7 @@ def annotate(style: str, version: int, tags: Mapping[str, str]) -> None:
 
 
 def fetch(version: ModelVersion, out: Path) -> Path:
-    """Download the files of a version into `out`; see `model_files.download`."""
+    """Download the files of a version (model/, coreml/, evaluation.json) into `out`; see `model_files.download`."""
     return download(version.run_id, out)
 
 

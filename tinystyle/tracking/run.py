@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 PARENT_RUN = "TINYSTYLE_PARENT_RUN"
 """Environment variable with the ID of the MLflow run that is the parent of all runs of this process."""
 FIRST_PAUSE_SECONDS = 60.0
-"""Pause after the first error; doubled after each further one, so that a hanging server costs a run only minutes."""
+"""Pause after the first error; it doubles with every error, so that a hanging server costs a run only minutes."""
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -53,7 +53,7 @@ def run_tags(lineage: Mapping[str, str]) -> dict[str, str]:
 
 
 class Tracker:
-    """One MLflow run. Anything logged during a pause is lost.
+    """One MLflow run. After an error of MLflow, there is a pause, during which everything that is logged is lost.
 
     Args:
         experiment: name of the experiment; created if absent.
@@ -93,7 +93,7 @@ class Tracker:
         self._do(lambda client, run_id: _log(client, run_id, step, values | self._machine.due()))
 
     def image(self, path: Path, key: str, step: int) -> None:
-        """Log a picture under `key`; MLflow's UI shows the steps of a key side by side."""
+        """Log the image file `path` under the name `key`; MLflow's UI shows the steps of a key side by side."""
 
         def log(client: Any, run_id: str) -> None:
             with Image.open(path) as picture:
@@ -102,7 +102,14 @@ class Tracker:
         self._do(log)
 
     def dataset(self, name: str, digest: str, source: str, photos: int) -> None:
-        """Log the training dataset as an input of the run; logging it again has no effect."""
+        """Log the training dataset as an input of the run; logging it again has no effect.
+
+        Args:
+            name: name of the dataset in MLflow's UI.
+            digest: hexadecimal SHA-256 of its manifest, of which 36 digits are logged.
+            source: path or URI.
+            photos: number of photos.
+        """
 
         def log(client: Any, run_id: str) -> None:
             from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -115,7 +122,7 @@ class Tracker:
         self._do(log)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Upload a file."""
+        """Upload the file `path` to the run's artifacts, into `folder` if given."""
         self._do(lambda client, run_id: client.log_artifact(run_id, str(path), folder))
 
     def finish(self, status: str, artifacts: tuple[Path, ...] = (), folder: str | None = None) -> None:

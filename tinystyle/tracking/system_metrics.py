@@ -32,7 +32,7 @@ class SystemMetrics:
             psutil.cpu_percent()  # starts the first interval
 
     def due(self) -> dict[str, float]:
-        """Return a reading if the last one is at least ten seconds old, otherwise nothing."""
+        """Return a reading, metric -> value, if the last one is at least ten seconds old, otherwise an empty one."""
         return self.read() if monotonic() >= self._next else {}
 
     def read(self) -> dict[str, float]:

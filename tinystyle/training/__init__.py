@@ -1,4 +1,4 @@
-"""Training of one style network. Imports neither Prefect nor Core ML."""
+"""Training of one style network. Imports neither Prefect nor coremltools."""
 
 __all__ = ["TRAINING_REVISION"]
 

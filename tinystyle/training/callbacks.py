@@ -35,7 +35,7 @@ Report = Callable[[int, dict[str, float]], None]
 
 
 class CollapsedError(ArithmeticError):
-    """The network has collapsed (see `tinystyle.evaluation.collapsed`); the last checkpoint dates from before."""
+    """The network has collapsed (see `tinystyle.evaluation.collapsed`); the last checkpoint was saved before that."""
 
 
 def to_image(output_13hw: Tensor) -> Image.Image:
@@ -44,7 +44,13 @@ def to_image(output_13hw: Tensor) -> Image.Image:
 
 
 class StepReport(L.Callback):
-    """Averages the losses over all processes, writes them to metrics.jsonl, and notices requests to stop.
+    """Averages the losses over all processes, writes them to metrics.jsonl, and handles requests to stop.
+
+    A request is SIGTERM or SIGINT to any process of the run.
+
+    Args:
+        file: metrics.jsonl.
+        reports: functions called with the step and its losses, in the first process only.
 
     Attributes:
         stopping: True once all processes have agreed, at the same step, that this step is the last one.
@@ -104,7 +110,7 @@ class Checkpoints(L.Callback):
         location: folder or URI of the checkpoints.
         every: number of steps between checkpoints.
         photos: held-out photos, each (1, 3, H, W) with values in 0..255.
-        criterion: judges the stylized photos; the checkpoint with the lowest score is the best one.
+        criterion: scores the stylized photos; the checkpoint with the lowest score is the best one.
         style_13hw: style image. Blocks that color matching with it flattens do not count as collapse.
         steps: the `StepReport` of this run.
         reports: functions called with the step and the held-out losses.
@@ -186,7 +192,7 @@ class Checkpoints(L.Callback):
 
 
 class Previews(L.Callback):
-    """Writes a strip of held-out photos and their stylized versions to previews/step-NNNNNN.png every N steps."""
+    """Writes held-out photos beside their stylized versions to previews/step-NNNNNN.png, every `every` steps."""
 
     def __init__(self, folder: Path, every: int, photos: list[Tensor], report: Callable[[Path, int], None]) -> None:
         self.folder = folder

@@ -24,7 +24,7 @@ class GradientNotFiniteError(ArithmeticError):
 
 
 class StyleTransferModule(L.LightningModule):
-    """The LightningModule of a run.
+    """The LightningModule of a run: one training step, with its losses and its optimizer.
 
     The loss network is not registered as a submodule: it is not trained, saved or synchronized.
 
@@ -52,6 +52,7 @@ class StyleTransferModule(L.LightningModule):
 
     @property
     def losses(self) -> Losses:
+        """Content and style losses."""
         return self.unregistered[0]
 
     def training_step(self, photo_b3hw: Tensor, _: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The objective that a run minimizes and the criterion that judges its stylized photos."""
+"""The losses that a run minimizes, and the criterion that scores its stylized photos."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["build_criterion"]
 def build_criterion(
     config: RunConfig, photos: PhotoDataModule, device: torch.device, style: Style | None = None
 ) -> Criterion:
-    """Build the losses that a run minimizes and the criterion that judges its stylized photos.
+    """Build the losses that a run minimizes, and the criterion that scores its stylized photos and contains them.
 
-    Measures the style's feature statistics, their distance from those of 64 unstylized training photos, and the
-    painting's features for the paint measure.
+    Computes the feature statistics of the style image, their distances to those of 64 training photos, and the features
+    of the style image that paint3 and paint4 are measured with.
 
     Args:
         config: the run.

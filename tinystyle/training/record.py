@@ -23,10 +23,11 @@ State = Literal["running", "stopped", "completed", "collapsed", "killed", "faile
 
 
 class RunInTheWayError(UserError):
-    """A folder holds a different run, which the requested one cannot resume.
+    """A folder contains a different run, which the requested one cannot resume.
 
-    Attributes:
-        problem: what is wrong, without the suggested remedy.
+    Args:
+        problem: what is wrong, also an attribute.
+        remedy: what to do about it; the message is both.
     """
 
     def __init__(self, problem: str, remedy: str = "choose another `out`, or replace it with `resume` never") -> None:
@@ -35,7 +36,7 @@ class RunInTheWayError(UserError):
 
 
 class RunRecord(BaseModel):
-    """The record of one run, stored in its folder."""
+    """The record of one run, stored as run.json in its folder."""
 
     model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
 

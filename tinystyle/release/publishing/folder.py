@@ -1,4 +1,4 @@
-"""Selects what is published of a folder that `release.assemble.assemble` or `tracking.registry.fetch` has made.
+"""Reads and checks the files to publish, in a folder that `release.assemble` or `tracking.registry.fetch` wrote.
 
 Does not depend on storage.
 """
@@ -23,7 +23,7 @@ METRICS = ("content", "style", "total", "paint3", "paint4", "bad_blocks", "weigh
 
 @dataclass(frozen=True)
 class Publication:
-    """The files of one version, read and checked."""
+    """The files of one version, as they are published."""
 
     style: str
     version: int
@@ -34,10 +34,16 @@ class Publication:
 
     @classmethod
     def read(cls, folder: Path, style: str, version: int, metrics: Mapping[str, float] | None = None) -> Publication:
-        """Read a folder; `metrics` are by default those of its evaluation.json.
+        """Read a folder and compare its files with files.json.
+
+        Args:
+            folder: folder that `assemble` or `fetch` wrote.
+            style: registered name of the style.
+            version: version number in the registry, from 1.
+            metrics: metrics for the index; by default those in the folder's evaluation.json.
 
         Raises:
-            UserError: something is missing, or differs from files.json.
+            UserError: the name or the version is invalid, or a file is missing or differs from files.json.
         """
         check_name(style)
         if version < 1:

@@ -90,7 +90,7 @@ class PublishedStyle(BaseModel):
 
     @property
     def before(self) -> int | None:
-        """Version that was current before the current one, leaving out those rolled back; None if there is none."""
+        """Version that was current before the current one, without those rolled back since; None if there is none."""
         stack: list[int] = []
         for entry in self.history:
             if entry.action == "rollback" and entry.version in stack:
@@ -123,7 +123,7 @@ class Index(BaseModel):
         """Parse the content of index.json, which was read from `uri`.
 
         Raises:
-            UserError: it is damaged, or has another schema version.
+            UserError: the content is damaged, or has another schema version.
         """
         try:
             return cls.model_validate_json(data)
@@ -133,6 +133,7 @@ class Index(BaseModel):
             ) from error
 
     def as_json(self) -> bytes:
+        """Return the content of index.json, UTF-8."""
         return self.model_dump_json(indent=2).encode() + b"\n"
 
     def style(self, name: str) -> PublishedStyle | None:
@@ -140,7 +141,7 @@ class Index(BaseModel):
         return next((style for style in self.styles if style.name == name), None)
 
     def with_version(self, version: PublishedVersion, reason: str) -> Index:
-        """Return the index with a version added and current; the index itself if it already contains that version."""
+        """Return the index with `version` added and made current; the same index if it contains that version."""
         old = self.style(version.style)
         if old is not None and old.version(version.version) is not None:
             return self
@@ -157,7 +158,10 @@ class Index(BaseModel):
         )
 
     def rolled_back(self, style: PublishedStyle, number: int, time: datetime, reason: str) -> Index:
-        """Return the index with another published version of a style current; the index itself if it already is."""
+        """Return the index with the published version `number` of `style` made current; the same index if it is current.
+
+        `time` and `reason` are recorded in the history.
+        """
         if style.current == number:
             return self
         entry = HistoryEntry(time=time, action="rollback", version=number, reason=reason)

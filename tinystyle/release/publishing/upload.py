@@ -45,13 +45,13 @@ def publish_folder(
     metrics: Mapping[str, float] | None = None,
     reason: str = "",
 ) -> PublishedVersion:
-    """Publish the Core ML files of a folder, with cards, previews, Swift file, network and SHA256SUMS, as current version.
+    """Publish the Core ML files of a folder as a version, with all files that belong to them, and make it current.
 
-    If it is interrupted, the same call completes it. Called again with the same bytes, it changes nothing, so it does
-    not undo a rollback.
+    These are model cards, previews, Swift file, network and SHA256SUMS. If the call is interrupted, the same call
+    completes it. If the version is already published with the same bytes, nothing changes, so a rollback is not undone.
 
     Args:
-        folder: folder that `release.assemble.assemble` or `tracking.registry.fetch` has made.
+        folder: folder that `release.assemble.assemble` or `tracking.registry.fetch` wrote.
         style: registered name of the style.
         version: version number in the registry.
         root: s3://BUCKET[/PREFIX] or a local folder.
@@ -77,7 +77,7 @@ def publish_folder(
 
 
 def rollback(style: str, root: str = DEFAULT_ROOT, version: int | None = None, *, reason: str = "") -> PublishedVersion:
-    """Point the index back to the version that was current before, or to `version`; no file is touched.
+    """Make an earlier version current in the index: `version`, or the one that was current before; no file is changed.
 
     Args:
         style: registered name of the style.
@@ -89,7 +89,7 @@ def rollback(style: str, root: str = DEFAULT_ROOT, version: int | None = None, *
         The version that is current now.
 
     Raises:
-        UserError: there is no version to go back to.
+        UserError: the style or the version is not published, or there is no earlier version.
         OSError: the root cannot be read or written.
     """
     place = open_place(root)

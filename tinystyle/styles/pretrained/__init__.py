@@ -1,7 +1,7 @@
 """Trained styles that ship with the package, as `pretrained:NAME`; they work right after installation, offline.
 
 Each is NAME.safetensors in this folder, with weights in float16, written by scripts/ship_style.py from a finished run.
-The paintings are not included; the record in each file names the painting, the photos, the settings and the figures.
+The paintings are not included; the record in each file names the painting, the photos, the settings and the metrics.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["PREFIX", "RECORD_KEY", "is_pretrained", "names", "painting_of", "pat
 
 PREFIX = "pretrained:"
 RECORD_KEY = "record"
-"""Key in the file's metadata, beside `network` and `lineage`, of a record for people: facts on the style, as text."""
+"""Key in the file's metadata, beside `network` and `lineage`, of the record of how the style was made."""
 _FOLDER = Path(__file__).parent
 
 
@@ -25,7 +25,7 @@ def names() -> list[str]:
 
 
 def is_pretrained(uri: str | Path) -> bool:
-    """Return whether `uri` names a style that ships with the package, whether or not it exists."""
+    """Return whether `uri` has the form `pretrained:NAME`; the style need not exist."""
     return str(uri).startswith(PREFIX)
 
 
@@ -42,7 +42,11 @@ def path_of(uri: str) -> Path:
 
 
 def record_of(name: str) -> dict[str, str]:
-    """Return the record of how a style was made, from its file."""
+    """Return the record in a style's file: painting, photos, settings and metrics, as text by name.
+
+    Raises:
+        UserError: there is no such style.
+    """
     data = path_of(PREFIX + name).read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     record = json.loads(header["__metadata__"]["tinystyle"])[RECORD_KEY]

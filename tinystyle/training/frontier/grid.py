@@ -34,6 +34,7 @@ class Cell:
 
     @property
     def style_name(self) -> str:
+        """Name of the style image."""
         return styles.image_name(self.config.style)
 
 
