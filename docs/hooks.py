@@ -105,9 +105,9 @@ Each parameter has one name everywhere:
 - in Python it is an argument: `tinystyle.train(..., style_weight=5)`;
 - in a flow it is a parameter: `-p style_weight=5`; in the style catalog it is a line of an entry or of `defaults`.
 
-Options replace what the file says. `tinystyle frontier` takes most of them, `tinystyle evaluate` those that decide how
-pictures are judged. *Advanced* marks those that most runs leave as they are. All but those under
-[Execution](#execution) are part of a run's key, by which a run is recognized.
+Options override what the file says. `tinystyle frontier` takes most of them, `tinystyle evaluate` those that set the
+losses. *Advanced* marks parameters that most runs leave at their defaults. All but those under [Execution](#execution)
+are part of the run key, a hash by which a run is recognized.
 """
 
 

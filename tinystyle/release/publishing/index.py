@@ -158,7 +158,7 @@ class Index(BaseModel):
         )
 
     def rolled_back(self, style: PublishedStyle, number: int, time: datetime, reason: str) -> Index:
-        """Return the index with the published version `number` of `style` made current; the same index if it is current.
+        """Return the index with version `number` of `style` made current; the same index if it is current already.
 
         `time` and `reason` are recorded in the history.
         """
