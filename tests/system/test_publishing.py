@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import time
 import urllib.error
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import Run
 from tests.support.files import contents
-from tests.support.servers import ObjectStore
+from tests.support.servers import ObjectStore, RangeServer
 from tests.support.stories import WRITES, complete, kill_after, race
 from tinystyle.errors import UserError
 from tinystyle.release.publishing import check_published, presign, publish_folder, read_index, rollback
@@ -52,6 +54,17 @@ def test_one_of_many_conditional_writers_wins(root: str) -> None:
     assert place.write("index.json", b"second", stored[1])
     assert not place.write("index.json", b"third", stored[1])
     assert place.read("index.json") != stored
+
+
+def test_threads_share_a_place(root: str) -> None:
+    place = open_place(root)
+
+    def write_all(writer: int) -> list[bool]:
+        return [place.write(f"mosaic/{number}", bytes([writer]), None) for number in range(4)]
+
+    with ThreadPoolExecutor(8) as pool:
+        written = list(pool.map(write_all, range(8)))
+    assert [sum(writers) for writers in zip(*written, strict=True)] == [1, 1, 1, 1]
 
 
 def test_publishers_at_once_all_land(assembled: Path, root: str) -> None:
@@ -123,6 +136,16 @@ def test_what_the_store_refuses_is_one_sentence(
         began = time.monotonic()
         assert f"127.0.0.1:{free_port}" in complaint()
         assert time.monotonic() - began < 20
+
+
+def test_an_answer_that_breaks_off_names_the_file(no_object_store: pytest.MonkeyPatch) -> None:
+    no_object_store.setenv("AWS_ACCESS_KEY_ID", "any")
+    no_object_store.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    with RangeServer(b"half", ranges=False, break_every=1).running() as address:
+        no_object_store.setenv("AWS_ENDPOINT_URL", address.removesuffix("/photos.zip"))
+        with pytest.raises(OSError, match="not completed") as broken:
+            open_place("s3://models").read("index.json")
+    assert (broken.value.errno, broken.value.filename) == (errno.EIO, "s3://models/index.json")
 
 
 @pytest.mark.parametrize("writes", [0, 1, 5, WRITES - 1, WRITES])

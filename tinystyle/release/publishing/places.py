@@ -1,20 +1,22 @@
 """Where models are published: an S3 bucket or a local folder, with conditional writes that lose no other writer's data.
 
-Does not depend on models. `tinystyle.data.storage` has no such write, because fsspec neither returns an entity tag with
-the bytes nor writes on condition of one.
+Does not depend on models. `tinystyle.data.storage` has no such write: fsspec's file operations neither return an entity
+tag with the bytes nor write on condition of one. So `S3Place` makes the calls of the S3 protocol through s3fs.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import importlib
 import mimetypes
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+
+import fsspec
+from fsspec.asyn import sync
 
 from tinystyle.data import storage
 from tinystyle.data.locks import exclusive
@@ -109,7 +111,7 @@ class LocalPlace:
 
 
 class S3Place:
-    """A prefix in a bucket, with the endpoint and keys in the usual AWS variables."""
+    """A prefix in a bucket, with the endpoint and keys in the usual AWS variables. Threads may share one."""
 
     def __init__(self, root: str) -> None:
         self._bucket, _, prefix = root.removeprefix("s3://").rstrip("/").partition("/")
@@ -117,30 +119,26 @@ class S3Place:
             raise UserError(f"{root}: names no bucket; give s3://BUCKET or s3://BUCKET/PREFIX")
         self.uri = root.rstrip("/")
         self._prefix = f"{prefix}/" if prefix else ""
-        try:
-            session: Any = importlib.import_module("boto3.session")
-            config: Any = importlib.import_module("botocore.config")
-            self._exceptions: Any = importlib.import_module("botocore.exceptions")
-        except ImportError as error:
-            raise UserError("publishing to s3:// needs boto3: pip install 'tinystyle[platform]'") from error
-        with self._plain_errors(""):
-            # A session of its own: several threads must not share the default one.
-            self._client = session.Session().client(
-                "s3",
-                config=config.Config(
-                    signature_version="s3v4",  # required by conditional writes and long-lived links
-                    connect_timeout=5,
-                    retries={"mode": "standard", "max_attempts": 4},
-                ),
-            )
+        settings = {
+            "connect_timeout": 5,
+            "read_timeout": 60,
+            "retries": {"mode": "standard", "max_attempts": 4},
+            **fsspec.config.conf.get("s3", {}).get("config_kwargs", {}),  # the user's own
+            "signature_version": "s3v4",  # required by conditional writes and long-lived links
+        }
+        # A client of its own, so that keys and endpoint are those of the environment now.
+        self._s3: Any = fsspec.filesystem("s3", config_kwargs=settings, skip_instance_cache=True)
+        self._s3.retries = 1  # botocore retries, and knows better than s3fs which failures are temporary
 
     def read(self, name: str) -> tuple[bytes, str] | None:
         with self._plain_errors(name):
             try:
-                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
-                return answer["Body"].read(), answer["ETag"]
-            except self._client.exceptions.NoSuchKey:
-                return None
+                answer = self._s3.call_s3("get_object", Bucket=self._bucket, Key=self._prefix + name)
+            except FileNotFoundError as error:
+                if _fault(error).get("Code") == "NoSuchKey":
+                    return None
+                raise
+            return sync(self._s3.loop, _content, answer["Body"]), answer["ETag"]
 
     def write(self, name: str, data: bytes, revision: str | None) -> bool:
         condition = {"IfNoneMatch": "*"} if revision is None else {"IfMatch": revision}
@@ -149,7 +147,8 @@ class S3Place:
         kept = "no-cache" if name == "index.json" else "max-age=31536000, immutable" if "/" in name else "max-age=300"
         with self._plain_errors(name):
             try:
-                self._client.put_object(
+                self._s3.call_s3(
+                    "put_object",
                     Bucket=self._bucket,
                     Key=self._prefix + name,
                     Body=data,
@@ -157,8 +156,8 @@ class S3Place:
                     CacheControl=kept,
                     **condition,
                 )
-            except self._exceptions.ClientError as error:
-                code = error.response["Error"]["Code"]
+            except OSError as error:
+                code = _fault(error).get("Code")
                 if code in _CONFLICTS or (code == "NoSuchKey" and revision is not None):  # changed or removed
                     return False
                 raise
@@ -166,25 +165,39 @@ class S3Place:
 
     def link(self, name: str, seconds: int) -> str:
         with self._plain_errors(name):
-            address: str = self._client.generate_presigned_url(
-                "get_object", Params={"Bucket": self._bucket, "Key": self._prefix + name}, ExpiresIn=seconds
-            )
+            address: str = self._s3.sign(f"{self._bucket}/{self._prefix}{name}", expiration=seconds)
         return address
 
     @contextmanager
     def _plain_errors(self, name: str) -> Iterator[None]:
-        """Convert botocore's errors to an OSError, or a UserError, with one sentence."""
-        uri = storage.join(self.uri, name) if name else self.uri
+        """Convert the errors of s3fs and botocore to an OSError, or a UserError, with one sentence."""
+        from aiohttp import ClientError
+        from botocore.exceptions import BotoCoreError, NoCredentialsError, PartialCredentialsError
+
+        uri = storage.join(self.uri, name)
         try:
             yield
-        except self._exceptions.ClientError as error:
-            code = str(error.response["Error"]["Code"])
-            number, sentence = _REASONS.get(code, (errno.EIO, f"{code}: {error.response['Error'].get('Message', '')}"))
-            raise OSError(number, sentence, uri) from error
-        except (self._exceptions.NoCredentialsError, self._exceptions.PartialCredentialsError) as error:
+        except (NoCredentialsError, PartialCredentialsError) as error:
             sentence = "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             raise OSError(errno.EACCES, sentence, uri) from error
-        except self._exceptions.BotoCoreError as error:
+        except (BotoCoreError, ClientError) as error:
             raise OSError(errno.EIO, " ".join(str(error).split()), uri) from error
+        except OSError as error:
+            fault = _fault(error)
+            code, said = fault.get("Code", ""), fault.get("Message") or error
+            number, sentence = _REASONS.get(code, (errno.EIO, f"{code}: {said}" if code else str(said)))
+            raise OSError(number, sentence, uri) from error
         except ValueError as error:  # the endpoint is not an address, or the bucket's name is not possible
             raise UserError(f"{uri}: {error}; correct AWS_ENDPOINT_URL or `root`") from error
+
+
+def _fault(error: OSError) -> dict[str, str]:
+    """Return the Code, such as NoSuchKey, and the Message of an S3 answer that s3fs has turned into `error`."""
+    answer: dict[str, dict[str, str]] = getattr(error.__cause__, "response", None) or {}
+    return answer.get("Error", {})
+
+
+async def _content(body: Any) -> bytes:
+    async with body:  # also closes the connection if it breaks
+        data: bytes = await body.read()
+        return data

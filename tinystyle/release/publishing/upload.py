@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_random_exponential
 
@@ -22,9 +22,6 @@ from tinystyle.errors import UnavailableError, UserError
 from tinystyle.release.publishing.folder import SUMS, Publication
 from tinystyle.release.publishing.index import Index, PublishedVersion, schema_json
 from tinystyle.release.publishing.places import Place, open_place
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["DEFAULT_ROOT", "check_published", "publish_folder", "read_index", "rollback"]
 
