@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from tinystyle.config import NetworkConfig, run_config
+from tinystyle.coreml.verification import MAX_PHOTOS
 from tinystyle.data.images import open_rgb, to_rgb
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, load_model, save_model
@@ -196,7 +197,7 @@ def verify(
     *,
     against: Model | str | Path,
     photos: str | Path,
-    max_photos: int = 16,
+    max_photos: int = MAX_PHOTOS,
     min_psnr: float | None = None,
 ) -> Verification:
     """Prove on any machine that a Core ML file is the trained network: compare all weights, and the output for photos.

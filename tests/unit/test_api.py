@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from PIL import Image
 
 import tinystyle
 from tests.support.photos import synthetic_photo
+from tinystyle.commands import coreml
 from tinystyle.stylize import stylize_image
 
 
@@ -24,6 +27,20 @@ def test_what_is_public() -> None:
     assert set(tinystyle.__all__) <= set(dir(tinystyle))
     with pytest.raises(AttributeError, match="has no attribute 'lode'"):
         tinystyle.lode  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("function", "command", "names"),
+    [
+        (tinystyle.Model.export, coreml.export, ("bits", "ios", "compute")),
+        (tinystyle.verify, coreml.verify, ("max_photos", "min_psnr")),
+    ],
+)
+def test_defaults_are_those_of_the_command(
+    function: Callable[..., Any], command: Callable[..., Any], names: tuple[str, ...]
+) -> None:
+    library, line = signature(function).parameters, signature(command).parameters
+    assert {name: library[name].default for name in names} == {name: line[name].default for name in names}
 
 
 def test_an_image_comes_back_as_what_it_was_given(model: tinystyle.Model, tmp_path: Path) -> None:

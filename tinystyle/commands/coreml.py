@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from tinystyle.commands.terminal import FAILED, photo_progress, screen
+from tinystyle.coreml.verification import MAX_PHOTOS
 from tinystyle.errors import UserError
 
 __all__ = ["export", "swift", "verify"]
@@ -84,7 +85,7 @@ def verify(
             "[default: 50 at 32 and 16 bits, 40 at 8, 35 at 6, none at 4]"
         ),
     ] = None,
-    max_photos: Annotated[int, typer.Option(help="Maximum number of photos, evenly spaced.", min=1)] = 32,
+    max_photos: Annotated[int, typer.Option(help="Maximum number of photos, evenly spaced.", min=1)] = MAX_PHOTOS,
     device: Annotated[bool, typer.Option("--device", help="Also predict with Core ML itself (macOS only).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
