@@ -11,7 +11,7 @@ import typer
 
 from tinystyle import __version__
 from tinystyle.commands import coreml, frontier, models, publishing, registry, styles, training
-from tinystyle.commands.options import GroupedCommand
+from tinystyle.commands.help import WIDTH, Command, CommandGroup
 from tinystyle.commands.terminal import log_to_stderr, refuse_empty, reporting_errors, screen
 from tinystyle.errors import DEBUG_VARIABLE
 
@@ -19,6 +19,8 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="tinystyle",
+    cls=CommandGroup,
+    context_settings={"max_content_width": WIDTH},
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -49,34 +51,42 @@ def _root(
         raise typer.Exit
 
 
-for command in (
-    training.ingest,
-    training.train,
-    coreml.export,
-    coreml.verify,
-    models.evaluate,
-    models.stylize,
-    coreml.swift,
-    models.networks,
-    styles.styles,
-    frontier.frontier,
-    registry.promote,
-    publishing.publish,
-    publishing.rollback,
-    publishing.published,
-):
-    app.command(cls=GroupedCommand, context_settings={"max_content_width": 120})(command)
-app.add_typer(registry.models, name="models")
-
-
-@app.command()
 def demo(out: Annotated[Path, typer.Option(help="Folder for all files that the demo writes.")] = Path("demo")) -> None:
-    """Train, export and show a style in under five minutes on two CPU cores, using only installed packages."""
+    """Train, export and show a style in under five minutes.
+
+    It takes two CPU cores and only packages that are installed, downloads nothing, and needs no server.
+    """
     from tinystyle.commands.demo import run_demo
     from tinystyle.data.storage import check_writable
 
     check_writable(out)
     run_demo(out, screen)
+
+
+for _section, _commands in {
+    "Start here": (demo, styles.styles, models.stylize),
+    "From photos to an app": (
+        training.ingest,
+        training.train,
+        models.evaluate,
+        coreml.export,
+        coreml.verify,
+        coreml.swift,
+    ),
+    "Choose a network": (models.networks, frontier.frontier),
+    "Register and publish": (
+        registry.models,
+        registry.promote,
+        publishing.publish,
+        publishing.published,
+        publishing.rollback,
+    ),
+}.items():
+    for _command in _commands:
+        if isinstance(_command, typer.Typer):
+            app.add_typer(_command, name="models", rich_help_panel=_section)
+        else:
+            app.command(cls=Command, rich_help_panel=_section)(_command)
 
 
 if __name__ == "__main__":

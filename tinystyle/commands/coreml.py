@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from tinystyle.commands.terminal import FAILED, photo_progress, screen
+from tinystyle.coreml import FORMATS, IOS
 from tinystyle.coreml.verification import MAX_PHOTOS
 from tinystyle.errors import UserError
 
@@ -18,10 +19,16 @@ __all__ = ["export", "swift", "verify"]
 def export(
     model: Annotated[str, typer.Argument(help="Trained network: model.safetensors, a checkpoint, or pretrained:NAME.")],
     format: Annotated[
-        str, typer.Option(help="Core ML format: mlmodel (neural network, smallest) or mlpackage (ML Program).")
+        str,
+        typer.Option(
+            metavar="|".join(FORMATS),
+            help="Core ML format: neural network (mlmodel, smallest) or ML Program (mlpackage).",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Core ML file to write; its name must end in the format.")],
-    bits: Annotated[int, typer.Option(help="Bits per convolution weight: 32, 16, 8, 6 or 4.")] = 8,
+    bits: Annotated[
+        int, typer.Option(metavar="|".join(map(str, FORMATS["mlmodel"])), help="Bits per convolution weight.")
+    ] = 8,
     size: Annotated[
         str,
         typer.Option(
@@ -32,14 +39,15 @@ def export(
     ios: Annotated[
         int,
         typer.Option(
-            help="Oldest iOS version that must run the file: 16, or 18 for an .mlpackage with 4-bit weights as int4."
+            metavar="|".join(map(str, IOS)),
+            help="Oldest iOS version that must run the file; 18 stores the 4-bit weights of an .mlpackage as int4.",
         ),
     ] = 16,
     compute: Annotated[
         str | None,
         typer.Option(
-            help="Precision that an .mlpackage computes in: float16 or float32. "
-            "[default: float32 at 32 bits, otherwise float16]"
+            metavar="float16|float32",
+            help="Precision that an .mlpackage computes in. [default: float32 at 32 bits, otherwise float16]",
         ),
     ] = None,
     card: Annotated[bool, typer.Option(help="Write the model card, OUT.md, beside the file.")] = True,
@@ -48,7 +56,10 @@ def export(
         typer.Option(help="Photo to stylize for the model card. [default: the last preview of the training run]"),
     ] = None,
 ) -> None:
-    """Write a Core ML file that takes an image and returns a stylized one, and a model card beside it."""
+    """Write a Core ML file of a trained network, and its model card.
+
+    The file takes an image and returns a stylized one.
+    """
     from tinystyle.coreml.sizes import ImageSizes
 
     sizes = ImageSizes.parse(size)
@@ -73,7 +84,10 @@ def export(
 def verify(
     file: Annotated[Path, typer.Argument(help="Core ML file: .mlmodel or .mlpackage.")],
     against: Annotated[
-        str, typer.Option(help="Trained network that FILE was exported from: model.safetensors or a checkpoint.")
+        str,
+        typer.Option(
+            help="Trained network that FILE was exported from: model.safetensors, a checkpoint, or pretrained:NAME."
+        ),
     ],
     photos: Annotated[
         str, typer.Option(help="Photos to compare on: a folder, or a dataset, whose held-out photos are used.")
@@ -91,8 +105,9 @@ def verify(
 ) -> None:
     """Prove that a Core ML file is the trained network: compare every weight, then the output for every photo.
 
-    The saved file is read back and evaluated in torch, which works on any machine. The result is added to the model
-    card beside FILE. The exit code is 1 if the file is not the network.
+    Every weight is compared, then the result for every photo: the saved file is read back and evaluated in torch, which
+    works on any machine. The outcome is added to the model card beside FILE. The exit code is 1 if the file is not the
+    network.
     """
     from tinystyle.coreml.verification.verify import verify as run
     from tinystyle.model_file import load_model

@@ -66,7 +66,7 @@ def frontier(
     *,
     parameters: dict[str, Any],
 ) -> None:
-    """Train or collect networks of many sizes, and compare quality and cost on one HTML page.
+    """Compare quality and cost of networks of many sizes on one page.
 
     For every style, the page has plots of the content loss and the distances to the style image (paint3, paint4)
     against the number of weights, file size, multiply-accumulates and latency on this machine, with the Pareto front; a

@@ -10,16 +10,29 @@ from rich.table import Table
 
 from tinystyle.commands.options import run_options
 from tinystyle.commands.terminal import photo_progress, screen
-from tinystyle.config import NetworkConfig, run_config
+from tinystyle.config import PARAMETERS, STYLE_WEIGHT_START, NetworkConfig, run_config
 
 __all__ = ["evaluate", "networks", "stylize"]
 
 
-@run_options("perceptual", "perceptual_weights", "size", "style_size", "content_weight", "style_weight")
+@run_options(
+    *("perceptual", "perceptual_weights", "size", "style_size", "content_weight", "style_weight"),
+    help={
+        "size": "Short side, in pixels, that photos of a folder are scaled to. Those of a dataset are used as stored, and "
+        "must be at least as large.",
+        "content_weight": "Weight of the content loss in the total.",
+        "style_weight": f"Weight of the style loss in the total; auto means {STYLE_WEIGHT_START:g}.",
+    },
+)
 def evaluate(
     model: Annotated[str, typer.Argument(help="Trained network: model.safetensors, a checkpoint, or pretrained:NAME.")],
-    photos: Annotated[str, typer.Option(help="Photos: a dataset made by `tinystyle ingest`, or a folder.")],
-    style: Annotated[str, typer.Option(help="Style image: path, URI or builtin:NAME.")],
+    photos: Annotated[
+        str,
+        typer.Option(
+            help="Photos to measure on: a dataset made by `tinystyle ingest` (folder or URI), or a folder of photographs."
+        ),
+    ],
+    style: Annotated[str, typer.Option(help=PARAMETERS["style"].help)],
     all_photos: Annotated[
         bool, typer.Option("--all-photos", help="Use all photos instead of only the held-out ones.")
     ] = False,
@@ -31,7 +44,7 @@ def evaluate(
     *,
     parameters: dict[str, Any],
 ) -> None:
-    """Evaluate a model on held-out photos against two baselines (identity and color matching), and report its cost.
+    """Measure the quality and cost of a network on held-out photos.
 
     The report has the losses; the distances to the style image (paint3, paint4); black, white or flat blocks,
     checkerboard and border error; the number of weights, multiply-accumulates, latency on this machine and the sizes of
@@ -95,10 +108,11 @@ def stylize(
         ),
     ] = 1.0,
 ) -> None:
-    """Stylize photos at their own size, and write them upright, as sRGB PNG files with the photos' EXIF data.
+    """Stylize photos with a trained network or a Core ML file.
 
-    For a folder, only the images directly in it are stylized. If a Core ML file does not accept a photo's size, the
-    photo is scaled to the nearest size it accepts, even if that changes the proportions, and the output is scaled back.
+    Photos keep their size and EXIF data, and are written upright, as sRGB PNG files. For a folder, only the images
+    directly in it are stylized. If a Core ML file does not accept a photo's size, the photo is scaled to the nearest
+    size it accepts, even if that changes the proportions, and the output is scaled back.
     """
     from tinystyle.data.storage import check_writable
     from tinystyle.stylize import open_model, stylize_photos
@@ -130,7 +144,10 @@ def networks(
     layers: Annotated[bool, typer.Option("--layers", help="Also show a table with a row for every operation.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the costs as JSON.")] = False,
 ) -> None:
-    """Print the cost of each network: weights, multiply-accumulates and activation bytes moved for a 640x480 image."""
+    """Print what each network costs.
+
+    The costs are weights, and multiply-accumulates and bytes moved by activations for a 640x480 image.
+    """
     from tinystyle import nets
 
     names = [nets.check_architecture(architecture)] if architecture else list(nets.ARCHITECTURES)

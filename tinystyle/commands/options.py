@@ -1,17 +1,16 @@
-"""Command-line options that are generated from the parameters of a run, and grouped in the help text."""
+"""Command-line options that are generated from the parameters of a run."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from typer.core import TyperCommand
 
 from tinystyle.config import PARAMETERS, Parameter
 
-__all__ = ["GroupedCommand", "run_options"]
+__all__ = ["run_options"]
 
 
 def run_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -33,7 +32,9 @@ def run_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., No
             command(**arguments, parameters={name: value for name, value in given.items() if value is not None})
 
         made = [
-            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(each))
+            inspect.Parameter(
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(each, help or {})
+            )
             for each in chosen
         ]
         run.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
@@ -44,11 +45,11 @@ def run_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., No
     return decorate
 
 
-def _annotation(parameter: Parameter) -> Any:
-    flag = "--" + parameter.name.replace("_", "-")
+def _annotation(parameter: Parameter, texts: Mapping[str, str]) -> Any:
+    flag, text = "--" + parameter.name.replace("_", "-"), texts.get(parameter.name, parameter.help)
     if parameter.field.annotation is bool:
         default = "on" if parameter.default else "off"
-        help = f"{parameter.help} [default: {default}]"
+        help = f"{text} [default: {default}]"
         return Annotated[
             bool | None, typer.Option(f"{flag}/--no-{flag[2:]}", help=help, rich_help_panel=parameter.heading)
         ]
@@ -57,7 +58,7 @@ def _annotation(parameter: Parameter) -> Any:
         notes.append(f"default: {_text(parameter.default)}")
     elif parameter.required:
         notes.append("required, here or in --config")
-    help = parameter.help + (f" [{'; '.join(notes)}]" if notes else "")
+    help = text + (f" [{'; '.join(notes)}]" if notes else "")
     return Annotated[
         str | None,
         typer.Option(
@@ -91,18 +92,3 @@ def _kinds(annotation: Any) -> list[Any]:
 
 def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-class GroupedCommand(TyperCommand):
-    """A command whose help lists its options under the headings of their groups."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write each option in the section named by its `rich_help_panel`; advanced sections come last."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record:
-                sections.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
-        for title, records in sorted(sections.items(), key=lambda section: section[0].endswith("advanced")):
-            with formatter.section(title):
-                formatter.write_dl(records)

@@ -35,8 +35,8 @@ def publish(
 ) -> None:
     """Publish a version's Core ML files, model cards, Swift file and checksums, and make it the current version.
 
-    If interrupted, rerun the same command to complete it. Published files never change; publishing a version again does
-    nothing.
+    It consists of the Core ML files, their cards, the Swift file and checksums. If interrupted, rerun the same command
+    to complete it. Published files never change; publishing a version again does nothing.
     """
     if folder is not None and not version.isdecimal():
         raise UserError(f"--version {version}: with --folder, give the number of the version")
@@ -89,7 +89,10 @@ def published(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the index as JSON.")] = False,
 ) -> None:
-    """List the published models: the current version of every style and its files."""
+    """List the current version of every published style.
+
+    Each of its files has a line.
+    """
     from tinystyle.data import storage
     from tinystyle.release import publishing
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from tinystyle.commands.help import Command, CommandGroup
 from tinystyle.commands.terminal import screen
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ Style = Annotated[str, typer.Argument(help="Name of a registered style.")]
 Version = Annotated[str, typer.Argument(help="Version number, or an alias: champion or candidate.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 models = typer.Typer(
-    help="List the registered models in MLflow (at MLFLOW_TRACKING_URI), or show or fetch one of them.",
+    cls=CommandGroup,
+    help="""List, show or fetch the models that are registered in MLflow.
+
+    Without a command, it lists them. MLFLOW_TRACKING_URI is the address of the server.
+    """,
     rich_markup_mode=None,
 )
 
@@ -65,7 +70,7 @@ def _list(
     screen.print(table)
 
 
-@models.command()
+@models.command(cls=Command)
 def show(style: Style, version: Version = "champion", as_json: AsJson = False) -> None:
     """Show everything that the model registry records of one version, including the reasons for its aliases."""
     from tinystyle.tracking import registry
@@ -82,7 +87,7 @@ def show(style: Style, version: Version = "champion", as_json: AsJson = False) -
     screen.print(table)
 
 
-@models.command()
+@models.command(cls=Command)
 def fetch(
     style: Style,
     out: Annotated[Path, typer.Option(help="Folder for the files; must be new or empty.")],
@@ -104,7 +109,10 @@ def promote(
         str, typer.Option(help="Reason for the promotion, recorded with the version.")
     ] = "promoted by hand",
 ) -> None:
-    """Make a version the champion of its style, the version that `tinystyle publish` publishes."""
+    """Make a version the champion of its style.
+
+    The champion is the version that `tinystyle publish` publishes.
+    """
     from tinystyle.tracking import registry
 
     found = registry.find(style, version)

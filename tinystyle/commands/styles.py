@@ -19,7 +19,7 @@ def styles(
         bool, typer.Option("--json", help="Print JSON, with the complete record of each style.")
     ] = False,
 ) -> None:
-    """List the trained styles that ship with the package, and the built-in style images to train on.
+    """List the trained styles and the style images in the package.
 
     `tinystyle stylize pretrained:NAME cat.jpg` works right after installation; `export` and `--init-from` accept these
     names too.

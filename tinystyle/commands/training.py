@@ -51,7 +51,7 @@ def train(
     resume: Annotated[
         Literal["auto", "never"],
         typer.Option(
-            help="auto: resume from the last checkpoint, if any. never: start over and replace the contents of OUT."
+            help="Resume from the last checkpoint, if there is one (auto), or start over and replace what OUT holds (never)."
         ),
     ] = "auto",
     *,

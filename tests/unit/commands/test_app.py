@@ -42,6 +42,22 @@ def test_no_arguments_show_the_help(run: Run) -> None:
         assert f"\n  {command} " in output + error
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("command", ["", *COMMANDS, "models show", "models fetch"])
+def test_help_breaks_no_word_and_no_bounds(
+    command: str, columns: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    code, page, _ = run(*command.split(), "--help")
+    assert code == 0
+    assert max(map(len, page.splitlines())) < columns
+    assert not re.search(r"\w-\n", page)
+    for bracket in re.findall(r"\[[^\[\]]*\]", page):
+        assert "\n" not in bracket or len(" ".join(bracket.split())) > columns - 40, bracket
+    assert not re.search(r"<[a-z]+[ >\[]", page), "types as Python writes them"
+    assert not re.search(r"[a-z]\.\.\.\n", page), "a description is cut"
+
+
 def test_every_command_and_parameter_has_a_description() -> None:
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     assert set(commands) == set(COMMANDS)
@@ -165,7 +181,7 @@ def test_a_mistake_is_one_sentence_before_any_work(line: str, run: Run, places: 
         "train --bogus 1": "No such option: --bogus",
         TRAIN + " --resume maybe": "Invalid value for '--resume': .* one of 'auto', 'never'",
         "ingest {photos} {out} --size 0": "Invalid value for '--size': .* greater than or equal to 16",
-        "stylize {model} --out {out}": "Missing argument 'photos'",
+        "stylize {model} --out {out}": "Missing argument 'PHOTOS'",
     }.items(),
 )
 def test_what_is_no_command_line_is_short(
