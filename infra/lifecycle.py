@@ -156,6 +156,8 @@ def _start(wanted: Sequence[Server], folder: Path, say: Say, before: Callable[[S
         processes.stop(folder, server.name, patience=5)  # leftover processes of a killed server
         if before:
             before(server)
+        if server.prepare:
+            server.prepare()
         processes.start(folder, server.name, server.command, server.environment, server.directory)
     for server in wanted:
         _wait(server, folder, started)
@@ -196,7 +198,7 @@ def _check_ports(folder: Path, wanted: Sequence[Server]) -> None:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind((HOST, port))
             except OSError as error:
-                block = f" ({server.ports[0]} to {server.ports[-1]})" if len(server.ports) > 1 else ""
+                block = f" ({', '.join(map(str, server.ports))})" if len(server.ports) > 1 else ""
                 raise UserError(
                     f"port {port} of {server.name}{block} is taken; stop what listens there, or give {server.option}"
                 ) from error

@@ -12,39 +12,63 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-from infra.settings import HOST
+from infra.certificates import AUTHORITY, CERTIFICATE, KEY
+from infra.settings import HOST, store_ports
 
-__all__ = ["WEED", "client", "command", "complaint"]
+__all__ = ["WEED", "client", "command", "complaint", "environment"]
 
 WEED = Path(sys.executable).with_name("weed")
-# Its servers, each with a port for HTTP and one for gRPC. The internal ones do not check S3 credentials.
+# Its servers, each with a port for HTTP and one for gRPC.
 _PORTS = tuple(
     f"{server}.{port}" for server in ("s3", "master", "volume", "filer", "admin") for port in ("port", "port.grpc")
 )
+_SIGNING = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
 
 
 def command(folder: Path, port: int, buckets: Sequence[str]) -> list[str]:
-    """Return the command line of an S3 server with data in `folder`, on `port` and the nine ports after it.
+    """Return the command line of a store with its data in `folder`, on `store_ports(port)`.
 
-    It creates `buckets`.
+    Run it in `folder`: its sockets have relative names, because names of sockets may not be long.
     """
     return [
         str(WEED), "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}", "-master.telemetry=false",
-        "-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-webdav=false", f"-bucket={','.join(buckets)}",
-        *(f"-{name}={port + i}" for i, name in enumerate(_PORTS)),
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false", f"-s3.allowedOrigins=http://{HOST}:{port}",
+        "-admin.ui=false", "-webdav=false", f"-bucket={','.join(buckets)}",
+        "-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock",  # instead of /tmp, which is everybody's
+        *(f"-{name}={number}" for name, number in zip(_PORTS, store_ports(port), strict=True)),
     ]  # fmt: skip
 
 
-def client(environment: Mapping[str, str]) -> Any:
-    """Return a boto3 S3 client for the endpoint and keys in `environment`, without retries."""
+def environment(certificates: Path, signing_key: str) -> dict[str, str]:
+    """Return the environment that closes the store's inner servers to everybody but themselves.
+
+    Those servers check no S3 key: whoever reaches them reads and deletes everything. So each demands a certificate of
+    its callers, over HTTP and gRPC alike, and there is one only, `certificate` and `key` in the folder `certificates`.
+    What they ask of each other over HTTP is signed as well.
+    """
+    authority, certificate, key = (str(certificates / name) for name in (AUTHORITY, CERTIFICATE, KEY))
+    pairs = [f"GRPC_{name}" for name in ("S3", "MASTER", "VOLUME", "FILER", "ADMIN", "WORKER", "CLIENT")]
+    pairs += [f"HTTPS_{name}" for name in ("MASTER", "VOLUME", "FILER", "ADMIN", "CLIENT")]
+    return {
+        "WEED_GRPC_CA": authority,
+        "WEED_HTTPS_CLIENT_ENABLED": "true",
+        **{f"WEED_{pair}_CERT": certificate for pair in pairs},
+        **{f"WEED_{pair}_KEY": key for pair in pairs},
+        **{f"WEED_{pair}_CA": authority for pair in pairs if pair.startswith("HTTPS_")},
+        **{f"WEED_JWT_{name}": signing_key for name in _SIGNING},
+    }
+
+
+def client(clients: Mapping[str, str]) -> Any:
+    """Return a boto3 S3 client for the endpoint and keys in `clients`, without retries."""
     # Ignore AWS_PROFILE from the user's shell, which is for another store and may not even exist.
     session = boto3.session.Session(botocore_session=Session(session_vars={"profile": (None, None, None, None)}))
     return session.client(
         "s3",
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        region_name=environment["AWS_DEFAULT_REGION"],
+        endpoint_url=clients["AWS_ENDPOINT_URL"],
+        aws_access_key_id=clients["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=clients["AWS_SECRET_ACCESS_KEY"],
+        region_name=clients["AWS_DEFAULT_REGION"],
         config=Config(
             retries={"max_attempts": 1}, s3={"addressing_style": "path"}, connect_timeout=2, read_timeout=20, proxies={}
         ),

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import httpx
 
-from infra import seaweedfs, work_pool
+from infra import certificates, seaweedfs, work_pool
 from infra.bootstrap import BUCKETS
 from infra.recovery import HEARTBEAT_SECONDS
-from infra.settings import HOST, STORE_PORTS, Secrets, StackSettings, client_environment
+from infra.settings import HOST, Secrets, StackSettings, client_environment, store_ports
 
 __all__ = [
     "REPOSITORY",
@@ -36,7 +36,6 @@ _SILENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-_SIGNING = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
 # Variables of the user's shell that configure other servers.
 _NOT_INHERITED = ("PREFECT_", "MLFLOW_", "AWS_", "WEED_", "S3_BUCKET")
 
@@ -55,22 +54,24 @@ class Server:
     option: str = ""
     """The command-line option that changes its ports."""
     allowed_seconds: float = 120
+    prepare: Callable[[], None] | None = None
+    """Called right before the server is started, and only then."""
 
 
 def store_server(settings: StackSettings, made: Secrets, folder: Path) -> Server:
     """Return the SeaweedFS server, with its data in store/."""
     clients = client_environment(settings, made)
     keys = {name: clients[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    # Requests between filer and volume server are signed, because their ports do not check S3 credentials.
-    signing = {f"WEED_JWT_{name}": made.store_signing_key for name in _SIGNING}
+    inner = seaweedfs.environment(folder / "certificates", made.store_signing_key)
     return Server(
         name="store",
         command=seaweedfs.command(folder / "store", settings.s3_port, BUCKETS),
-        environment=_inherited() | keys | signing,
+        environment=_inherited() | keys | inner,
         complaint=partial(seaweedfs.complaint, seaweedfs.client(clients), BUCKETS[0]),
         directory=folder / "store",
-        ports=tuple(range(settings.s3_port, settings.s3_port + STORE_PORTS)),
+        ports=store_ports(settings.s3_port),
         option="--s3-port",
+        prepare=partial(certificates.renew, folder / "certificates"),
     )
 
 

@@ -18,20 +18,27 @@ from tinystyle.errors import UserError
 
 __all__ = [
     "HOST",
-    "STORE_PORTS",
     "Secrets",
     "StackSettings",
     "client_environment",
     "load_or_make_secrets",
     "read_environment",
+    "store_ports",
     "write_environment",
     "write_private",
 ]
 
 HOST = "127.0.0.1"
 """The only address that the stack's servers listen on."""
-STORE_PORTS = 10
-"""Number of consecutive ports of the object store, starting at the S3 port."""
+_CONSECUTIVE, _FAR = 9, 10_000
+
+def store_ports(s3_port: int) -> tuple[int, ...]:
+    """Return the object store's ports: the S3 port, the eight after it, and one that is 10,000 above the last of those.
+
+    The store's own worker expects that distance between the two ports of the server that gives it work.
+    """
+    consecutive = tuple(range(s3_port, s3_port + _CONSECUTIVE))
+    return (*consecutive, consecutive[-1] + _FAR)
 
 
 class StackSettings(BaseModel):
@@ -41,8 +48,8 @@ class StackSettings(BaseModel):
 
     prefect_port: int = Field(default=4200, ge=1024, le=65535)
     mlflow_port: int = Field(default=5000, ge=1024, le=65535)
-    s3_port: int = Field(default=9030, ge=1024, le=65535 - STORE_PORTS)
-    """The S3 port; the store's internal servers use the nine ports after it."""
+    s3_port: int = Field(default=9030, ge=1024, le=65535 - _CONSECUTIVE - _FAR)
+    """The S3 port; the store's internal servers use the eight ports after it and one far above, see `store_ports`."""
     database: str = "sqlite"
     """`sqlite`, or a PostgreSQL server without a database name, postgresql://USER:PASSWORD@HOST:PORT."""
     workers: int = Field(default=1, ge=0, le=64)
@@ -64,11 +71,11 @@ class StackSettings(BaseModel):
 
     @model_validator(mode="after")
     def _distinct_ports(self) -> StackSettings:
-        store = range(self.s3_port, self.s3_port + STORE_PORTS)
+        store = store_ports(self.s3_port)
         if self.prefect_port == self.mlflow_port or {self.prefect_port, self.mlflow_port} & set(store):
             raise UserError(
                 f"the ports collide: --prefect-port {self.prefect_port}, --mlflow-port {self.mlflow_port}, and "
-                f"--s3-port takes {store[0]} to {store[-1]}"
+                f"--s3-port takes {store[0]} to {store[-2]} and {store[-1]}"
             )
         return self
 

