@@ -14,7 +14,7 @@ import httpx
 from infra import certificates, seaweedfs, work_pool
 from infra.bootstrap import BUCKETS
 from infra.recovery import HEARTBEAT_SECONDS
-from infra.settings import HOST, Secrets, StackSettings, client_environment, store_ports
+from infra.settings import HOST, Secrets, StackSettings, client_environment, guard_environment, store_ports
 
 __all__ = [
     "REPOSITORY",
@@ -30,6 +30,7 @@ __all__ = [
 REPOSITORY = Path(__file__).parents[1]
 """Working directory of workers, because deployments name flows by paths relative to it."""
 _BIN = Path(sys.executable).parent
+_CHECKOUT = {"PYTHONPATH": str(REPOSITORY)}  # servers that import code of ours run in folders of their own
 _SILENT = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -82,6 +83,7 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
     """
     clients = client_environment(settings, made)
     data = folder / "mlflow"
+    hosts = [HOST, "localhost", *filter(None, settings.allowed_hosts.split(","))]
     on_postgres = settings.database != "sqlite"
     store = settings.database_url("mlflow", "psycopg2") if on_postgres else f"sqlite:///{data}/mlflow.db"
     environment = {name: value for name, value in clients.items() if name.startswith("AWS_")} | {
@@ -90,6 +92,11 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
         "MLFLOW_AUTH_CONFIG_PATH": str(data / "auth.ini"),
         "MLFLOW_AUTH_ADMIN_PASSWORD": made.mlflow_password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": made.mlflow_cookie_key,
+        # With ports, because MLflow compares whole headers; requests without a password get past this check alone.
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name},{name}:*" for name in hosts),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+            f"{scheme}://{name},{scheme}://{name}:*" for scheme in ("http", "https") for name in hosts
+        ),
         # Disables the job runner for language-model judges: five more processes, not needed here.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
@@ -99,7 +106,7 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
             str(_BIN / "mlflow"), "server", "--host", HOST, "--port", str(settings.mlflow_port), "--workers", "2",
             "--app-name", "basic-auth", "--artifacts-destination", "s3://mlflow/artifacts",
         ],
-        environment=_inherited() | environment,
+        environment=_inherited() | guard_environment(settings) | _CHECKOUT | environment,
         complaint=partial(
             _http_complaint, "POST", f"{clients['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/experiments/search",
             (clients["MLFLOW_TRACKING_USERNAME"], made.mlflow_password), {"max_results": 1},
@@ -117,6 +124,7 @@ def mlflow_users(settings: StackSettings, folder: Path) -> str:
     users = users.replace("%", "%%")  # ConfigParser's escape
     return (
         f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {users}\nadmin_username = admin\n"
+        "authorization_function = infra.mlflow_login:authenticate\n"
         "auth_cache_ttl_seconds = 60\n"  # hashing a password takes longer than most requests
     )
 
@@ -130,6 +138,8 @@ def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Serv
         "PREFECT_HOME": str(data),
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(settings.prefect_port),
+        # Other origins are refused; this keeps Prefect from telling browsers that they are welcome.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{settings.prefect_port},http://localhost:{settings.prefect_port}",
         "PREFECT_SERVER_API_AUTH_STRING": clients["PREFECT_API_AUTH_STRING"],
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": (
             settings.database_url("prefect", "asyncpg") if on_postgres else f"sqlite+aiosqlite:///{data}/prefect.db"
@@ -138,8 +148,8 @@ def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Serv
     user, _, password = clients["PREFECT_API_AUTH_STRING"].partition(":")
     return Server(
         name="prefect",
-        command=[str(_BIN / "prefect"), "server", "start", "--host", HOST, "--port", str(settings.prefect_port)],
-        environment=_inherited() | environment,
+        command=[sys.executable, "-m", "infra.prefect_server"],
+        environment=_inherited() | guard_environment(settings) | _CHECKOUT | environment,
         complaint=partial(_http_complaint, "GET", f"{clients['PREFECT_API_URL']}/admin/version", (user, password)),
         directory=data,
         ports=(settings.prefect_port,),

@@ -7,6 +7,7 @@ created.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,9 @@ __all__ = [
     "HOST",
     "Secrets",
     "StackSettings",
+    "allowed_hosts",
     "client_environment",
+    "guard_environment",
     "load_or_make_secrets",
     "read_environment",
     "store_ports",
@@ -31,6 +34,8 @@ __all__ = [
 HOST = "127.0.0.1"
 """The only address that the stack's servers listen on."""
 _CONSECUTIVE, _FAR = 9, 10_000
+_ALLOWED_HOSTS = "TINYSTYLE_ALLOWED_HOSTS"
+_HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 def store_ports(s3_port: int) -> tuple[int, ...]:
     """Return the object store's ports: the S3 port, the eight after it, and one that is 10,000 above the last of those.
@@ -52,6 +57,8 @@ class StackSettings(BaseModel):
     """The S3 port; the store's internal servers use the eight ports after it and one far above, see `store_ports`."""
     database: str = "sqlite"
     """`sqlite`, or a PostgreSQL server without a database name, postgresql://USER:PASSWORD@HOST:PORT."""
+    allowed_hosts: str = ""
+    """Comma-separated host names, without ports, by which proxies and other containers address Prefect and MLflow."""
     workers: int = Field(default=1, ge=0, le=64)
     """Number of Prefect workers on this machine; each trains one network, or ingests one partition, at a time."""
 
@@ -68,6 +75,14 @@ class StackSettings(BaseModel):
                 "name the server only, postgresql://USER:PASSWORD@HOST:PORT; its databases are prefect and mlflow"
             )
         return f"postgresql://{address.netloc}"
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, names: str) -> str:
+        names = names.lower().replace(" ", "")
+        if not all(_HOST_NAME.fullmatch(name) for name in filter(None, names.split(","))):
+            raise UserError("--allowed-hosts takes host names without ports, such as mlflow.example.com,10.0.0.5")
+        return names
 
     @model_validator(mode="after")
     def _distinct_ports(self) -> StackSettings:
@@ -131,6 +146,16 @@ def client_environment(settings: StackSettings, made: Secrets) -> dict[str, str]
         "AWS_SECRET_ACCESS_KEY": made.s3_secret_key,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+def allowed_hosts() -> frozenset[str]:
+    """Return the names by which this process, a server of the stack, may be addressed."""
+    return frozenset(os.environ.get(_ALLOWED_HOSTS, "").split(",")) - {""} | {HOST, "localhost"}
+
+
+def guard_environment(settings: StackSettings) -> dict[str, str]:
+    """Return the environment from which `allowed_hosts` reads."""
+    return {_ALLOWED_HOSTS: settings.allowed_hosts}
 
 
 def write_environment(path: Path, environment: Mapping[str, str]) -> None:

@@ -38,6 +38,13 @@ def up(
         int | None,
         typer.Option(help="Number of workers, each of which trains one network at a time. [default: 1]"),
     ] = None,
+    allowed_hosts: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated host names by which a proxy or other containers address Prefect and MLflow, besides "
+            "127.0.0.1 and localhost. [default: none]"
+        ),
+    ] = None,
     prefect_port: Annotated[int | None, typer.Option(help="Port of Prefect. [default: 4200]")] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow. [default: 5000]")] = None,
     s3_port: Annotated[
@@ -49,6 +56,7 @@ def up(
     given = {
         "database": database,
         "workers": workers,
+        "allowed_hosts": allowed_hosts,
         "prefect_port": prefect_port,
         "mlflow_port": mlflow_port,
         "s3_port": s3_port,

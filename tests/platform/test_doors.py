@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import stat
 import subprocess
+from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +100,14 @@ def own_shell(stack: Stack, *commands: str) -> str:
 def test_only_the_three_public_servers_talk_to_a_stranger(
     stack: Stack, stranger: Stranger, tmp_path: Path, untouched: None
 ) -> None:
-    """Every listening port, in clear, by TLS, by TLS with a certificate of the stranger's own, and by gRPC's HTTP/2."""
+    """Every listening port (workers have one each, for their own children), in clear, by TLS, by TLS with a certificate of the stranger's own, and by gRPC's HTTP/2."""
     ports = listening(stack)
     public = set(stack.ports.values())
-    assert ports == public | set(store_ports(stack.ports["s3"])), "ports that this test does not know"
+    assert ports >= public | set(store_ports(stack.ports["s3"]))
     certificates.renew(tmp_path)
     own = (str(tmp_path / certificates.CERTIFICATE), str(tmp_path / certificates.KEY))
     for path in (tmp_path, *tmp_path.iterdir()):
         path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == os.getuid() and parent.name.startswith("pytest"):
-            parent.chmod(0o755)
     asked = [
         Request(method, f"{scheme}://{HOST}:{port}{path}", certificate=certificate)
         for port in sorted(ports - public)
@@ -209,3 +210,149 @@ def test_s3_gives_nothing_without_a_key(stack: Stack, stranger: Stranger, untouc
         assert not re.search(r"published|<Contents>|<Bucket>|AccessKeyId", answer.text.replace(PUBLISHED, "")), answer
     for answer in stranger.ask([Request("GET", f"{root}/{name}") for name in ("status", "healthz", "readyz")]):
         assert (answer.status, answer.text) == (200, ""), "for load balancers"
+
+
+def test_every_route_of_prefect_wants_the_password(stack: Stack, stranger: Stranger, untouched: None) -> None:
+    public = {"/api/health", "/api/ready", "/ui-settings", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
+    table = [(method, path) for method, path in routes("prefect") if path not in public]
+    assert len(table) > 150, "Prefect's API"
+    sockets = [path for method, path in table if method == WEBSOCKET]
+    assert {"/api/events/in", "/api/events/out", "/api/logs/out"} <= set(sockets)
+    http = [
+        Request(method, f"http://{HOST}:{stack.ports['prefect']}{path}", JSON, "" if method == "GET" else "{}")
+        for method, path in table
+        if method != WEBSOCKET
+    ]
+    for answer in stranger.ask(http):
+        assert answer.status in REFUSED, answer
+    first = ("", "{}", '{"type": "auth", "token": null}', '{"type": "auth", "token": "admin:admin"}')
+    asked = [
+        Request(protocol, f"ws://{HOST}:{stack.ports['prefect']}{path}", {}, message)
+        for path in sockets
+        for protocol in ("none", "prefect")
+        for message in first
+    ]
+    for answer in stranger.ask(asked):
+        assert answer.status == 0, answer
+        assert answer.error, answer
+
+
+def test_every_route_of_mlflow_wants_the_password(stack: Stack, stranger: Stranger, untouched: None) -> None:
+    table = routes("mlflow")
+    assert len(table) > 400, "MLflow's REST API, and the routes that are not in its specification"
+    assert {("POST", "/v1/traces"), ("PUT", "/api/2.0/mlflow-artifacts/artifacts/x")} <= set(table)
+    public = ("/health", "/static-files/x", "/ajax-api/3.0/mlflow/server-info", "/api/3.0/mlflow/server-info")
+    asked = [
+        Request(method, f"http://{HOST}:{stack.ports['mlflow']}{path}", JSON, "" if method == "GET" else "{}")
+        for method, path in table
+        if path not in public
+    ]
+    for answer in stranger.ask(asked):
+        assert answer.status in REFUSED, answer
+    for answer in stranger.ask([Request("GET", f"http://{HOST}:{stack.ports['mlflow']}{path}") for path in public]):
+        assert answer.status in (200, 404), "nothing but the version and what the server can do"
+        assert "secret" not in answer.text.lower(), answer
+
+
+JSON = {"Content-Type": "application/json"}
+FOREIGN = (
+    {"Host": "rebound.example:{port}"},
+    {"Host": "rebound.example:{port}", "Origin": "http://rebound.example:{port}", "Sec-Fetch-Site": "same-origin"},
+    {"Origin": "https://page.example", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:{other}", "Sec-Fetch-Site": "same-site"},
+    {"Origin": "http://localhost:{other}"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+    {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+)
+"""What a browser sends for somebody else's page, with the password that it remembers; the last two have no Origin."""
+OWN: tuple[dict[str, str], ...] = (
+    {},
+    {"Host": "localhost:{port}"},
+    {"Origin": "http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+)
+
+
+@pytest.mark.parametrize("server", ["prefect", "mlflow"])
+def test_pages_of_other_sites_get_nothing_even_with_the_password(server: str, stack: Stack, stranger: Stranger) -> None:
+    environment, port = stack.environment, stack.ports[server]
+    login = {
+        "prefect": environment["PREFECT_API_AUTH_STRING"],
+        "mlflow": f"admin:{environment['MLFLOW_TRACKING_PASSWORD']}",
+    }[server]
+    authorized = {"Authorization": f"Basic {b64encode(login.encode()).decode()}", **JSON}
+    paths = {
+        "prefect": (("GET", "/api/version"), ("POST", "/api/flows/filter")),
+        "mlflow": (("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0"), ("POST", "/ajax-api/2.0/mlflow/runs/search")),
+    }[server]
+
+    def asked(variants: tuple[dict[str, str], ...]) -> list[Request]:
+        return [
+            Request(
+                method, f"http://{HOST}:{port}{path}",
+                authorized | {name: value.format(port=port, other=port + 1) for name, value in headers.items()},
+                "" if method == "GET" else "{}",
+            )
+            for method, path in paths
+            for headers in variants
+        ]  # fmt: skip
+
+    for answer in stranger.ask(asked(FOREIGN)):
+        assert answer.status == 403, answer
+    for answer in stranger.ask(asked(OWN)):
+        assert answer.status == 200, answer
+
+
+def test_prefects_websockets_are_closed_to_other_sites(stack: Stack, stranger: Stranger) -> None:
+    port = stack.ports["prefect"]
+    login = json.dumps({"type": "auth", "token": stack.environment["PREFECT_API_AUTH_STRING"]})
+    address = f"ws://{HOST}:{port}/api/events/out"
+    (ours, *foreign) = stranger.ask(
+        [Request("prefect", address, {}, login)]
+        + [
+            Request("prefect", address, {"Origin": origin}, login)
+            for origin in ("https://page.example", "null", f"http://{HOST}:{port + 1}")
+        ]
+    )
+    assert ours.text == '{"type":"auth_success"}', ours
+    for answer in foreign:
+        assert "403" in answer.error, answer
+
+
+def test_s3_does_not_welcome_pages_of_other_sites(stack: Stack, stranger: Stranger) -> None:
+    """What it answers without a key is a refusal anyway; a signature names the host, so no other name will do."""
+    root = f"http://{HOST}:{stack.ports['s3']}"
+    foreign = {"Origin": "https://page.example", "Access-Control-Request-Method": "PUT"}
+    asked = [Request("OPTIONS", f"{root}/models/x", foreign), Request("GET", f"{root}/models", foreign)]
+    for answer in stranger.ask([*asked, Request("GET", f"{root}/models", {"Host": "rebound.example"})]):
+        assert answer.status in REFUSED, answer
+        assert "access-control-allow-origin" not in answer.headers, answer
+    with s3(stack.environment) as store:
+        link = store.generate_presigned_url("get_object", Params={"Bucket": "models", "Key": "index.json"})
+    (elsewhere,) = stranger.ask([Request("GET", link, {"Host": "rebound.example"})])
+    assert elsewhere.status in REFUSED, elsewhere
+
+
+def test_no_secret_is_in_a_process_list_or_a_log(stack: Stack) -> None:
+    """The command lines of every process of the machine, and everything that the stack's servers have logged."""
+    environment = stack.environment
+    secrets = Secrets.model_validate_json((stack.folder / "secrets.json").read_bytes()).model_dump()
+    secrets |= {"prefect": environment["PREFECT_API_AUTH_STRING"]}
+    secrets |= {"key": (stack.folder / "certificates" / certificates.KEY).read_text().splitlines()[1]}
+    del secrets["s3_access_key"]  # names who signs, as every presigned link does
+    basic = b64encode(environment["PREFECT_API_AUTH_STRING"].encode()).decode()
+    shown = {str(path): path.read_bytes() for path in (stack.folder / "log").iterdir()}
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            shown[str(process)] = process.read_bytes()
+    for name, secret in {**secrets, "basic": basic}.items():
+        found = [place for place, text in shown.items() if secret.encode() in text]
+        assert not found, f"{name} is in {found}"
+
+
+def test_files_with_secrets_are_their_owners_alone(stack: Stack, stranger: Stranger) -> None:
+    assert stat.S_IMODE(stack.folder.stat().st_mode) == 0o700, "a stranger does not even get into the folder"
+    for name in (certificates.KEY, certificates.CERTIFICATE, certificates.AUTHORITY):
+        assert stat.S_IMODE((stack.folder / "certificates" / name).stat().st_mode) == 0o600
