@@ -37,6 +37,7 @@ _CONSECUTIVE, _FAR = 9, 10_000
 _ALLOWED_HOSTS = "TINYSTYLE_ALLOWED_HOSTS"
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
+
 def store_ports(s3_port: int) -> tuple[int, ...]:
     """Return the object store's ports: the S3 port, the eight after it, and one that is 10,000 above the last of those.
 

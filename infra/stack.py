@@ -48,7 +48,10 @@ def up(
     prefect_port: Annotated[int | None, typer.Option(help="Port of Prefect. [default: 4200]")] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow. [default: 5000]")] = None,
     s3_port: Annotated[
-        int | None, typer.Option(help="Port of S3; the store also uses the eight after it, and one 10,000 above those. [default: 9030]")
+        int | None,
+        typer.Option(
+            help="Port of S3; the store also uses the eight after it, and one 10,000 above those. [default: 9030]"
+        ),
     ] = None,
 ) -> None:
     """Start all servers that do not run yet, in the background. Options that are not given keep their last values."""

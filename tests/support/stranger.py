@@ -12,16 +12,18 @@ import os
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import websockets.asyncio.client as websocket
 from websockets.exceptions import WebSocketException
 
-from infra import seaweedfs
+from infra import certificates, seaweedfs
 from tests.support.places import REPOSITORY
 
 __all__ = ["Answer", "Request", "Stranger"]
@@ -34,14 +36,14 @@ _PR_SET_DUMPABLE = 4
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request, or the first messages on a websocket (`ws://`)."""
+    """An HTTP request (to a socket in the file system, if the address is a path), or a message on a websocket (`ws://`)."""
 
     method: str
     address: str
     headers: dict[str, str] = field(default_factory=dict)
     body: str = ""
-    certificate: tuple[str, str] | None = None
-    """Files of a client certificate and its key, of an authority that nobody knows."""
+    certified: bool = False
+    """Whether to show a client certificate, which the stranger has made like the store makes its own."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Stranger:
     def ask(self, requests: Iterable[Request]) -> list[Answer]:
         """The answers, in the order of the requests."""
         return [
-            Answer(Request(**{**one["request"], "certificate": None}), *list(one.values())[1:])
+            Answer(**{**one, "request": Request(**one["request"])})
             for one in self._run("ask", [asdict(request) for request in requests])
         ]
 
@@ -84,30 +86,41 @@ class Stranger:
 
 async def _ask(requests: list[Request]) -> list[Answer]:
     one_of_few = asyncio.Semaphore(_AT_ONCE)
-    trusting = ssl.create_default_context()
-    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-    async with httpx.AsyncClient(verify=trusting, trust_env=False, timeout=_SECONDS) as plain:
+    with tempfile.TemporaryDirectory() as folder:
+        certificates.renew(Path(folder))
+        certified = _trusting()
+        certified.load_cert_chain(Path(folder) / certificates.CERTIFICATE, Path(folder) / certificates.KEY)
+        async with _client(_trusting()) as plain, _client(certified) as showing:
 
-        async def one(request: Request) -> Answer:
-            async with one_of_few:
-                try:
-                    if request.address.startswith("ws://"):
-                        return await _websocket(request)
-                    return await _http(plain, request)
-                except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
-                    return Answer(request, error=f"{type(error).__name__}: {error}")
+            async def one(request: Request) -> Answer:
+                async with one_of_few:
+                    try:
+                        if request.address.startswith("ws://"):
+                            return await _websocket(request)
+                        if request.address.startswith("/"):
+                            async with httpx.AsyncClient(
+                                transport=httpx.AsyncHTTPTransport(verify=_trusting(), uds=request.address)
+                            ) as local:
+                                return await _http(local, request, "http://socket/")
+                        return await _http(showing if request.certified else plain, request, request.address)
+                    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                        return Answer(request, error=f"{type(error).__name__}: {error}")
 
-        return await asyncio.gather(*(one(request) for request in requests))
+            return await asyncio.gather(*(one(request) for request in requests))
 
 
-async def _http(client: httpx.AsyncClient, request: Request) -> Answer:
-    if request.certificate:
-        own = ssl.create_default_context()
-        own.check_hostname, own.verify_mode = False, ssl.CERT_NONE
-        own.load_cert_chain(*request.certificate)
-        async with httpx.AsyncClient(verify=own, trust_env=False, timeout=_SECONDS) as certified:
-            return await _http(certified, Request(request.method, request.address, request.headers, request.body))
-    async with client.stream(request.method, request.address, headers=request.headers, content=request.body) as answer:
+def _trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _client(context: ssl.SSLContext) -> httpx.AsyncClient:
+    return httpx.AsyncClient(verify=context, trust_env=False, timeout=_SECONDS)
+
+
+async def _http(client: httpx.AsyncClient, request: Request, address: str) -> Answer:
+    async with client.stream(request.method, address, headers=request.headers, content=request.body) as answer:
         with suppress(TimeoutError):  # a stream of events
             async with asyncio.timeout(_SECONDS):
                 await answer.aread()
@@ -119,7 +132,11 @@ async def _websocket(request: Request) -> Answer:
     protocols: Any = ["prefect"] if request.method == "prefect" else None
     try:
         async with websocket.connect(
-            request.address, subprotocols=protocols, additional_headers=request.headers, open_timeout=_SECONDS, proxy=None
+            request.address,
+            subprotocols=protocols,
+            additional_headers=request.headers,
+            open_timeout=_SECONDS,
+            proxy=None,
         ) as connection:
             await connection.send(request.body)
             said = await asyncio.wait_for(connection.recv(), _SECONDS)
@@ -131,7 +148,7 @@ async def _websocket(request: Request) -> Answer:
 def _shell(master: str, filer: str, *commands: str) -> str:
     done = subprocess.run(
         [f"/proc/self/fd/{_weed}", "shell", f"-master={master}", f"-filer={filer}"],
-        input="\n".join(commands) + "\n", capture_output=True, text=True, timeout=15, check=False,
+        input="\n".join(commands) + "\n", capture_output=True, text=True, timeout=_SECONDS, check=False,
         pass_fds=[_weed], cwd="/", env={"HOME": "/nonexistent"},
     )  # fmt: skip
     return done.stdout + done.stderr
@@ -153,8 +170,7 @@ if __name__ == "__main__":
     asyncio.run(_ask([Request("GET", "http://127.0.0.1:1/"), Request("prefect", "ws://127.0.0.1:1/")]))  # late imports
     _become_nobody()
     if sys.argv[1] == "ask":
-        wanted = [Request(**{**one, "certificate": one["certificate"] and tuple(one["certificate"])}) for one in given]
-        print(json.dumps([asdict(answer) for answer in asyncio.run(_ask(wanted))]))
+        print(json.dumps([asdict(answer) for answer in asyncio.run(_ask([Request(**one) for one in given]))]))
     else:
         try:
             print(json.dumps(_shell(*given)))
