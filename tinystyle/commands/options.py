@@ -13,12 +13,18 @@ from tinystyle.config import PARAMETERS, Parameter
 __all__ = ["run_options"]
 
 
-def run_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def run_options(
+    *names: str, help: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that gives a command one option for each parameter of a run, or for each of `names`.
 
     The last argument of the command, `parameters`, receives a dictionary of the options on the command line: parameter
     name -> text, which `run_config` parses and validates. The command must be registered with the class
     `GroupedCommand`.
+
+    Args:
+        names: names of parameters; none means all.
+        help: help texts, by parameter, where the command uses a parameter for something other than training.
     """
     chosen = [PARAMETERS[name] for name in names or PARAMETERS]
 
