@@ -170,9 +170,10 @@ def _kill(run: Trained, what: str) -> None:
 
 def _goes_on(run: Trained, what: str) -> None:
     """Kill, and wait for a step that was trained afterwards."""
-    before = len(run.steps())
     _kill(run, what)
     killed = time.monotonic()
+    time.sleep(2)  # what it had sent is there now
+    before = len(run.steps())
     run.wait(lambda: len(run.steps()) > before, RESUMED_WITHIN)
     print(f"{what} killed: first step after {time.monotonic() - killed:.0f} s")
 
@@ -239,15 +240,17 @@ def test_a_terminated_worker_hands_its_run_over(
     run = start("terminated")
     run.wait_for_step(50)
     (worker,) = [one for one in run.processes("worker") if "worker" in one.cmdline() and "start" in one.cmdline()]
-    before = len(run.steps())
     os.killpg(worker.pid, signal.SIGTERM)
-    run.wait(lambda: len(run.steps()) > before + 1, RESUMED_WITHIN)
+    run.wait(lambda: run.state()["name"] == "AwaitingRetry", 60)
+    before = len(run.steps())
+    run.wait(lambda: len(run.steps()) > before, RESUMED_WITHIN)
     _check_whole(run, undisturbed, tmp_path, kills=0)
 
 
 def test_after_three_kills_it_has_failed_and_says_why(start: Callable[..., Trained]) -> None:
     run = start("three-kills")
     for kill in range(3):
+        time.sleep(2)
         before = len(run.steps())
         run.wait(lambda before=before: len(run.steps()) > before, RESUMED_WITHIN + 60)
         _kill(run, "trainer")
