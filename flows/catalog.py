@@ -170,7 +170,7 @@ def load_catalog(uri: str) -> Catalog:
         uri: path or URI of a YAML file.
 
     Raises:
-        UserError: the file cannot be read or an entry is invalid; the message says which, in one sentence.
+        UserError: the file cannot be read or an entry is invalid; the message names it.
     """
     try:
         import yaml  # type: ignore[import-untyped]

@@ -1,4 +1,4 @@
-"""Errors in flows: which ones are retried, and how a user's mistake ends a flow run with one sentence."""
+"""Errors in flows: which ones are retried, and how a user error ends a flow run with one sentence."""
 
 from __future__ import annotations
 

@@ -156,7 +156,8 @@ def check(training: Training, checkpoints: str) -> ModelVersion | None:
     manifest = Manifest.read(config.photos)
     if manifest.size < config.data.size:
         raise UserError(
-            f"`photos` {config.photos}: they have {manifest.size} pixels, a `size` of {config.data.size} is asked for"
+            f"`photos` {config.photos}: their short side has {manifest.size} pixels, less than the `size` "
+            f"{config.data.size}"
         )
     if not manifest.held_out or manifest.count == len(manifest.held_out):
         raise UserError(

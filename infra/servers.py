@@ -196,7 +196,13 @@ def worker_command(name: str, options: Sequence[str] = work_pool.WORKER_OPTIONS)
 
 
 def worker_environment(clients: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a worker: that of clients, since flows run in it, and the checkout's path."""
+    """Return the environment variables of a worker: those of this process, of clients, and the path of the checkout.
+
+    Variables of this process that configure other servers are left out. A worker is a client, because flows run in it.
+
+    Args:
+        clients: result of `client_environment` or `read_environment`.
+    """
     intervals = {  # in seconds, by default 10 and 180
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),

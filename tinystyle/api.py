@@ -174,7 +174,7 @@ def train(*, style: str, photos: str, out: str | Path, resume: bool = True, **pa
         style: style image: path, URI or builtin:NAME.
         photos: a dataset made by `tinystyle ingest`, or a folder of photos.
         out: folder for the model, the checkpoints and the run record.
-        resume: whether to resume an earlier run in `out`; False replaces the contents of `out`.
+        resume: whether to resume an earlier run in `out`; False replaces it.
         parameters: other parameters from `tinystyle.config.PARAMETERS`, such as alpha, steps or style_weight.
 
     Raises:

@@ -28,7 +28,7 @@ FIGURES = {  # tag of a version -> heading and format; chosen so that the table 
 }
 Style = Annotated[str, typer.Argument(help="Name of a registered style.")]
 Version = Annotated[str, typer.Argument(help="Version number, or an alias: champion or candidate.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 models = typer.Typer(
     cls=CommandGroup,
     help="""List, show or fetch the models that are registered in MLflow.

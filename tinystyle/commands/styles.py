@@ -16,7 +16,7 @@ _FIGURES = ("content", "paint3", "paint4")
 
 def styles(
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, with the complete record of each style.")
+        bool, typer.Option("--json", help="Print the list as JSON, with the complete record of each trained style.")
     ] = False,
 ) -> None:
     """List the trained styles and the style images in the package.

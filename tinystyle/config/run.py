@@ -204,8 +204,8 @@ class ExecutionConfig(_Config):
     """HOST:PORT on the first machine where the machines of a run meet (torchrun's rendezvous endpoint); required for
     several machines."""
     threads: int | None = _field(None, ge=1, advanced=True)
-    """CPU threads per process. By default OMP_NUM_THREADS if set, otherwise the machine's cores divided by its
-    processes."""
+    """CPU threads per process. By default OMP_NUM_THREADS if set, otherwise the number of cores divided by the number
+    of devices."""
     checkpoint_every: int = _field(200, unit="steps", ge=1)
     """Number of steps between checkpoints."""
     checkpoints: str | None = None

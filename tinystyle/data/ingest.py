@@ -112,7 +112,8 @@ def dataset_for_training(
         manifest = Manifest.read(photos)
         if manifest.size < size:
             raise UserError(
-                f"{photos} holds photos of size {manifest.size}, {size} is needed; ingest with `size` {size}"
+                f"{photos} holds photos with a short side of {manifest.size} pixels, {size} are needed; "
+                f"ingest with `size` {size}"
             )
         return cache.sync(photos)
     source, size = open_source(photos), ingest_size or size
@@ -277,7 +278,7 @@ def _cut(names: Sequence[str], length: int) -> list[Sequence[str]]:
 
 
 def refuse_nothing_usable(manifest: Manifest) -> None:
-    """Raise UserError if a dataset holds no photo."""
+    """Raise UserError if a dataset contains no photo; the message has the reasons why its files cannot be used."""
     if manifest.count == 0:
         reasons = Counter(entry.reason.split(":")[0] for entry in manifest.quarantined).most_common(3)
         told = ", ".join(f"{count} {reason}" for reason, count in reasons)

@@ -158,7 +158,7 @@ class ShardWriter:
                 expected = list(map(self._holds_out, index.names, index.sha256))
                 if index.held_out != expected:
                     raise UserError(
-                        f"{self.destination} holds out other photos than asked for; give another destination"
+                        f"{self.destination} holds out other photos than this ingest would; give another destination"
                     )
                 info = listed.get(file) or describe(storage.join(self.destination, file), file, len(index.names))
                 if info.bytes != files[file]:
@@ -177,7 +177,8 @@ class ShardWriter:
     def _refuse_another(self, size: int, source: str) -> None:
         if size != self.size:
             raise UserError(
-                f"{self.destination} holds photos of size {size}, not {self.size}; give another destination"
+                f"{self.destination} holds photos with a short side of {size} pixels, not {self.size}; "
+                "give another destination"
             )
         if source != self.source:
             raise UserError(f"{self.destination} was ingested from {source}; give another destination")

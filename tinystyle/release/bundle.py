@@ -101,7 +101,7 @@ class Bundle:
 
     @property
     def model(self) -> Path:
-        """File of the network."""
+        """Path of the network, model.safetensors."""
         return self.folder / "model" / MODEL_FILE
 
     @property
@@ -111,12 +111,12 @@ class Bundle:
 
     @property
     def swift(self) -> Path:
-        """Swift source code that runs a Core ML file in an app."""
+        """Path of the Swift source code that runs the first Core ML file in an app."""
         return self.coreml / SWIFT_FILE
 
     @property
     def evaluation(self) -> Path:
-        """Report of the network's evaluation."""
+        """Path of the report of the network's evaluation; it may be absent."""
         return self.folder / "evaluation.json"
 
     def file(self, entry: CoreMLFile) -> Path:

@@ -138,7 +138,7 @@ def assign(style: str, alias: str, version: int, reason: str) -> ModelVersion:
         style: name of the registered model.
         alias: CANDIDATE or CHAMPION.
         version: version number.
-        reason: one sentence.
+        reason: why, in one sentence.
 
     Raises:
         UserError: the version does not exist.

@@ -109,7 +109,7 @@ def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
     if "held_out_score" in record.results and not storage.exists(last):
         raise RunInTheWayError(
             f"{folder} holds a run that is at step {record.step}, but its checkpoint {last} is missing",
-            "give the place of its checkpoints with `checkpoints`, or start over with `resume` never",
+            "give their folder or URI with `checkpoints`, or start over with `resume` never",
         )
     return record.model_copy(update={"state": "running", "message": ""})
 

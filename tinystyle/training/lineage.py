@@ -18,8 +18,9 @@ __all__ = ["lineage_of", "run_key"]
 def lineage_of(
     config: RunConfig, dataset_sha256: str, style_sha256: str, perceptual_sha256: str, init_sha256: str | None
 ) -> dict[str, str]:
-    """Return the hashes of everything that determines a run's weights, and, for the record only, the style's name, the
-    commit and the version.
+    """Return the lineage of a run: the hashes of everything that determines its weights, and the run key.
+
+    It also has, for information only, the side of the crops, the style's name, and the version and commit of tinystyle.
 
     Args:
         config: the run, with its precision resolved.
@@ -53,7 +54,11 @@ def lineage_of(
 
 
 def run_key(facts: dict[str, str]) -> str:
-    """Return the run key of `facts`: the first 16 hexadecimal digits of their SHA-256."""
+    """Return the run key: the first 16 hexadecimal digits of the SHA-256 of `facts`, as JSON with sorted keys.
+
+    Args:
+        facts: the hashes of everything that determines the weights of a run, by name.
+    """
     return _digest(facts)[:16]
 
 

@@ -27,7 +27,7 @@ TRACKING_STATUS = {"completed": "FINISHED", "stopped": "KILLED", "collapsed": "F
 
 
 class Progress:
-    """Reports one run; only the first process reports anything.
+    """Reports the progress of one run to the terminal, MLflow and the run record; only the first process does so.
 
     Args:
         record: the run.
@@ -106,7 +106,7 @@ class Progress:
             )
 
     def preview(self, path: Path, step: int) -> None:
-        """Report a new preview strip."""
+        """Log a new preview to MLflow."""
         if self.tracker:
             self.tracker.image(path, "preview", step)
 

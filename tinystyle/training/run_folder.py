@@ -22,27 +22,27 @@ class RunFolder:
 
     @property
     def record(self) -> Path:
-        """The run record: configuration, lineage and progress."""
+        """Path of the run record: configuration, lineage and progress."""
         return self.path / RUN_FILE
 
     @property
     def model(self) -> Path:
-        """The trained network; exists once the run has completed."""
+        """Path of the trained network; the file exists once the run has completed."""
         return self.path / "model.safetensors"
 
     @property
     def metrics(self) -> Path:
-        """Metrics with one line of JSON per training step."""
+        """Path of the metrics: one line of JSON per training step."""
         return self.path / "metrics.jsonl"
 
     @property
     def previews(self) -> Path:
-        """Folder of the preview strips, step-NNNNNN.png."""
+        """Folder of the previews, step-NNNNNN.png."""
         return self.path / "previews"
 
     @property
     def error_log(self) -> Path:
-        """Traceback of the bug that ended a training process."""
+        """Path of the traceback of a bug that ended a training process."""
         return self.path / "error.log"
 
     def checkpoints(self, execution: ExecutionConfig) -> str:
@@ -50,15 +50,15 @@ class RunFolder:
         return execution.checkpoints or str(self.path)
 
     def last(self, execution: ExecutionConfig) -> str:
-        """Return the path of the checkpoint that the run resumes from."""
+        """Return the path or URI of the checkpoint that the run resumes from."""
         return storage.join(self.checkpoints(execution), LAST)
 
     def best(self, execution: ExecutionConfig) -> str:
-        """Return the path of the checkpoint with the lowest score on held-out photos."""
+        """Return the path or URI of the checkpoint with the lowest score on held-out photos."""
         return storage.join(self.checkpoints(execution), BEST)
 
     def clear(self, execution: ExecutionConfig) -> None:
-        """Remove all files of an earlier run except its record."""
+        """Remove all files of an earlier run except its record; other files are kept."""
         for checkpoint in (self.last(execution), self.best(execution)):
             storage.remove(checkpoint)
         for file in (self.model, self.metrics, self.error_log, *self.previews.glob("step-*.png")):

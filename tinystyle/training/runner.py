@@ -39,13 +39,13 @@ PREVIEW_PHOTOS = 4
 
 
 def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
-    """Train the run recorded in `folder` from its last checkpoint, if any, until it completes or is asked to stop.
+    """Train the run recorded in `folder`, from its last checkpoint if any, to its end or until SIGTERM or SIGINT.
 
     Writes checkpoints, previews/, metrics.jsonl and, on completion, model.safetensors; the record says how the run
     ended.
 
     Raises:
-        UserError: something the run needs is missing or invalid.
+        UserError: the dataset, the style image, the weights of the loss network or a checkpoint is missing or damaged.
         OSError: a file cannot be written.
     """
     record, files = RunRecord.read(folder), RunFolder(folder)

@@ -24,7 +24,7 @@ GROUP_FILE = "TINYSTYLE_GROUP_FILE"
 
 
 def main() -> int:
-    """Train the run. Report a user's mistake in the run record, in one sentence, and a bug's traceback in error.log."""
+    """Train the run. A user error is reported in the run record, in one sentence, a bug's traceback in error.log."""
     folder = Path(sys.argv[1])
     agent = os.environ.get(AGENT_VARIABLE)
     die_with_parent(int(agent) if agent else None)

@@ -52,7 +52,7 @@ def client() -> Any:
         ({"export_size": "65x48"}, "the size 65x48 is not possible"),
         ({"export_size": "large"}, "`export_size` large: `size` large: give WIDTHxHEIGHT"),
         ({"photos": "nowhere"}, "nowhere is not a shard dataset"),
-        ({"size": 128}, "they have 64 pixels, a `size` of 128 is asked for"),
+        ({"size": 128}, "their short side has 64 pixels, less than the `size` 128"),
         ({"perceptual_weights": "nowhere.pth"}, "no weights for efficientnet-lite0"),
         ({"checkpoints": "/proc/here"}, "/proc/here"),
     ],

@@ -98,7 +98,9 @@ MISTAKES = {  # command line -> what the one sentence says
     TRAIN + " --alpha nan": "--alpha nan: input should be",
     TRAIN + " --steps -1": "--steps -1: input should be greater than or equal to 1",
     TRAIN + " --size 8": "--size 8: input should be greater than or equal to 32",
-    TRAIN + " --size 128": "{dataset} holds photos of size 64, 128 is needed; ingest with --size 128",
+    TRAIN + " --size 128": (
+        "{dataset} holds photos with a short side of 64 pixels, 128 are needed; ingest with --size 128"
+    ),
     TRAIN + " --seed -1": "--seed -1: input should be",
     TRAIN + " --learning-rate 0": "--learning-rate 0: input should be greater than 0",
     TRAIN + " --style-weight -1": "--style-weight -1: give a number of at least 0, or auto",

@@ -155,7 +155,7 @@ def test_without_held_out_photos_all_photos_is_the_way_out(run: Run, model: Path
         ("{model} --photos {bad}/nowhere", "nowhere"),
         ("{model} --photos {bad}/empty", "empty"),
         ("{model} --photos {bad}/texts", "holds no usable photo"),
-        ("{model} --photos {dataset} --size 65", "holds photos of size 64"),
+        ("{model} --photos {dataset} --size 65", "holds photos with a short side of 64 pixels"),
         ("{model} --photos {dataset} --size 8", "--size 8: input should be greater than or equal to 32"),
         ("{model} --photos {dataset} --style {bad}/no.jpg", "no.jpg cannot be read (no such file)"),
         ("{model} --photos {dataset} --style-weight -1", "--style-weight -1"),

@@ -96,7 +96,7 @@ def test_refuses_what_is_no_place_for_this_dataset(photos: Path, reference: dict
     out.mkdir()
     for name, data in reference.items():
         (out / name).write_bytes(data)
-    with pytest.raises(UserError, match="size 64, not 65"):
+    with pytest.raises(UserError, match="64 pixels, not 65"):
         ingest(str(photos), str(out), size=65)
     save_photographs(tmp_path / "others", 1)
     with pytest.raises(UserError, match=f"was ingested from {photos}"):
@@ -147,7 +147,7 @@ def test_dataset_for_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert dataset_for_training(str(photos), 80) != first
     save_photographs(photos, 1, first=4)
     assert len(ShardDataset(dataset_for_training(str(photos), 64))) == 5
-    with pytest.raises(UserError, match=r"size 64, 80 .*`size` 80"):
+    with pytest.raises(UserError, match=r"64 pixels, 80 .*`size` 80"):
         dataset_for_training(str(first), 80)
     with pytest.raises(UserError, match="no such file or folder"):
         dataset_for_training(str(tmp_path / "nothing"), 64)

@@ -123,8 +123,8 @@ def read_model(path: str | Path) -> CoreMLModel:
 
     Raises:
         UserError: it is missing or damaged.
-        UnknownOperationError: it is not a model from one image to one image, or contains something that is not
-            supported.
+        UnknownOperationError: it is not a model from one image to one image, or contains an operation or encoding that
+            is not supported.
     """
     path = Path(path)
     try:

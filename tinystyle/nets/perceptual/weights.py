@@ -34,7 +34,7 @@ def load_weights(name: str, source: str | OfficialWeights) -> tuple[dict[str, Te
         The tensors by name, and the SHA-256 of the file.
 
     Raises:
-        UserError: the file is not available, is not the official one, or holds something other than tensors.
+        UserError: the file is not available, differs from the official one, or contains other objects than tensors.
     """
     path, uri, digest = find_weights(name, source)
     return _read(path, uri), digest

@@ -67,7 +67,8 @@ class Judge:
         shards = self.data.shards
         if side and side > shards.manifest.size:
             raise UserError(
-                f"{photos} holds photos of size {shards.manifest.size}, {side} is asked for; give a smaller `judge_size`"
+                f"{photos} holds photos with a short side of {shards.manifest.size} pixels, {side} are needed; "
+                "give a smaller `judge_size`"
             )
         if not shards.held_out:
             raise UserError(

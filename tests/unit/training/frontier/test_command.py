@@ -31,8 +31,12 @@ MISTAKES = {  # command line -> what the one sentence says
     TRAIN + " --perceptual alexnet": "--perceptual alexnet: unknown .* choose one of efficientnet-lite0, vgg16",
     TRAIN + " --perceptual-weights {bad}/none.pth": "no weights for .* {bad}/none.pth cannot be read",
     TRAIN + " --photos {bad}/none": "{bad}/none: no such file or folder",
-    TRAIN + " --size 128": "{dataset} holds photos of size 64, 128 is needed; ingest with --size 128",
-    TRAIN + " --judge-size 128": "{dataset} holds photos of size 64, 128 is asked for; give a smaller --judge-size",
+    TRAIN + " --size 128": (
+        "{dataset} holds photos with a short side of 64 pixels, 128 are needed; ingest with --size 128"
+    ),
+    TRAIN + " --judge-size 128": (
+        "{dataset} holds photos with a short side of 64 pixels, 128 are needed; give a smaller --judge-size"
+    ),
     TRAIN + " --out {bad}/file": r"{bad}/file cannot be written to \(.*\); give another folder",
     MICRO: "--style is missing; give at least one, or finished runs with --collect",
     MICRO + " --style builtin:mosaic --alpha 0.01": "no network of the grid can be built: alpha 0.01 leaves a layer",
