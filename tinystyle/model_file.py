@@ -54,6 +54,10 @@ def save_model(
     Equal arguments give bit-identical files.
 
     Args:
+        network: the network.
+        path_or_uri: path or URI of the file, which is replaced if it exists.
+        config: architecture and width multiplier of the network.
+        lineage: hashes of everything that the network was made from; see `tinystyle.training.lineage`.
         record: record of a style that ships with the package; see `tinystyle.styles.pretrained`.
         dtype: number format of the weights in the file: float32, or float16 at half the size. Both load as float32.
     """

@@ -98,7 +98,8 @@ class LossConfig(_Config):
     perceptual: PerceptualName = _field("vgg16", choices=sorted(perceptual.PERCEPTUAL_NETWORKS))
     """Loss network, on whose features the losses are computed."""
     perceptual_weights: str | None = None
-    """Weights of the loss network: path or URI, .pth or .safetensors. By default the official file, downloaded once."""
+    """Weights of the loss network: path or URI, .pth or .safetensors. By default the official ones; those of vgg16 are
+    downloaded once."""
     style_scale: float = _field(2.0, gt=0, le=16)
     """Short side to which the style image is resized, in multiples of the crop's side. Larger gives larger strokes."""
     style_size: int | None = _field(None, unit="px", ge=32, le=4096, advanced=True)

@@ -62,7 +62,7 @@ class Tracker:
         parameters: parameters, logged once.
         tags: tags, logged once.
         started: called with the ID of a newly started run.
-        parent_run: ID of the parent run; None means the one in the environment, if any.
+        parent_run: ID of the parent run; None means the one in $TINYSTYLE_PARENT_RUN, if any.
     """
 
     def __init__(

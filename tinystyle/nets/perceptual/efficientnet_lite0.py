@@ -99,7 +99,11 @@ def source(weights: str | None = None) -> str:
 
 
 def load(weights: str | None = None) -> EfficientNetLite0:
-    """Load EfficientNet-Lite0 with the weights of the package, or with those at `weights` (same keys)."""
+    """Load EfficientNet-Lite0 with the weights of its package, or with those at `weights` (same keys).
+
+    Raises:
+        UserError: the weights are not available, or are not those of EfficientNet-Lite0.
+    """
     place = source(weights)
     state, digest = load_weights("efficientnet-lite0", place)
     network = EfficientNetLite0()

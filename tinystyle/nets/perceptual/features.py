@@ -53,4 +53,7 @@ class PerceptualNetwork(nn.Module):
         Args:
             image_b3hw: RGB in 0..255, float.
             layers: names of this network's layers.
+
+        Raises:
+            UserError: a name is not one of this network's layers.
         """

@@ -73,7 +73,11 @@ def source(weights: str | None = None) -> str | OfficialWeights:
 
 
 def load(weights: str | None = None) -> VGG16:
-    """Load VGG16 with the official weights, or those at `weights` (keys `features.N.weight` as in torchvision)."""
+    """Load VGG16 with the official weights, or those at `weights` (keys `features.N.weight` as in torchvision).
+
+    Raises:
+        UserError: the weights are not available, or are not those of VGG16.
+    """
     state, digest = load_weights("vgg16", source(weights))
     network = VGG16()
     network.weights_sha256 = digest
