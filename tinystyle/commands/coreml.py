@@ -103,10 +103,10 @@ def verify(
     device: Annotated[bool, typer.Option("--device", help="Also predict with Core ML itself (macOS only).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Prove that a Core ML file is the trained network: compare every weight, then the output for every photo.
+    """Prove that a Core ML file is the trained network.
 
-    Every weight is compared, then the result for every photo: the saved file is read back and evaluated in torch, which
-    works on any machine. The outcome is added to the model card beside FILE. The exit code is 1 if the file is not the
+    Every weight is compared, then the output for every photo. The saved file is read back and evaluated in torch, which
+    works on any machine. The result is added to the model card beside FILE. The exit code is 1 if the file is not the
     network.
     """
     from tinystyle.coreml.verification.verify import verify as run

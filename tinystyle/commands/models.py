@@ -46,11 +46,10 @@ def evaluate(
 ) -> None:
     """Measure the quality and cost of a network on held-out photos.
 
+    It is compared with two baselines: the unchanged photo, and the photo with its colors matched to the style image.
     The report has the losses; the distances to the style image (paint3, paint4); black, white or flat blocks,
     checkerboard and border error; the number of weights, multiply-accumulates, latency on this machine and the sizes of
-    exported files. Give the --size, --style-size and --perceptual of the training run: photos of a folder are scaled to
-    a short side of --size, those of a dataset are used as stored. --content-weight and --style-weight only affect the
-    total loss, in which a style weight of auto counts as 3.
+    exported files. Give the --size, --style-size and --perceptual of the training run.
     """
     config = run_config({"style": style, "photos": photos, **parameters})
     loss, size = config.loss, config.data.size

@@ -19,8 +19,7 @@ def run_options(
     """Return a decorator that gives a command one option for each parameter of a run, or for each of `names`.
 
     The last argument of the command, `parameters`, receives a dictionary of the options on the command line: parameter
-    name -> text, which `run_config` parses and validates. The command must be registered with the class
-    `GroupedCommand`.
+    name -> text, which `run_config` parses and validates.
 
     Args:
         names: names of parameters; none means all.

@@ -33,10 +33,10 @@ def publish(
     ] = None,
     reason: Reason = None,
 ) -> None:
-    """Publish a version's Core ML files, model cards, Swift file and checksums, and make it the current version.
+    """Publish a version for apps, and make it the current version.
 
-    It consists of the Core ML files, their cards, the Swift file and checksums. If interrupted, rerun the same command
-    to complete it. Published files never change; publishing a version again does nothing.
+    It consists of the Core ML files, their model cards, the Swift file and checksums. If interrupted, rerun the same
+    command to complete it. Published files never change; publishing a version again does nothing.
     """
     if folder is not None and not version.isdecimal():
         raise UserError(f"--version {version}: with --folder, give the number of the version")
@@ -73,7 +73,10 @@ def rollback(
     root: Root = _ROOT,
     reason: Reason = None,
 ) -> None:
-    """Make an earlier version of a style the current one in the index. No files are removed."""
+    """Make an earlier version of a style the current one in the index.
+
+    No files are removed.
+    """
     from tinystyle.release import publishing
 
     result = publishing.rollback(style, root, version, reason=reason or "")
@@ -85,7 +88,10 @@ def published(
     root: Root = _ROOT,
     links: Annotated[
         float | None,
-        typer.Option(help="Print links to the current files instead, valid without credentials for this many hours."),
+        typer.Option(
+            metavar="HOURS",
+            help="Print links to the current files instead, valid without credentials for this many hours.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the index as JSON.")] = False,
 ) -> None:

@@ -72,7 +72,10 @@ def _list(
 
 @models.command(cls=Command)
 def show(style: Style, version: Version = "champion", as_json: AsJson = False) -> None:
-    """Show everything that the model registry records of one version, including the reasons for its aliases."""
+    """Show everything that the model registry records of one version.
+
+    This includes the reasons for its aliases.
+    """
     from tinystyle.tracking import registry
 
     found = registry.find(style, version)
@@ -93,7 +96,10 @@ def fetch(
     out: Annotated[Path, typer.Option(help="Folder for the files; must be new or empty.")],
     version: Version = "champion",
 ) -> None:
-    """Download the Core ML files, model cards and trained network of one version, and verify all SHA-256 checksums."""
+    """Download the files of one version, and verify all SHA-256 checksums.
+
+    The files are the Core ML files, their model cards, and the trained network.
+    """
     from tinystyle.tracking import registry
 
     found = registry.find(style, version)
