@@ -54,11 +54,16 @@ def test_settings_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("choice", "complaint"),
     [
-        ({"s3_port": 4195}, "--s3-port takes 4195 to 4204"),
+        ({"s3_port": 4195}, "--s3-port takes 4195 to 4203 and 14203"),
         ({"mlflow_port": 4200}, "the ports collide"),
         ({"prefect_port": 80}, "greater than or equal to 1024"),
         ({"database": "mysql://db"}, "give sqlite, or postgresql://"),
         ({"database": "postgresql://me@db/mine"}, "its databases are prefect and mlflow"),
+        ({"prefect_port": 14203, "s3_port": 4195}, "the ports collide"),
+        ({"s3_port": 60_000}, "less than or equal to"),
+        ({"allowed_hosts": "https://mlflow.example.com"}, "takes host names"),
+        ({"allowed_hosts": "mlflow.example.com:5000"}, "takes host names"),
+        ({"allowed_hosts": "*"}, "takes host names"),
         ({"workers": -1}, "greater than or equal to 0"),
     ],
 )
