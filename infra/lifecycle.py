@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from infra import processes, seaweedfs, servers, work_pool
+from infra import certificates, processes, seaweedfs, servers, work_pool
 from infra.bootstrap import bootstrap
 from infra.databases import ensure_databases
 from infra.servers import Server
@@ -208,6 +208,8 @@ def _lay_out(folder: Path, settings: StackSettings, clients: dict[str, str]) -> 
     for name in ("store", "mlflow", "prefect", "log"):
         (folder / name).mkdir(exist_ok=True)
     settings.save(folder)
+    if settings.tls_certificate == settings.with_tls(folder).tls_certificate:
+        certificates.keep_public(folder / "certificates", settings.host_names)
     write_private(folder / "mlflow" / "auth.ini", servers.mlflow_users(settings, folder))
     write_environment(folder / "env", clients)
 

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import os
+
 import uvicorn
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
 
 from infra.guard import Guard
-from infra.settings import allowed_hosts
+from infra.settings import TLS_CERTIFICATE, TLS_KEY, allowed_hosts
 
 if __name__ == "__main__":
     server = get_current_settings().server
@@ -20,4 +22,6 @@ if __name__ == "__main__":
         port=server.api.port,
         timeout_keep_alive=server.api.keepalive_timeout,
         log_level=server.logging_level.lower(),
+        ssl_certfile=os.environ.get(TLS_CERTIFICATE) or None,
+        ssl_keyfile=os.environ.get(TLS_KEY) or None,
     )

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from infra.certificates import AUTHORITY, CERTIFICATE, KEY
-from infra.settings import HOST, store_ports
+from infra.settings import HOST, store_ports, trust
 
 __all__ = ["WEED", "client", "command", "complaint", "environment"]
 
@@ -25,15 +25,17 @@ _PORTS = tuple(
 _SIGNING = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
 
 
-def command(folder: Path, port: int, buckets: Sequence[str]) -> list[str]:
+def command(folder: Path, port: int, buckets: Sequence[str], tls: tuple[str, str] = ("", "")) -> list[str]:
     """Return the command line of a store with its data in `folder`, on `store_ports(port)`.
+
+    S3 is encrypted with the files of a certificate and its key in `tls`, if given.
 
     Run it in `folder`: its sockets have relative names, because names of sockets may not be long.
     """
     return [
         str(WEED), "mini", f"-dir={folder}", f"-ip={HOST}", f"-ip.bind={HOST}", "-master.telemetry=false",
-        "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false", f"-s3.allowedOrigins=http://{HOST}:{port}",
-        "-admin.ui=false", "-webdav=false", f"-bucket={','.join(buckets)}",
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false", f"-s3.allowedOrigins=http{'s' if tls[0] else ''}://{HOST}:{port}",
+        f"-s3.cert.file={tls[0]}", f"-s3.key.file={tls[1]}", "-admin.ui=false", "-webdav=false", f"-bucket={','.join(buckets)}",
         "-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock",  # instead of /tmp, which is everybody's
         *(f"-{name}={number}" for name, number in zip(_PORTS, store_ports(port), strict=True)),
     ]  # fmt: skip
@@ -69,6 +71,7 @@ def client(clients: Mapping[str, str]) -> Any:
         aws_access_key_id=clients["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=clients["AWS_SECRET_ACCESS_KEY"],
         region_name=clients["AWS_DEFAULT_REGION"],
+        verify=trust(clients),
         config=Config(
             retries={"max_attempts": 1}, s3={"addressing_style": "path"}, connect_timeout=2, read_timeout=20, proxies={}
         ),

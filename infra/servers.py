@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +68,9 @@ def store_server(settings: StackSettings, made: Secrets, folder: Path) -> Server
     inner = seaweedfs.environment(folder / "certificates", made.store_signing_key)
     return Server(
         name="store",
-        command=seaweedfs.command(folder / "store", settings.s3_port, BUCKETS),
+        command=seaweedfs.command(
+            folder / "store", settings.s3_port, BUCKETS, (settings.tls_certificate, settings.tls_key)
+        ),
         environment=_inherited() | keys | inner,
         complaint=partial(seaweedfs.complaint, seaweedfs.client(clients), BUCKETS[0]),
         directory=folder / "store",
@@ -83,7 +87,8 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
     """
     clients = client_environment(settings, made)
     data = folder / "mlflow"
-    hosts = [HOST, "localhost", *filter(None, settings.allowed_hosts.split(","))]
+    pair = ["--ssl-certfile", settings.tls_certificate, "--ssl-keyfile", settings.tls_key]
+    encrypted = ["--uvicorn-opts", shlex.join(pair)] if settings.tls_certificate else []
     on_postgres = settings.database != "sqlite"
     store = settings.database_url("mlflow", "psycopg2") if on_postgres else f"sqlite:///{data}/mlflow.db"
     environment = {name: value for name, value in clients.items() if name.startswith("AWS_")} | {
@@ -93,9 +98,9 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
         "MLFLOW_AUTH_ADMIN_PASSWORD": made.mlflow_password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": made.mlflow_cookie_key,
         # With ports, because MLflow compares whole headers; requests without a password get past this check alone.
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name},{name}:*" for name in hosts),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name},{name}:*" for name in settings.host_names),
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
-            f"{scheme}://{name},{scheme}://{name}:*" for scheme in ("http", "https") for name in hosts
+            f"{scheme}://{name},{scheme}://{name}:*" for scheme in ("http", "https") for name in settings.host_names
         ),
         # Disables the job runner for language-model judges: five more processes, not needed here.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -104,12 +109,12 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
         name="mlflow",
         command=[
             str(_BIN / "mlflow"), "server", "--host", HOST, "--port", str(settings.mlflow_port), "--workers", "2",
-            "--app-name", "basic-auth", "--artifacts-destination", "s3://mlflow/artifacts",
+            "--app-name", "basic-auth", "--artifacts-destination", "s3://mlflow/artifacts", *encrypted,
         ],
         environment=_inherited() | guard_environment(settings) | _CHECKOUT | environment,
         complaint=partial(
             _http_complaint, "POST", f"{clients['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/experiments/search",
-            (clients["MLFLOW_TRACKING_USERNAME"], made.mlflow_password), {"max_results": 1},
+            (clients["MLFLOW_TRACKING_USERNAME"], made.mlflow_password), {"max_results": 1}, trust=settings.tls_authority,
         ),
         directory=data,
         ports=(settings.mlflow_port,),
@@ -139,7 +144,9 @@ def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Serv
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(settings.prefect_port),
         # Other origins are refused; this keeps Prefect from telling browsers that they are welcome.
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{settings.prefect_port},http://localhost:{settings.prefect_port}",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+            f"{settings.scheme}://{name}:{settings.prefect_port}" for name in (HOST, "localhost")
+        ),
         "PREFECT_SERVER_API_AUTH_STRING": clients["PREFECT_API_AUTH_STRING"],
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": (
             settings.database_url("prefect", "asyncpg") if on_postgres else f"sqlite+aiosqlite:///{data}/prefect.db"
@@ -150,7 +157,13 @@ def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Serv
         name="prefect",
         command=[sys.executable, "-m", "infra.prefect_server"],
         environment=_inherited() | guard_environment(settings) | _CHECKOUT | environment,
-        complaint=partial(_http_complaint, "GET", f"{clients['PREFECT_API_URL']}/admin/version", (user, password)),
+        complaint=partial(
+            _http_complaint,
+            "GET",
+            f"{clients['PREFECT_API_URL']}/admin/version",
+            (user, password),
+            trust=settings.tls_authority,
+        ),
         directory=data,
         ports=(settings.prefect_port,),
         option="--prefect-port",
@@ -217,10 +230,13 @@ def _inherited() -> dict[str, str]:
 
 
 def _http_complaint(
-    method: str, address: str, auth: tuple[str, str], body: Mapping[str, object] | None = None
+    method: str, address: str, auth: tuple[str, str], body: Mapping[str, object] | None = None, *, trust: str = ""
 ) -> str | None:
     try:
-        httpx.request(method, address, auth=auth, json=body, timeout=10, trust_env=False).raise_for_status()
-    except httpx.HTTPError as error:
+        verify = ssl.create_default_context(cafile=trust) if trust else True
+        httpx.request(
+            method, address, auth=auth, json=body, timeout=10, trust_env=False, verify=verify
+        ).raise_for_status()
+    except (httpx.HTTPError, OSError) as error:  # OSError: a certificate that cannot be read
         return str(error)
     return None

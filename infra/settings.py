@@ -19,6 +19,9 @@ from tinystyle.errors import UserError
 
 __all__ = [
     "HOST",
+    "PUBLIC_CERTIFICATES",
+    "TLS_CERTIFICATE",
+    "TLS_KEY",
     "Secrets",
     "StackSettings",
     "allowed_hosts",
@@ -27,14 +30,20 @@ __all__ = [
     "load_or_make_secrets",
     "read_environment",
     "store_ports",
+    "trust",
     "write_environment",
     "write_private",
 ]
 
 HOST = "127.0.0.1"
 """The only address that the stack's servers listen on."""
+PUBLIC_CERTIFICATES = ("public-authority.pem", "public.pem", "public.key")
+"""Names of the stack's own authority, certificate and key for Prefect, MLflow and S3, in the folder `certificates`."""
 _CONSECUTIVE, _FAR = 9, 10_000
+TLS_CERTIFICATE, TLS_KEY = "TINYSTYLE_TLS_CERTIFICATE", "TINYSTYLE_TLS_KEY"
+"""Environment variables that give Prefect's server the files of its certificate and key."""
 _ALLOWED_HOSTS = "TINYSTYLE_ALLOWED_HOSTS"
+_TRUSTED = ("PREFECT_API_SSL_CERT_FILE", "MLFLOW_TRACKING_SERVER_CERT_PATH", "AWS_CA_BUNDLE")
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
@@ -60,6 +69,12 @@ class StackSettings(BaseModel):
     """`sqlite`, or a PostgreSQL server without a database name, postgresql://USER:PASSWORD@HOST:PORT."""
     allowed_hosts: str = ""
     """Comma-separated host names, without ports, by which proxies and other containers address Prefect and MLflow."""
+    tls_certificate: str = ""
+    """File with the certificate of Prefect, MLflow and S3, and those between it and its authority; empty for HTTP."""
+    tls_key: str = ""
+    """File with the private key of that certificate."""
+    tls_authority: str = ""
+    """File with the certificate of its authority; empty if every client trusts it anyway."""
     workers: int = Field(default=1, ge=0, le=64)
     """Number of Prefect workers on this machine; each trains one network, or ingests one partition, at a time."""
 
@@ -76,6 +91,12 @@ class StackSettings(BaseModel):
                 "name the server only, postgresql://USER:PASSWORD@HOST:PORT; its databases are prefect and mlflow"
             )
         return f"postgresql://{address.netloc}"
+
+    @model_validator(mode="after")
+    def _readable_certificate(self) -> StackSettings:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise UserError("--tls-certificate and --tls-key go together")
+        return self
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -104,6 +125,22 @@ class StackSettings(BaseModel):
     def save(self, folder: Path) -> None:
         """Write settings.json, readable only by its owner because the address of a database may contain a password."""
         write_private(folder / "settings.json", self.model_dump_json(indent=2) + "\n")
+
+    @property
+    def host_names(self) -> list[str]:
+        """Names by which Prefect and MLflow may be addressed."""
+        return [HOST, "localhost", *filter(None, self.allowed_hosts.split(","))]
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`, of the three public servers."""
+        return "https" if self.tls_certificate else "http"
+
+    def with_tls(self, folder: Path) -> StackSettings:
+        """Return these settings with the stack's own certificates, which `certificates.keep_public` makes."""
+        names = ("tls_authority", "tls_certificate", "tls_key")
+        own = {name: str(folder / "certificates" / file) for name, file in zip(names, PUBLIC_CERTIFICATES, strict=True)}
+        return self.model_copy(update=own)
 
     def database_url(self, name: str, driver: str) -> str:
         """Return SQLAlchemy's URL of database `name` on the PostgreSQL server."""
@@ -136,16 +173,18 @@ def load_or_make_secrets(folder: Path) -> Secrets:
 
 def client_environment(settings: StackSettings, made: Secrets) -> dict[str, str]:
     """Return the environment variables for clients of the stack, which are also the content of the file `env`."""
+    trusted = dict.fromkeys(_TRUSTED, settings.tls_authority) if settings.tls_authority else {}
     return {
-        "PREFECT_API_URL": f"http://{HOST}:{settings.prefect_port}/api",
+        "PREFECT_API_URL": f"{settings.scheme}://{HOST}:{settings.prefect_port}/api",
         "PREFECT_API_AUTH_STRING": f"admin:{made.prefect_password}",
-        "MLFLOW_TRACKING_URI": f"http://{HOST}:{settings.mlflow_port}",
+        "MLFLOW_TRACKING_URI": f"{settings.scheme}://{HOST}:{settings.mlflow_port}",
         "MLFLOW_TRACKING_USERNAME": "admin",
         "MLFLOW_TRACKING_PASSWORD": made.mlflow_password,
-        "AWS_ENDPOINT_URL": f"http://{HOST}:{settings.s3_port}",
+        "AWS_ENDPOINT_URL": f"{settings.scheme}://{HOST}:{settings.s3_port}",
         "AWS_ACCESS_KEY_ID": made.s3_access_key,
         "AWS_SECRET_ACCESS_KEY": made.s3_secret_key,
         "AWS_DEFAULT_REGION": "us-east-1",
+        **trusted,
     }
 
 
@@ -155,8 +194,17 @@ def allowed_hosts() -> frozenset[str]:
 
 
 def guard_environment(settings: StackSettings) -> dict[str, str]:
-    """Return the environment from which `allowed_hosts` reads."""
-    return {_ALLOWED_HOSTS: settings.allowed_hosts}
+    """Return the environment from which `allowed_hosts` and Prefect's server read."""
+    return {
+        _ALLOWED_HOSTS: settings.allowed_hosts,
+        TLS_CERTIFICATE: settings.tls_certificate,
+        TLS_KEY: settings.tls_key,
+    }
+
+
+def trust(clients: Mapping[str, str]) -> str | bool:
+    """Return what `verify` of boto3 is to be for these clients: the file of an authority, or True."""
+    return clients.get("AWS_CA_BUNDLE", True)
 
 
 def write_environment(path: Path, environment: Mapping[str, str]) -> None:

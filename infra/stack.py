@@ -45,6 +45,24 @@ def up(
             "127.0.0.1 and localhost. [default: none]"
         ),
     ] = None,
+    tls: Annotated[
+        bool | None,
+        typer.Option(
+            "--tls/--no-tls",
+            help="Encrypt Prefect, MLflow and S3, with certificates of the stack's own or those given. [default: no]",
+        ),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Certificate for --tls, with those up to its authority (PEM)."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Private key of --tls-certificate (PEM).")
+    ] = None,
+    tls_authority: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Authority of --tls-certificate (PEM), if clients lack it."),
+    ] = None,
     prefect_port: Annotated[int | None, typer.Option(help="Port of Prefect. [default: 4200]")] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow. [default: 5000]")] = None,
     s3_port: Annotated[
@@ -64,10 +82,16 @@ def up(
         "mlflow_port": mlflow_port,
         "s3_port": s3_port,
     }
+    files = {"tls_certificate": tls_certificate, "tls_key": tls_key, "tls_authority": tls_authority}
+    given |= {name: str(file.absolute()) for name, file in files.items() if file}
+    if tls is False:
+        given |= dict.fromkeys(files, "")
     before = StackSettings.load(folder)
     settings = StackSettings.model_validate(
         (before.model_dump() if before else {}) | {name: value for name, value in given.items() if value is not None}
     )
+    if tls and not settings.tls_certificate:
+        settings = settings.with_tls(folder)
     started = time.monotonic()
     try:
         clients = lifecycle.up(folder, settings, typer.echo)

@@ -5,6 +5,7 @@ Prefect's own client would take seconds to import, and would read its settings f
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 
 import httpx
@@ -76,7 +77,11 @@ def worker_complaint(environment: Mapping[str, str], name: str) -> str | None:
 
 def _api(environment: Mapping[str, str]) -> httpx.Client:
     user, _, password = environment["PREFECT_API_AUTH_STRING"].partition(":")
-    return httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), timeout=20, trust_env=False)
+    authority = environment.get("PREFECT_API_SSL_CERT_FILE")
+    return httpx.Client(
+        base_url=environment["PREFECT_API_URL"], auth=(user, password), timeout=20, trust_env=False,
+        verify=ssl.create_default_context(cafile=authority) if authority else True,
+    )  # fmt: skip
 
 
 def _created(answer: httpx.Response) -> None:
