@@ -16,12 +16,15 @@ from tinystyle import styles
 from tinystyle.config import PARAMETERS, NetworkConfig, RunConfig, flat, run_config
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
-from tinystyle.errors import UserError, complaint
+from tinystyle.errors import UserError, complaint, shortened
 from tinystyle.release.bundle import check_files
 
 __all__ = ["Catalog", "StyleEntry", "Training", "load_catalog", "style_name"]
 
 PHOTOS = "s3://coco/datasets/coco"
+LIMIT = (1_000_000, 60.0)
+"""Largest catalog in bytes, and the time in seconds that a web server has to send it."""
+MAX_ALIASES = 100
 SET_BY_FLOWS = ("checkpoints", "track")
 """Run parameters that flows set: every run has its own checkpoint folder, and all runs are tracked."""
 _OF_ENTRIES = PARAMETERS.keys() - {"style", "alpha", *SET_BY_FLOWS}
@@ -177,11 +180,13 @@ def load_catalog(uri: str) -> Catalog:
     except ImportError as error:
         raise UserError("a style catalog is read with PyYAML: pip install 'tinystyle[platform]'") from error
     try:
-        content = yaml.safe_load(storage.read_bytes(uri))
+        content = _parsed(storage.read_bytes(uri, LIMIT).decode())
     except OSError as error:
         raise UserError(f"the catalog {uri} cannot be read ({error.strerror or error}); give a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"the catalog {uri} is not valid YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(
+            f"the catalog {uri} is not valid YAML: {shortened(' '.join(str(error).split()), 300)}"
+        ) from error
     if not isinstance(content, dict) or not isinstance(content.get("styles"), list) or content.keys() - _PARTS:
         raise UserError(f"the catalog {uri} must hold a list `styles`, may hold `defaults`, and nothing else")
     defaults = content.get("defaults") or {}
@@ -192,6 +197,22 @@ def load_catalog(uri: str) -> Catalog:
         return Catalog(styles=entries)
     except ValidationError as error:
         raise UserError(f"the catalog {uri}: {complaint(error)}") from error
+
+
+def _parsed(text: str) -> Any:
+    import yaml
+
+    # A page of aliases of aliases stands for more values than memory holds.
+    anchored, aliases = [False], 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            anchored.append(anchored[-1] or event.anchor is not None)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchored.pop()
+        aliases += isinstance(event, yaml.AliasEvent)
+        if aliases > MAX_ALIASES or (isinstance(event, yaml.AliasEvent) and anchored[-1]):
+            raise yaml.YAMLError("it has aliases (*name) within aliases, or too many of them; use `defaults`")
+    return yaml.safe_load(text)
 
 
 _PARTS = {"styles", "defaults"}

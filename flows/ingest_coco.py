@@ -17,11 +17,13 @@ from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
 from flows.faults import NETWORK, failed
-from tinystyle.data import storage
+from flows.outside import admit, title
+from tinystyle.data import addresses, storage
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.partitions import PartitionReport, Plan, merge_partitions, plan_partitions, reasons_of
 from tinystyle.data.partitions import ingest_partition as ingest_photos
@@ -38,7 +40,14 @@ Size = Annotated[int, Field(ge=16, le=2048)]
 Partitions = Annotated[int, Field(ge=1, le=256)]
 
 
-@flow(name="ingest-coco", flow_run_name="{source} to {dataset}")
+def _run_name() -> str:
+    given = flow_run.parameters
+    if "index" in given:
+        return title(f"{addresses.shown(given['dataset'])}:", "partition", given["index"], "of", given["of"])
+    return title(given["source"], "to", given["dataset"])
+
+
+@flow(name="ingest-coco", flow_run_name=_run_name)
 async def ingest_coco(
     source: Place, dataset: Place, partitions: Partitions = 4, size: Size = 256, spread: bool = True
 ) -> dict[str, Any]:
@@ -48,13 +57,14 @@ async def ingest_coco(
 
     Args:
         source: Raw photos: an s3:// prefix, a .zip in S3, the https address of a .zip, or a folder that all workers can
-            access.
+            access and the operator has opened.
         dataset: Location for the shards and manifest.json, such as s3://coco/datasets/coco.
         partitions: Number of flow runs that share the work; the work pool limits how many run at a time.
         size: Short side of the stored photos in pixels, 16 to 2048; training crops can be at most this large.
         spread: Run each partition as a flow run on the work pool; otherwise run them one by one in this flow run.
     """
     try:
+        admit({"source": source}, {"dataset": dataset})
         if spread:
             await check_deployed(source, dataset)
         plan = plan_ingest(source, dataset, partitions, size)
@@ -81,7 +91,7 @@ async def ingest_coco(
     return Completed(message=message, data=result)  # type: ignore[return-value]
 
 
-@flow(name="ingest-partition", flow_run_name="{dataset}: partition {index} of {of}")
+@flow(name="ingest-partition", flow_run_name=_run_name)
 def ingest_partition(
     source: Place, dataset: Place, index: Partitions, of: Partitions, size: Size = 256
 ) -> dict[str, int]:
@@ -95,6 +105,7 @@ def ingest_partition(
         size: Short side of the stored photos in pixels.
     """
     try:
+        admit({"source": source}, {"dataset": dataset})
         report = ingest_one(source, dataset, index, of, size)
     except USER_ERRORS as error:
         return failed(error)  # type: ignore[return-value]

@@ -7,14 +7,21 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from flows.faults import NETWORK, failed
+from flows.outside import admit, title
 from tinystyle.data import storage
 from tinystyle.errors import USER_ERRORS, UserError
 from tinystyle.release.publishing import DEFAULT_ROOT, PublishedVersion, check_published, presign, read_index
 from tinystyle.tracking.publish import publish_version
 
 __all__ = ["publish"]
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    return title(given.get("style", "publish"), given.get("version", ""))
 
 
 @task(name="publish-files", **NETWORK)
@@ -52,7 +59,7 @@ def link_page(published: PublishedVersion, root: str, hours: int) -> str:
     return page
 
 
-@flow(name="publish", flow_run_name="{style} {version}")
+@flow(name="publish", flow_run_name=_run_name)
 def publish(style: str, version: str = "champion", root: str = DEFAULT_ROOT, presign_hours: int = 24) -> Any:
     """Publish the Core ML files of a style for apps, and make them the current version.
 
@@ -69,6 +76,7 @@ def publish(style: str, version: str = "champion", root: str = DEFAULT_ROOT, pre
             number).
     """
     try:
+        admit({}, {"root": root})
         if not 1 <= presign_hours <= 168:
             raise UserError(f"presign_hours {presign_hours}: links last from 1 hour to a week (168)")
         published = publish_files(style, version, root)

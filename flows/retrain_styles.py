@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from flows.catalog import StyleEntry, Training, load_catalog
 from flows.faults import NETWORK, failed
+from flows.outside import admit, admit_run
 from flows.train_style import registered
 from flows.trainings import run_trainings
 from tinystyle.errors import USER_ERRORS, UserError, sentence
@@ -71,6 +72,7 @@ def retrain_styles(
         spread: Train in flow runs of their own on the work pool; otherwise one after the other in this flow run.
     """
     try:
+        admit({"catalog": catalog}, {"checkpoints": checkpoints})
         works = [compare(entry, training) for entry, training in read(catalog)]
         due = [work for work in works if work.version is None and not work.fault]
         if not dry_run:
@@ -90,6 +92,8 @@ def read(catalog: str) -> list[tuple[StyleEntry, Training]]:
         UserError: the catalog cannot be read or an entry is invalid.
     """
     entries = [entry for entry in load_catalog(catalog).styles if entry.enabled]
+    for entry in entries:
+        admit_run({**entry.parameters, "style": entry.image})
     return [(entry, training) for entry in entries for training in entry.trainings]
 
 

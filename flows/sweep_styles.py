@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from prefect.states import Completed, Failed
 
 from flows.catalog import PHOTOS, Training, style_name
 from flows.faults import NETWORK, failed
+from flows.outside import LONGEST_LIST, READ, admit, admit_run
 from flows.parameters import run_parameters
 from flows.results import run_link
 from flows.trainings import Outcome, run_trainings
@@ -57,7 +59,7 @@ def sweep_styles(
     report says what is missing and why. Networks that are already registered are not trained again.
 
     Args:
-        styles: Style images: URIs, paths on the worker, or builtin:NAME (mosaic, starry-sky, wave).
+        styles: Style images: URIs, images in the checkout, or builtin:NAME (mosaic, starry-sky, wave).
         alphas: Width multipliers of the networks.
         architectures: Architectures of the networks: small, johnson.
         sweep: Values of any other parameters to combine, by name, such as {"learning_rate": [0.003, 0.006]}.
@@ -69,7 +71,9 @@ def sweep_styles(
     """
     common = {**parameters, "files": files, "export_size": export_size}
     try:
-        trainings = combinations({"style": styles, "architecture": architectures, "alpha": alphas, **sweep}, common)
+        swept: dict[str, list[Any]] = {"style": styles, "architecture": architectures, "alpha": alphas, **sweep}
+        admit_swept(swept, common, checkpoints)
+        trainings = combinations(swept, common)
         tracker = begin({"styles": styles, "alphas": alphas, "architectures": architectures, "sweep": sweep, **common})
         asked = [
             {**training.values(), "checkpoints": checkpoints, "parent_run": tracker.run_id, "force": force}
@@ -88,6 +92,21 @@ def sweep_styles(
         message += f"; missing: {'; '.join(report['missing'])}"
     # Completed if at least one network is registered: the result is the report, which says what is missing.
     return Completed(message=message, data=report) if report["registered"] else Failed(message=message)  # type: ignore[return-value]
+
+
+def admit_swept(swept: dict[str, list[Any]], common: dict[str, Any], checkpoints: str) -> None:
+    """Check the number of networks, and what the parameters name.
+
+    Raises:
+        UserError: there are too many, or as in `flows.outside.admit_run`.
+    """
+    networks = math.prod(len(values) for values in swept.values())
+    if networks > LONGEST_LIST:
+        raise UserError(f"{networks:,} networks are asked for; a sweep trains at most {LONGEST_LIST}")
+    admit_run(common, checkpoints, files=common["files"])
+    for name in READ:
+        for value in swept.get(name, ()):
+            admit({_PLURAL.get(name, name): str(value)}, {})
 
 
 def combinations(swept: dict[str, list[Any]], common: dict[str, Any]) -> list[Training]:

@@ -19,6 +19,7 @@ from prefect.states import Completed
 from flows.accelerator import hold_gpus, visible_gpus
 from flows.catalog import PHOTOS, Training, style_name
 from flows.faults import NETWORK, failed
+from flows.outside import admit_run, title
 from flows.parameters import run_parameters
 from flows.products import Products
 from flows.progress import shown
@@ -43,7 +44,7 @@ def _run_name() -> str:
     """Return the name of the flow run in Prefect's UI; never fails."""
     given = flow_run.parameters
     try:
-        return f"{given.get('name') or style_name(given['style'])} {given['architecture']} {given['alpha']:g}"
+        return title(given.get("name") or style_name(given["style"]), given["architecture"], f"{given['alpha']:g}")
     except (KeyError, TypeError, ValueError):
         return "train-style"
 
@@ -75,6 +76,7 @@ def train_style(
         force: Train even if the same network is already registered.
     """
     try:
+        admit_run(parameters, checkpoints, parent_run, files)
         training = Training.of({**parameters, "name": name, "files": files, "export_size": export_size})
         standing = check(training, checkpoints)
         if standing and not force:

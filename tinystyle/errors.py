@@ -22,6 +22,7 @@ __all__ = [
     "complaint",
     "debugging",
     "sentence",
+    "shortened",
     "with_parameters",
 ]
 
@@ -30,6 +31,13 @@ DEBUG_VARIABLE = "TINYSTYLE_DEBUG"
 
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 """Error numbers of an OSError that the machine causes, and that is reported to the user even if it names no file."""
+
+_LONGEST_VALUE = 200
+"""Number of characters of an invalid value that a sentence repeats."""
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that reverse the direction of a line: a terminal would obey them."""
+_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#]*@", re.IGNORECASE)
+_QUERY = re.compile(r"(\bhttps?://[^\s?'\"]*)\?[^\s'\"<>)\],;]*", re.IGNORECASE)
 
 
 class UserError(ValueError):
@@ -45,7 +53,10 @@ USER_ERRORS = (UserError, ValidationError, OSError)
 
 
 def sentence(error: BaseException) -> str | None:
-    """Return the error as one sentence for the user, or None if it is a bug, not an error that the user can correct."""
+    """Return the error as one sentence for the user, or None if it is a bug, not an error that the user can correct.
+
+    Addresses in it lose user, password and query, which may be secrets.
+    """
     if isinstance(error, UserError):
         text = str(error)
     elif isinstance(error, ValidationError):
@@ -56,7 +67,16 @@ def sentence(error: BaseException) -> str | None:
         text = _lower(error.strerror or os.strerror(error.errno))
     else:
         return None
-    return " ".join(text.split())
+    return _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(_without_secrets(text).split()))
+
+
+def _without_secrets(text: str) -> str:
+    return _QUERY.sub(r"\1", _USER.sub(r"\1", text))
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text of at most `length` characters; from a longer one, the middle is left out."""
+    return text if len(text) <= length else f"{text[: length - length // 4 - 3]}...{text[-(length // 4) :]}"
 
 
 def with_parameters(text: str, spelled: Callable[[str], str]) -> str:
@@ -71,7 +91,7 @@ def complaint(error: ValidationError) -> str:
     fields = [part for part in first["loc"] if isinstance(part, str)]  # numbers are positions within a field
     if not fields:
         return text
-    value = "" if first["type"] == "missing" else f" {first['input']}"
+    value = "" if first["type"] == "missing" else f" {shortened(_without_secrets(str(first['input'])), _LONGEST_VALUE)}"
     return f"`{fields[-1]}`{value}: {_lower(text)}"
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tinystyle.config import NetworkConfig
 from tinystyle.data import storage
+from tinystyle.data.addresses import public
 from tinystyle.errors import UserError
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
@@ -86,7 +87,7 @@ def load_model(uri: str | Path) -> LoadedModel:
         raise UserError(f"{uri}: no such file; give a model.safetensors or a .ckpt") from error
     except OSError as error:
         raise UserError(f"{uri}: cannot be read ({error.strerror or error})") from error
-    weights, config_json, lineage = (_checkpoint if str(uri).endswith(".ckpt") else _safetensors)(data, uri)
+    weights, config_json, lineage = (_checkpoint if public(uri).endswith(".ckpt") else _safetensors)(data, uri)
     try:
         config = NetworkConfig.model_validate_json(config_json)
         network = build_network(config.architecture, config.alpha)

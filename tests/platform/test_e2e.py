@@ -80,7 +80,7 @@ def test_a_sweep_on_two_workers(story: Story) -> None:
 
 def test_a_poisoned_style_fails_alone(story: Story) -> None:
     with story.part("poisoned sweep", "dataset") as checkout:
-        sweep_with_a_poisoned_style(checkout, story.scratch)
+        sweep_with_a_poisoned_style(checkout)
 
 
 def test_the_champion_is_published(story: Story) -> None:
@@ -100,7 +100,7 @@ def test_retraining_twice_trains_once(story: Story) -> None:
 
 def test_what_changed_is_retrained(story: Story) -> None:
     with story.part("changed styles", "retraining") as checkout:
-        retrain_what_changed(checkout, story.scratch)
+        retrain_what_changed(checkout)
 
 
 def test_the_stack_is_configured(story: Story) -> None:
@@ -166,9 +166,9 @@ def sweep(checkout: Checkout, blocks: list[str]) -> None:
     assert {"sweep.json", "sweep.md", "gallery.png", "frontier.html", "frontier.csv"} <= set(mlflow.files(parent, ""))
 
 
-def sweep_with_a_poisoned_style(checkout: Checkout, scratch: Path) -> None:
+def sweep_with_a_poisoned_style(checkout: Checkout) -> None:
     """It fails alone, with a message that says what is wrong with it."""
-    poison = scratch / "poison.jpg"
+    poison = checkout.folder / "poison.jpg"
     poison.write_text("not an image")
     run = run_of(checkout, "sweep-styles/default", styles=[str(poison), "builtin:mosaic"], alphas=[0.3], **SHORT)
     assert run["state"]["type"] == "COMPLETED"
@@ -202,9 +202,9 @@ def retrain(checkout: Checkout, blocks: list[str]) -> None:
         assert mlflow.version(style, 1)["tags"]["decision.gates"].startswith(("accepted", "refused: "))
 
 
-def retrain_what_changed(checkout: Checkout, scratch: Path) -> None:
+def retrain_what_changed(checkout: Checkout) -> None:
     """One changed style image retrains that one; a worse model is not promoted, though its entry asks for it."""
-    image, catalog = scratch / "cloth.png", scratch / "catalog.yaml"
+    image, catalog = checkout.folder / "cloth.png", checkout.folder / "changed.yaml"
     synthetic_photo(1, 256, 256).save(image)
 
     coarse = {"formats": ["mlmodel-16"], "budget_bytes": 30000}  # a worse network would miss what 8 bits are asked

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from tinystyle import nets
 from tinystyle.data import MAX_REDUCTION
+from tinystyle.data.addresses import Address
 from tinystyle.errors import UserError
 from tinystyle.nets import perceptual
 
@@ -67,7 +68,12 @@ STYLE_WEIGHT_START = 3.0
 
 class _Config(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
     )
 
 
@@ -97,7 +103,7 @@ class LossConfig(_Config):
 
     perceptual: PerceptualName = _field("vgg16", choices=sorted(perceptual.PERCEPTUAL_NETWORKS))
     """Loss network, on whose features the losses are computed."""
-    perceptual_weights: str | None = None
+    perceptual_weights: Address | None = None
     """Weights of the loss network: path or URI, .pth or .safetensors. By default the official ones; those of vgg16 are
     downloaded once."""
     style_scale: float = _field(2.0, gt=0, le=16)
@@ -174,7 +180,7 @@ class OptimizerConfig(_Config):
 
     model_config = ConfigDict(title="Optimizer")
 
-    steps: int = _field(4000, ge=1)
+    steps: int = _field(4000, ge=1, le=10_000_000)
     """Number of training steps."""
     learning_rate: float = _field(6e-3, gt=0, le=1)
     """Peak learning rate, reached after the warm-up."""
@@ -209,7 +215,7 @@ class ExecutionConfig(_Config):
     of devices."""
     checkpoint_every: int = _field(200, unit="steps", ge=1)
     """Number of steps between checkpoints."""
-    checkpoints: str | None = None
+    checkpoints: Address | None = None
     """Folder or URI for checkpoints. By default the folder of the run."""
     preview_every: int = _field(200, unit="steps", ge=1)
     """Number of steps between previews, pictures of stylized held-out photos."""
@@ -241,9 +247,9 @@ class RunConfig(_Config):
 
     model_config = ConfigDict(title="Run")
 
-    style: str
+    style: Address
     """Style image: path, URI, or builtin:NAME (mosaic, starry-sky, wave)."""
-    photos: str
+    photos: Address
     """Training photos: a dataset made by `tinystyle ingest` (folder or URI), or a folder of photographs."""
     network: NetworkConfig = NetworkConfig()
     loss: LossConfig = LossConfig()
@@ -254,7 +260,7 @@ class RunConfig(_Config):
     """Number format of the style network's computations; auto chooses bf16 where the hardware supports it."""
     seed: int = _field(0, ge=0, lt=2**63)
     """Random seed of the initial weights, the order of the photos and their augmentation."""
-    init_from: str | None = None
+    init_from: Address | None = None
     """Model to start from instead of random weights: .safetensors, .ckpt or pretrained:NAME."""
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinystyle.coreml import check_size
-from tinystyle.errors import UserError
+from tinystyle.errors import UserError, shortened
 
 __all__ = ["ImageSizes"]
 
@@ -49,7 +49,7 @@ class ImageSizes:
         choices = tuple((int(match[1]), int(match[2])) for match in matches if match)
         if len(choices) < len(matches) or (separator == ".." and len(choices) != 2):
             raise UserError(
-                f"`size` {text}: give WIDTHxHEIGHT in pixels such as 640x480, several (640x480,480x640), "
+                f"`size` {shortened(text, 100)}: give WIDTHxHEIGHT in pixels such as 640x480, several (640x480,480x640), "
                 "or a range (256x256..1920x1920)"
             )
         if len(choices) == 1:

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from tinystyle.data import storage
+from tinystyle.data.addresses import public
 from tinystyle.data.decode import MAX_BYTES, Unusable
 from tinystyle.errors import UserError
 
@@ -220,6 +221,8 @@ def _list_zip(uri: str, file: IO[bytes], fetch: Fetch) -> tuple[dict[str, _Entry
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError) as error:
+        if isinstance(error.__context__, OSError):  # it could not be read, which zipfile does not tell apart
+            raise error.__context__ from None
         raise _NotAZipError(f"{uri} is not a readable zip file") from error
     members = archive.infolist()
     ends = [*sorted({member.header_offset for member in members}), archive.start_dir]
@@ -271,9 +274,7 @@ def _annotation_folders(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _public(uri: str) -> str:
-    """Return a URI that is safe to record: without user, password and query (signed addresses carry secrets in it)."""
-    parts = urlsplit(uri)
-    return urlunsplit((parts.scheme, parts.netloc.rsplit("@", 1)[-1], parts.path.rstrip("/"), "", ""))
+    return public(uri).rstrip("/")
 
 
 def _refuse_large(size: int) -> None:

@@ -12,6 +12,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,9 @@ import fsspec
 import platformdirs
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from tinystyle.data import addresses
+from tinystyle.data.addresses import is_remote, public, shown
+from tinystyle.data.permission import Permission
 from tinystyle.errors import UnavailableError, UserError
 
 __all__ = [
@@ -30,6 +34,7 @@ __all__ = [
     "exists",
     "fetch",
     "is_remote",
+    "is_web",
     "join",
     "read_bytes",
     "remove",
@@ -46,6 +51,8 @@ _SAYINGS = {  # none of these is temporary, either
 }
 # The first contact is a read and should fail within seconds; a write may follow hours of work.
 _READ_ATTEMPTS, _WRITE_ATTEMPTS = 4, 8
+# What is read from the web if the caller sets no limit: of a file that is kept in memory, and of one that is saved.
+_MEMORY_LIMIT, _FILE_LIMIT = (1 << 30, 600.0), (1 << 33, 7200.0)
 
 
 def cache_dir(subfolder: str = "") -> Path:
@@ -54,11 +61,6 @@ def cache_dir(subfolder: str = "") -> Path:
     folder = root / subfolder
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def is_remote(uri: str | Path) -> bool:
-    """Return whether `uri` is outside the local file system."""
-    return "://" in str(uri) and not str(uri).startswith("file://")
 
 
 def join(uri: str | Path, *names: str) -> str:
@@ -75,16 +77,46 @@ def exists(uri: str | Path) -> bool:
     return bool(_call(uri, "exists"))
 
 
-def read_bytes(uri: str | Path) -> bytes:
+def read_bytes(uri: str | Path, limit: tuple[int, float] | None = None) -> bytes:
     """Return the content of a file.
 
+    Args:
+        uri: path or URI.
+        limit: maximum number of bytes, which are counted while they are read, and of seconds that a web server may take.
+            By default only what comes from the web is limited, to 1 GiB and 10 minutes.
+
     Raises:
+        UserError: the file is over the limit, or is on a server that may not be contacted.
         OSError: it is missing or cannot be read (FileNotFoundError if missing).
     """
+    if is_web(uri):
+        from tinystyle.data import web
+
+        content: bytes = _retrying(partial(web.read, _checked(uri), web.Limit(*(limit or _MEMORY_LIMIT))))
+        return content
+    most = limit[0] if limit else -1
     if not is_remote(uri):
-        return _local(uri).read_bytes()
+        with _local(uri).open("rb") as file:
+            return _of_size(uri, file.read(most + 1 if limit else -1), most)
+    if limit and int(_call(uri, "info").get("size") or 0) > most:
+        raise _too_large(uri, most)
     data: bytes = _call(uri, "cat_file")
     return data
+
+
+def is_web(uri: str | Path) -> bool:
+    """Return whether `uri` is read over http or https."""
+    return str(uri).startswith(tuple(f"{kind}://" for kind in addresses.WEB))
+
+
+def _of_size(uri: str | Path, data: bytes, most: int) -> bytes:
+    if 0 <= most < len(data):
+        raise _too_large(uri, most)
+    return data
+
+
+def _too_large(uri: str | Path, most: int) -> UserError:
+    return UserError(f"{shown(uri)}: is larger than {most / 1e6:,.0f} MB; give a smaller file")
 
 
 def write_bytes(uri: str | Path, data: bytes) -> None:
@@ -102,7 +134,11 @@ def copy(source: str | Path, destination: str | Path) -> None:
         _call(destination, "put_file", before=str(_local(source)), attempts=_WRITE_ATTEMPTS)
         return
     with atomic_path(_local(destination)) as temporary:
-        if is_remote(source):
+        if is_web(source):
+            from tinystyle.data import web
+
+            _retrying(partial(web.save, _checked(source), temporary, web.Limit(*_FILE_LIMIT)))
+        elif is_remote(source):
             _call(source, "get_file", str(temporary))
         else:
             shutil.copyfile(_local(source), temporary)
@@ -183,6 +219,8 @@ def check_writable(folder: Path) -> None:
 
 
 def _local(uri: str | Path) -> Path:
+    if "\0" in str(uri):
+        raise UserError(f"{shown(uri)}: has control characters; remove them")
     path = Path(str(uri).removeprefix("file://"))
     try:
         return path.expanduser()
@@ -190,16 +228,27 @@ def _local(uri: str | Path) -> Path:
         return path
 
 
+def _checked(uri: str | Path) -> str:
+    """Return the full address of a URI that has been checked."""
+    return addresses.check(addresses.full(uri))
+
+
 def _remote(uri: str | Path) -> tuple[Any, str]:
+    address = _checked(uri)
+    scheme = address.partition("://")[0] if "://" in address else "file"
+    if scheme in addresses.WEB:
+        from tinystyle.data.web import WebFileSystem
+
+        return WebFileSystem(Permission.given()), address
     options: dict[str, Any] = {}
-    if str(uri).startswith(("s3://", "s3a://")) and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
+    if scheme in ("s3", "s3a") and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
         # Only `_retrying` retries: with botocore's retries too, reporting an unreachable server takes most of a minute.
         options["config_kwargs"] = {"connect_timeout": 5, "retries": {"max_attempts": 0}}
     try:
-        filesystem, path = fsspec.core.url_to_fs(str(uri), **options)
+        filesystem = fsspec.filesystem(scheme, **options)
     except (ValueError, ImportError) as error:
-        raise UserError(f"{uri}: {error}") from error
-    return filesystem, path
+        raise UserError(f"{shown(uri)}: {error}") from error
+    return filesystem, filesystem._strip_protocol(address)
 
 
 def _call(uri: str | Path, method: str, *args: Any, before: str | None = None, attempts: int = _READ_ATTEMPTS) -> Any:
@@ -210,9 +259,9 @@ def _call(uri: str | Path, method: str, *args: Any, before: str | None = None, a
             getattr(filesystem, method), *([before] if before is not None else []), path, *args, attempts=attempts
         )
     except FileNotFoundError as error:
-        raise FileNotFoundError(errno.ENOENT, "no such file", str(uri)) from error
+        raise FileNotFoundError(errno.ENOENT, "no such file", public(uri)) from error
     except OSError as error:
-        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(uri)) from error
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), public(uri)) from error
 
 
 def _retrying(function: Any, *args: Any, attempts: int = _READ_ATTEMPTS) -> Any:

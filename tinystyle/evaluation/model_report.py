@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tinystyle.config import DataConfig, LossConfig
 from tinystyle.coreml import IOS, VARIANTS
 from tinystyle.coreml.exporter.convert import export_model
+from tinystyle.data.addresses import public
 from tinystyle.data.ingest import Progress, dataset_for_training, is_dataset
 from tinystyle.data.photos import evenly_spaced, photo_tensor, reference_photos
 from tinystyle.data.shards import ShardDataset
@@ -217,9 +218,9 @@ def evaluate_model(
     rows = quality_rows(candidates, _read(shards, chosen, side, progress), criterion, second)
     cost = network_cost(network, WIDTH, HEIGHT)
     return ModelReport(
-        model=model_file,
-        photos=photos,
-        style=style,
+        model=public(model_file),
+        photos=public(photos),
+        style=public(style),
         name=name,
         count=len(chosen),
         short_side=side or shards.manifest.size,

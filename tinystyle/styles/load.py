@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinystyle.data import storage
+from tinystyle.data.addresses import public, shown
 from tinystyle.data.images import open_rgb
 from tinystyle.errors import UserError
 from tinystyle.styles.builtin import BUILTIN_STYLES, check_builtin, draw_style
@@ -20,6 +21,8 @@ __all__ = ["BUILTIN", "BUILTIN_STYLES", "Style", "builtin_name", "draw_style", "
 
 BUILTIN = "builtin:"
 """Prefix of the URIs of built-in styles."""
+LIMIT = (64_000_000, 60.0)
+"""Largest style image in bytes, and the time in seconds that a web server has to send it."""
 _MAX_ENLARGEMENT = 2
 _MAX_ASPECT = 4
 _MIN_DEVIATION = 2.0
@@ -27,7 +30,7 @@ _MIN_DEVIATION = 2.0
 
 def image_name(uri: str) -> str:
     """Return the name of a style image: its file name without folder and suffix, or the name of a built-in style."""
-    return PurePosixPath(uri.removeprefix(BUILTIN)).stem
+    return PurePosixPath(public(uri).removeprefix(BUILTIN)).stem
 
 
 def builtin_name(uri: str) -> str | None:
@@ -39,12 +42,12 @@ class Style:
     """A style image, read and decoded once.
 
     Attributes:
-        uri: where the image was loaded from.
+        uri: where the image was loaded from, without password and query.
         name: file name without folder and suffix, or the name of a built-in style.
     """
 
     def __init__(self, uri: str, image: Image.Image | None) -> None:
-        self.uri = uri
+        self.uri = public(uri)
         self.name = image_name(uri)
         self._image = image
         """The decoded image; None for a built-in style, which is drawn at each size."""
@@ -84,7 +87,7 @@ class Style:
         """
         if self._image is None:
             return np.array(draw_style(str(builtin_name(self.uri)), size))
-        return _at_size(self._image, self.uri, size)
+        return _at_size(self._image, shown(self.uri), size)
 
     def at_sizes(self, sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
         """Return the image at those of the short sides `sizes`, in pixels, that enlarge it at most 2 times.
@@ -131,12 +134,12 @@ def _at_size(image: Image.Image, uri: str, size: int) -> NDArray[np.uint8]:
 
 def _open(uri: str) -> Image.Image:
     try:
-        data = storage.read_bytes(uri)
+        data = storage.read_bytes(uri, LIMIT)
     except OSError as error:
         # Backends report a missing file in many ways, some with the path alone.
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
         raise UserError(
-            f"style {uri} cannot be read ({reason}); give an image file or URI, or one of "
+            f"style {shown(uri)} cannot be read ({reason}); give an image file or URI, or one of "
             f"{', '.join(BUILTIN + name for name in sorted(BUILTIN_STYLES))}"
         ) from error
-    return open_rgb(data, f"style {uri}")
+    return open_rgb(data, f"style {shown(uri)}")

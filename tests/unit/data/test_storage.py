@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fsspec import AbstractFileSystem, register_implementation
 
-from tinystyle.data import storage
+from tinystyle.data import addresses, storage
 from tinystyle.errors import UserError
 
 
@@ -36,6 +36,7 @@ class Flaky(AbstractFileSystem):
 @pytest.fixture
 def flaky(monkeypatch: pytest.MonkeyPatch) -> type[Flaky]:
     register_implementation("flaky", Flaky, clobber=True)
+    monkeypatch.setattr(addresses, "SCHEMES", {*addresses.SCHEMES, "flaky"})
     monkeypatch.setattr(Flaky, "calls", 0)
     return Flaky
 
@@ -194,7 +195,7 @@ def test_a_fault_that_stays_is_an_os_error_that_names_the_file(
 
 def test_an_unknown_kind_of_address_is_a_value_error_that_names_it() -> None:
     for function in (storage.exists, storage.read_bytes, storage.remove):
-        with pytest.raises(UserError, match="none://file: Protocol not known"):
+        with pytest.raises(UserError, match="none://file: this kind of address is not read; give a path, s3://"):
             function("none://file")
 
 
