@@ -1,28 +1,37 @@
 """The gates: conditions that a new version of a network must meet. Measures and decides, but changes nothing.
 
 Challenger (the new version) and champion are measured at the same time, on the same photos, with the same code and loss
-network, because metrics recorded at training time may come from other photos and other code.
+network, because metrics recorded at training time may come from other photos and other code. They are compared photo by
+photo, and the challenger is refused where it is worse by more than the margin with confidence
+(`tinystyle.evaluation.comparison`).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from flows.catalog import StyleEntry, Training
+from tinystyle.evaluation.comparison import CONFIDENCE, MIN_PHOTOS, Change, paired_change
 from tinystyle.release.bundle import Bundle
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from tinystyle.evaluation.model_report import ModelReport
 
-__all__ = ["Decision", "Evidence", "evaluate", "judge", "measure"]
+__all__ = ["Comparison", "Decision", "Evidence", "evaluate", "judge", "measure"]
 
 QUALITIES = ("content", "paint3", "paint4")
 """Metrics in which a new version may not be worse than the champion by more than the margin."""
 PHOTOS = 64
 """Maximum number of held-out photos to evaluate; a comparison needs no more, and a large dataset has thousands."""
+SHOWN, SHOWN_SIDE = 4, 360
+"""Number of pictures to look at, and their longer side in pixels."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +40,46 @@ class Evidence:
 
     label: str
     """Name of the version, used in the reasons."""
-    content: float
-    paint3: float
-    paint4: float
-    """content, paint3 and paint4 are means over held-out photos."""
+    content: Sequence[float]
+    paint3: Sequence[float]
+    paint4: Sequence[float]
+    """content, paint3 and paint4 of each held-out photo, in the same order for every version."""
     collapsed: str | None
     """Why the network counts as collapsed; None if it does not."""
     unverified: str | None
     """Why a Core ML file is not verified to be the network; None if all files are."""
     bytes: int
     """Size of the largest Core ML file, in bytes."""
+    pictures: list[tuple[Image.Image, Image.Image]] = field(default_factory=list, repr=False)
+    """Some of the photos, each with its stylized version."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One measure of a challenger, and of the champion if there is one."""
+
+    measure: str
+    challenger: float
+    champion: float | None
+    change: Change | None
+    """From the champion to the challenger; None if there is no champion."""
+    margin: float
+    """Largest acceptable change."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the challenger is not worse by more than the margin with confidence."""
+        return not self.change.surely_over(self.margin) if self.change else math.isfinite(self.challenger)
+
+    def interval(self) -> str:
+        """Return the change as text."""
+        change = self.change
+        if change is None:
+            return "no champion to compare with"
+        if change.photos < MIN_PHOTOS:
+            return f"{change.mean:+.1%} on {change.photos} photos, too few for an interval"
+        interval = f"{CONFIDENCE:.0%} interval {change.low:+.1%} to {change.high:+.1%}"
+        return f"{change.mean:+.1%}, {interval} over {change.photos} photos"
 
 
 @dataclass(frozen=True)
@@ -50,6 +89,16 @@ class Decision:
     accepted: bool
     reasons: list[str]
     """One reason for every gate, failed gates first."""
+    failed: int = 0
+    """Number of failed gates."""
+    comparisons: list[Comparison] = field(default_factory=list)
+    """content, paint3 and paint4."""
+
+    def headline(self) -> str:
+        """Return the decision and what decided it, in one sentence."""
+        if self.accepted:
+            return f"accepted: passed all {len(self.reasons)} gates"
+        return f"refused: {'; '.join(self.reasons[: self.failed])}"
 
     def sentence(self) -> str:
         """Return the decision and all reasons in one line."""
@@ -59,23 +108,26 @@ class Decision:
 def judge(challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> Decision:
     """Decide whether `challenger` passes the gates and may get the alias candidate.
 
-    Its files must be verified and within the byte budget, the network must not have collapsed, and content, paint3 and
-    paint4 must each be at most (1 + margin) times the champion's. A limit on their sum would allow a gain in one to
-    hide a loss in another.
+    Its files must be verified and within the byte budget, and the network must not have collapsed. In content, paint3
+    and paint4 each, the 95% interval of the change from the champion must not lie above the margin; with fewer than
+    MIN_PHOTOS photos, the change itself must not. A limit on their sum would allow a gain in one to hide a loss in
+    another.
 
     Args:
         challenger: measurements of the new version.
         champion: measurements of the current champion; None if there is none.
         entry: the style in the catalog, with the byte budget and the margin.
     """
+    comparisons = [_compare(name, challenger, champion, entry) for name in QUALITIES]
     passed = [
         (challenger.unverified is None, challenger.unverified or "every Core ML file is verified"),
         _budget(challenger, entry),
         (challenger.collapsed is None, challenger.collapsed or "no collapse on held-out photos"),
-        *(_quality(name, challenger, champion, entry) for name in QUALITIES),
+        *((found.passed, _words(found, champion)) for found in comparisons),
     ]
     reasons = [reason for _, reason in sorted(passed, key=lambda gate: gate[0])]
-    return Decision(all(ok for ok, _ in passed), reasons)
+    failed = sum(not ok for ok, _ in passed)
+    return Decision(not failed, reasons, failed, comparisons)
 
 
 def _budget(challenger: Evidence, entry: StyleEntry) -> tuple[bool, str]:
@@ -85,14 +137,19 @@ def _budget(challenger: Evidence, entry: StyleEntry) -> tuple[bool, str]:
     return within, f"{challenger.bytes:,} bytes {'of' if within else 'exceed'} a budget of {entry.budget_bytes:,}"
 
 
-def _quality(name: str, challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> tuple[bool, str]:
-    value: float = getattr(challenger, name)
+def _compare(name: str, challenger: Evidence, champion: Evidence | None, entry: StyleEntry) -> Comparison:
+    mine: Sequence[float] = getattr(challenger, name)
     if champion is None:
-        return math.isfinite(value), f"{name} {value:.4f}, no champion to compare with"
-    theirs: float = getattr(champion, name)
-    change = value / theirs - 1 if theirs else math.inf
-    text = f"{name} {value:.4f} against {theirs:.4f} of {champion.label} ({change:+.1%}, at most {entry.margin:+.1%})"
-    return value <= theirs * (1 + entry.margin), text
+        return Comparison(name, fmean(mine), None, None, entry.margin)
+    theirs: Sequence[float] = getattr(champion, name)
+    return Comparison(name, fmean(mine), fmean(theirs), paired_change(mine, theirs), entry.margin)
+
+
+def _words(found: Comparison, champion: Evidence | None) -> str:
+    if champion is None:
+        return f"{found.measure} {found.challenger:.4f}, {found.interval()}"
+    against = f"{found.measure} {found.challenger:.4f} against {found.champion:.4f} of {champion.label}"
+    return f"{against} ({found.interval()}; at most {found.margin:+.1%})"
 
 
 def evaluate(model: Path, training: Training, photos: str | None = None) -> ModelReport:
@@ -135,16 +192,29 @@ def measure(label: str, folder: Path, training: Training) -> Evidence:
         OSError: the photos cannot be read.
     """
     bundle = Bundle(folder)
-    row = evaluate(bundle.model, training).rows[-1]
+    scores = evaluate(bundle.model, training).scores
     return Evidence(
         label=label,
-        content=row.content,
-        paint3=row.paint3,
-        paint4=row.paint4,
+        content=[each.content for each in scores],
+        paint3=[each.paint3 for each in scores],
+        paint4=[each.paint4 for each in scores],
         collapsed=_collapse(bundle.model, training),
         unverified=_unverified(bundle),
         bytes=max(entry.bytes for entry in bundle.entries()),
+        pictures=_pictures(bundle.model, training),
     )
+
+
+def _pictures(model: Path, training: Training) -> list[tuple[Image.Image, Image.Image]]:
+    from tinystyle.model_file import load_model
+    from tinystyle.stylize import stylize_image
+    from tinystyle.stylize.sample_photos import verification_photos
+
+    network, found = load_model(model), []
+    for _, photo in verification_photos(training.run.photos, SHOWN):
+        photo.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+        found.append((photo, stylize_image(network, photo)))
+    return found
 
 
 def _collapse(model: Path, training: Training) -> str | None:

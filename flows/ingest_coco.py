@@ -22,6 +22,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.faults import NETWORK, failed
+from flows.notifications import ON_FAILURE
 from flows.outside import admit, title
 from tinystyle.data import addresses, storage
 from tinystyle.data.manifest import Manifest
@@ -47,7 +48,7 @@ def _run_name() -> str:
     return title(given["source"], "to", given["dataset"])
 
 
-@flow(name="ingest-coco", flow_run_name=_run_name)
+@flow(name="ingest-coco", flow_run_name=_run_name, **ON_FAILURE)
 async def ingest_coco(
     source: Place, dataset: Place, partitions: Partitions = 4, size: Size = 256, spread: bool = True
 ) -> dict[str, Any]:

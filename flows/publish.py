@@ -10,6 +10,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.faults import NETWORK, failed
+from flows.notifications import ON_FAILURE, notify
 from flows.outside import admit, title
 from tinystyle.data import storage
 from tinystyle.errors import USER_ERRORS, UserError
@@ -59,7 +60,7 @@ def link_page(published: PublishedVersion, root: str, hours: int) -> str:
     return page
 
 
-@flow(name="publish", flow_run_name=_run_name)
+@flow(name="publish", flow_run_name=_run_name, **ON_FAILURE)
 def publish(style: str, version: str = "champion", root: str = DEFAULT_ROOT, presign_hours: int = 24) -> Any:
     """Publish the Core ML files of a style for apps, and make them the current version.
 
@@ -86,6 +87,10 @@ def publish(style: str, version: str = "champion", root: str = DEFAULT_ROOT, pre
     except USER_ERRORS as error:
         return failed(error)
     assert current is not None
+    if current.current == published.version:
+        text = f"{len(published.files)} Core ML files at {root}"
+        facts: dict[str, str | int | None] = {"style": style, "version": published.version, "run_id": published.run_id}
+        notify(f"{style} version {published.version}: published", text, event="publication", **facts)
     return {"style": style, "version": published.version, "current": current.current, "files": len(published.files)}
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -13,6 +15,12 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed
+
+from flows.cost import cost_of
+from flows.pictures import embedded
+from tinystyle.data import storage
+from tinystyle.release.publishing import DEFAULT_ROOT
+from tinystyle.tracking.connection import version_url
 
 if TYPE_CHECKING:
     from tinystyle.evaluation.model_report import ModelReport
@@ -28,8 +36,22 @@ RESULT = "train-style-result"
 
 
 @task(name="show-result", cache_policy=NO_CACHE)
-def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFile]) -> None:
-    """Create two artifacts of the flow run: a Markdown page, and a table with `result_of`, which other flows read."""
+def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFile], run: Path, model: Path) -> None:
+    """Create two artifacts of the flow run: a Markdown page, and a table with `result_of`, which other flows read.
+
+    Args:
+        version: the registered version.
+        report: its evaluation.
+        files: its Core ML files.
+        run: folder of the run.
+        model: folder that `assemble` wrote.
+    """
+    page = _figures(version, report, files) + _places(version, run) + _picture(model, files)
+    create_markdown_artifact(page, key=f"trained-{version.style}", description=f"Version {version.version}")
+    create_table_artifact([result_of(version, skipped=False)], key=RESULT)
+
+
+def _figures(version: ModelVersion, report: ModelReport, files: list[CoreMLFile]) -> str:
     page = f"# {version.style}, version {version.version}\n\n"
     page += f"{report.name}: {report.weights:,} weights. {run_link(version.run_id)}\n\n"
     page += f"On {report.count} held-out photos:\n\n"
@@ -40,8 +62,37 @@ def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFi
     page += "\n| Core ML file, verified | bytes | PSNR, dB | iOS |\n|---|---:|---:|---:|\n"
     for file in files:
         page += f"| {file.name} | {file.bytes:,} | {file.psnr:.1f} | {file.minimum_ios} |\n"
-    create_markdown_artifact(page, key=f"trained-{version.style}", description=f"Version {version.version}")
-    create_table_artifact([result_of(version, skipped=False)], key=RESULT)
+    return page
+
+
+def _places(version: ModelVersion, run: Path) -> str:
+    """List where everything is, and what the training cost."""
+    import torch
+
+    from tinystyle.training.record import RunRecord
+    from tinystyle.training.run_folder import RunFolder
+
+    record, style, number = RunRecord.read(run), version.style, version.version
+    url, cost = version_url(style, number), cost_of(record, run, gpu=torch.cuda.is_available())
+    folder = RunFolder(run).checkpoints(record.config.execution)
+    registered = f"[{style} {number}]({url})" if url else f"{style} {number}"
+    rows = {
+        "registered version": f"{registered}, run key `{record.lineage['key']}`",
+        "files": f"`tinystyle models fetch {style} --version {number} --out FOLDER`",
+        "checkpoints": f"`{folder}`, {record.step:,} steps",
+        "photos": f"`{record.config.photos}`",
+        "once published": f"`{storage.join(DEFAULT_ROOT, style, str(number))}`",
+        "cost of the training": cost.sentence() if cost else "not measured",
+    }
+    return "\n| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+
+
+def _picture(model: Path, files: list[CoreMLFile]) -> str:
+    preview = model / "coreml" / f"{files[0].coreml_name}.png"
+    if not preview.is_file():
+        return ""
+    with Image.open(preview) as picture:
+        return f"\n{embedded(picture, 'photos and stylized photos')}\n"
 
 
 def run_link(run_id: str) -> str:

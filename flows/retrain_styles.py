@@ -16,12 +16,14 @@ from pydantic import ValidationError
 
 from flows.catalog import StyleEntry, Training, load_catalog
 from flows.faults import NETWORK, failed
+from flows.notifications import ON_FAILURE, notify
 from flows.outside import admit, admit_run
 from flows.train_style import registered
 from flows.trainings import run_trainings
 from tinystyle.errors import USER_ERRORS, UserError, sentence
 
 if TYPE_CHECKING:
+    from flows.gates import Decision
     from tinystyle.tracking.registry import ModelVersion
 
 __all__ = ["retrain_styles"]
@@ -51,7 +53,7 @@ class Work:
         return self.version is not None and JUDGED not in self.version.tags
 
 
-@flow(name="retrain-styles")
+@flow(name="retrain-styles", **ON_FAILURE)
 def retrain_styles(
     catalog: str = "infra/catalog.yaml",
     dry_run: bool = False,
@@ -61,9 +63,9 @@ def retrain_styles(
     """Train the networks of a style catalog that are new or changed, and compare each with the champion.
 
     A network passes the gates if its files are verified and within the size budget, it has not collapsed, and its
-    content loss, paint3 and paint4 are within the margin of the champion's, both measured by this flow. It then gets
-    the alias candidate. `tinystyle promote` makes it the champion, or this flow does if the catalog says auto_promote:
-    true. The flow does nothing if no style is new or changed.
+    content loss, paint3 and paint4 are not worse than the champion's by more than the margin with 95% confidence, both
+    measured by this flow. It then gets the alias candidate. `tinystyle promote` makes it the champion, or this flow
+    does if the catalog says auto_promote: true. The flow does nothing if no style is new or changed.
 
     Args:
         catalog: YAML file with the styles: a path in the checkout, or a URI.
@@ -125,17 +127,20 @@ def train_due(due: list[Work], checkpoints: str, spread: bool) -> None:
 def decide(work: Work) -> None:
     """Measure the version and the champion, apply the gates, and set the aliases; the registry records the reasons."""
     from flows.gates import judge
+    from flows.judgments import show_decision
     from tinystyle.tracking import registry
 
     version = work.version
     assert version is not None
-    there = registry.versions(version.style)
+    there, decision = registry.versions(version.style), None
     champion = next((other for other in there if registry.CHAMPION in other.aliases), None)
     if champion and champion.version == version.version:
         work.decision = "accepted: the champion already"
     else:
         evidence = _evidence(version, work.training)
-        decision = judge(evidence, _evidence(champion, work.training) if champion else None, work.entry)
+        against = _evidence(champion, work.training) if champion else None
+        decision = judge(evidence, against, work.entry)
+        show_decision(version, decision, evidence, against)
         work.decision = decision.sentence()
         if decision.accepted:
             registry.assign(version.style, registry.CANDIDATE, version.version, work.decision)
@@ -144,6 +149,18 @@ def decide(work: Work) -> None:
     registry.annotate(version.style, version.version, {JUDGED: work.decision})  # last, so an interruption repeats it
     work.version = registry.find(version.style, version.version)
     get_run_logger().info("%s version %d %s", version.style, version.version, work.decision)
+    if decision:
+        _tell(work.version, decision)
+
+
+def _tell(version: ModelVersion, decision: Decision) -> None:
+    """Tell the operator what the gates decided, and which alias the version has now."""
+    from tinystyle.tracking.registry import CHAMPION
+
+    event = "promotion" if CHAMPION in version.aliases else "candidate" if decision.accepted else "refusal"
+    subject = f"{version.style} version {version.version}: {event}"
+    facts: dict[str, str | int | None] = {"style": version.style, "version": version.version, "run_id": version.run_id}
+    notify(subject, decision.headline(), event=event, **facts)
 
 
 def judge_if_undecided(work: Work) -> None:

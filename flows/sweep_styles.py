@@ -18,6 +18,7 @@ from prefect.states import Completed, Failed
 
 from flows.catalog import PHOTOS, Training, style_name
 from flows.faults import NETWORK, failed
+from flows.notifications import ON_FAILURE
 from flows.outside import LONGEST_LIST, READ, admit, admit_run
 from flows.parameters import run_parameters
 from flows.results import run_link
@@ -38,7 +39,7 @@ FIGURES = ("weights", "bytes", "psnr", "content", "paint3", "paint4")
 """Tags of a version that are columns of the table."""
 
 
-@flow(name="sweep-styles")
+@flow(name="sweep-styles", **ON_FAILURE)
 @run_parameters(leave_out=("style", "alpha", "architecture"), photos=PHOTOS)
 def sweep_styles(
     styles: list[str],

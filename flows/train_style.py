@@ -19,6 +19,7 @@ from prefect.states import Completed
 from flows.accelerator import hold_gpus, visible_gpus
 from flows.catalog import PHOTOS, Training, style_name
 from flows.faults import NETWORK, failed
+from flows.notifications import ON_FAILURE
 from flows.outside import admit_run, title
 from flows.parameters import run_parameters
 from flows.products import Products
@@ -49,7 +50,7 @@ def _run_name() -> str:
         return "train-style"
 
 
-@flow(name="train-style", flow_run_name=_run_name)
+@flow(name="train-style", flow_run_name=_run_name, **ON_FAILURE)
 @run_parameters(photos=PHOTOS)
 def train_style(
     name: str | None = None,
@@ -122,7 +123,7 @@ def _train(training: Training, checkpoints: str, parent_run: str | None, force: 
         )
         version = log_and_register(training, run, model, report, files)
         products.discard()
-    show_result(version, report, files)
+    show_result(version, report, files, run, model)
     row = report.rows[-1]
     quality = f"content {row.content:.3f}, paint3 {row.paint3:.3f}, paint4 {row.paint4:.3f}"
     message = f"{training.name} version {version.version}: {quality}, {files[0].bytes:,} bytes"

@@ -11,12 +11,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
 import psutil
 
-from infra import certificates, processes, seaweedfs, servers, work_pool
+from infra import certificates, logs, processes, seaweedfs, servers, work_pool
 from infra.bootstrap import bootstrap
 from infra.databases import ensure_databases
 from infra.servers import Server
@@ -82,13 +83,15 @@ def up(folder: Path, settings: StackSettings, say: Say = print) -> dict[str, str
             ensure_databases(settings)
         clients = client_environment(settings, made)
         _lay_out(folder, settings, clients)
+        for large in logs.oversized(folder / "log"):
+            logs.rotate(large)
 
         store, *rest = first
         _start([store], folder, say)
         for step in bootstrap(seaweedfs.client(clients), clients["AWS_DEFAULT_REGION"]):
             if step.outcome != "present":
                 say(f"{step.what}: {step.outcome}")
-        _start(rest, folder, say)
+        _start(rest, folder, say, before=partial(_forget_metrics, folder))
         for name in set(processes.recorded(folder)) - {server.name for server in first + workers}:
             if processes.stop(folder, name, _patience(name)):
                 say(f"{name}: stopped, more than --workers {settings.workers}")
@@ -162,6 +165,12 @@ def _start(wanted: Sequence[Server], folder: Path, say: Say, before: Callable[[S
     for server in wanted:
         _wait(server, folder, started)
         say(f"{server.name}: serves, after {time.monotonic() - started:.0f} s")
+
+
+def _forget_metrics(folder: Path, server: Server) -> None:
+    """Remove the files in which MLflow's processes keep metrics, since new processes would add to those of old ones."""
+    if server.name == "mlflow":
+        shutil.rmtree(folder / "mlflow" / "metrics", ignore_errors=True)
 
 
 def _wait(server: Server, folder: Path, started: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import ssl
@@ -110,6 +111,7 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
         command=[
             str(_BIN / "mlflow"), "server", "--host", HOST, "--port", str(settings.mlflow_port), "--workers", "2",
             "--app-name", "basic-auth", "--artifacts-destination", "s3://mlflow/artifacts", *encrypted,
+            *_mlflow_metrics(folder),
         ],
         environment=_inherited() | guard_environment(settings) | _CHECKOUT | environment,
         complaint=partial(
@@ -120,6 +122,12 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
         ports=(settings.mlflow_port,),
         option="--mlflow-port",
     )  # fmt: skip
+
+
+def _mlflow_metrics(folder: Path) -> list[str]:
+    """Return the option that opens /metrics, behind MLflow's password, for which MLflow needs one more package."""
+    there = importlib.util.find_spec("prometheus_flask_exporter")
+    return ["--expose-prometheus", str(folder / "mlflow" / "metrics")] if there else []
 
 
 def mlflow_users(settings: StackSettings, folder: Path) -> str:
@@ -147,6 +155,9 @@ def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Serv
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
             f"{settings.scheme}://{name}:{settings.prefect_port}" for name in (HOST, "localhost")
         ),
+        "PREFECT_SERVER_METRICS_ENABLED": "true",  # at /api/metrics, behind the password
+        # Logs and artifacts whose flow run is gone; flows/keep_house.py removes the flow runs.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
         "PREFECT_SERVER_API_AUTH_STRING": clients["PREFECT_API_AUTH_STRING"],
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": (
             settings.database_url("prefect", "asyncpg") if on_postgres else f"sqlite+aiosqlite:///{data}/prefect.db"

@@ -1,4 +1,4 @@
-"""`python -m infra.stack up|down|status|worker`: the object store, MLflow, Prefect and its workers on this machine."""
+"""`python -m infra.stack up|down|status|health|worker`: the object store, MLflow, Prefect and its workers on this machine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from infra import lifecycle, servers
+from infra.health import health as check_health
 from infra.lifecycle import ServerFailedError
 from infra.settings import StackSettings, read_environment
-from tinystyle.commands.terminal import errors, reporting_errors
+from tinystyle.commands.doctor import report
+from tinystyle.commands.terminal import FAILED, errors, reporting_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 NOT_RUNNING = 3
@@ -125,6 +127,16 @@ def status(folder: Folder = Path(".stack")) -> None:
         typer.echo(f"{state.name}: {runs}")
     if not all(state.process for state in states):
         raise typer.Exit(NOT_RUNNING)
+
+
+@app.command()
+def health(
+    folder: Folder = Path(".stack"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check processes, disk, servers, workers and deployments; exit code 1 if anything does not work."""
+    if not report(check_health(folder.absolute()), as_json):
+        raise typer.Exit(FAILED)
 
 
 @app.command()

@@ -56,7 +56,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 
 def test_every_section_of_the_pages_is_run() -> None:
-    known = {"Start", "Photographs", "Configure", "Scale out", "Upgrade", "Back up", "Stop"}
+    known = {"Start", "Photographs", "Configure", "Watch", "Scale out", "Upgrade", "Back up", "Stop"}
     assert OPERATOR.keys() == known
     assert ENGINEER.keys() == {"Train a style", "Look at it", "Compare", "Publish", "Keep styles trained"}
 
@@ -107,6 +107,14 @@ def test_the_stack_is_configured(story: Story) -> None:
     with story.part("configuration", "dataset") as checkout:
         for block in OPERATOR["Configure"]:
             checkout.run(block)
+
+
+def test_the_stack_is_watched(story: Story) -> None:
+    with story.part("watched", "dataset") as checkout:
+        for block in OPERATOR["Watch"]:
+            checkout.run(block)
+        (kept,) = Prefect(checkout.environment).runs("keep-house")
+        assert kept["state"]["message"].startswith("would remove "), kept["state"]
 
 
 def test_one_more_worker(story: Story) -> None:

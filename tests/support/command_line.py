@@ -13,7 +13,7 @@ __all__ = ["COMMANDS", "Run", "runner"]
 
 COMMANDS = (
     "ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks", "styles", "frontier",
-    "models", "promote", "publish", "rollback", "published", "demo",
+    "models", "promote", "publish", "rollback", "published", "doctor", "demo",
 )  # fmt: skip
 
 Run = Callable[..., tuple[int, str, str]]

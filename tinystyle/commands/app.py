@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tinystyle import __version__
-from tinystyle.commands import coreml, frontier, models, publishing, registry, styles, training
+from tinystyle.commands import coreml, doctor, frontier, models, publishing, registry, styles, training
 from tinystyle.commands.help import WIDTH, Command, CommandGroup
 from tinystyle.commands.terminal import log_to_stderr, refuse_empty, reporting_errors, screen
 from tinystyle.errors import DEBUG_VARIABLE
@@ -81,6 +81,7 @@ for _section, _commands in {
         publishing.published,
         publishing.rollback,
     ),
+    "Is everything set up": (doctor.doctor,),
 }.items():
     for _command in _commands:
         if isinstance(_command, typer.Typer):

@@ -9,7 +9,6 @@ count on the same space.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import threading
@@ -20,11 +19,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tinystyle.data import storage
+from tinystyle.data.checked_files import CheckedFiles
 from tinystyle.data.locks import lock_file
 from tinystyle.data.manifest import MANIFEST, Manifest, ShardInfo
 from tinystyle.errors import UnavailableError, UserError
 
-__all__ = ["hold", "hold_if_cached", "size_limit", "sync", "trim"]
+__all__ = ["Cached", "hold", "hold_if_cached", "remove", "size_limit", "sync", "trim", "unused"]
 
 LIMIT_VARIABLE = "TINYSTYLE_CACHE_MAX_GB"
 DEFAULT_LIMIT_GB = 100.0
@@ -55,7 +55,7 @@ def sync(dataset: str) -> Path:
     name, key = dataset.rstrip("/").rsplit("/", 1)[-1], hashlib.sha256(dataset.rstrip("/").encode()).hexdigest()
     folder = storage.cache_dir("datasets") / f"{name}-{key[:16]}"
     _reserve(folder, sum(shard.bytes for shard in manifest.shards), dataset)
-    checked = _Checked(_checks_of(folder))
+    checked = CheckedFiles(_checks_of(folder))
 
     def bring(shard: ShardInfo) -> None:
         path = folder / shard.file
@@ -77,34 +77,6 @@ def sync(dataset: str) -> Path:
     if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != manifest.to_json():
         storage.write_bytes(folder / MANIFEST, manifest.to_json())
     return folder
-
-
-class _Checked:
-    """Remembers the SHA-256 of each file for as long as its size, modification time and inode do not change."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known: dict[str, list[object]] = {}
-        with suppress(OSError, ValueError):  # absent or damaged: all hashes are computed again
-            known = json.loads(path.read_bytes())
-            self._known = known if isinstance(known, dict) else {}
-        self._before = dict(self._known)
-
-    def sha256(self, path: Path) -> str:
-        """Return the hexadecimal SHA-256 of a file."""
-        status = path.stat()
-        identity: list[object] = [status.st_size, status.st_mtime_ns, status.st_ino]
-        known = self._known.get(path.name)
-        if not isinstance(known, list) or known[1:] != identity:
-            known = [storage.sha256(path), *identity]
-            self._known[path.name] = known
-        return str(known[0])
-
-    def save(self) -> None:
-        """Store the hashes computed so far; if that fails, they are computed again next time."""
-        if self._known != self._before:
-            with suppress(OSError):
-                storage.write_bytes(self._path, json.dumps(self._known).encode())
 
 
 def size_limit() -> int:
@@ -171,6 +143,40 @@ def trim(folder: Path) -> None:
         _remove_least_recent(folder, _bytes_of(folder), size_limit())
 
 
+class Cached(NamedTuple):
+    """A dataset in the cache."""
+
+    last_used: int
+    """Nanoseconds since 1970."""
+    folder: Path
+    size: int
+    """In bytes; what the dataset is about to take, if that is more."""
+
+
+def unused(since: float) -> list[Cached]:
+    """Return the datasets that no process has begun to use since a time (seconds since 1970), and that nobody uses."""
+    return [
+        cached
+        for cached in _cached(storage.cache_dir())
+        if cached.last_used < since * 1e9 and not _in_use(cached.folder)
+    ]
+
+
+def _in_use(folder: Path) -> bool:
+    path = _lock_of(folder)
+    descriptor = lock_file(path, wait=False, make=False)  # a new lock file would count as a use
+    if descriptor is None:
+        return path.exists()
+    os.close(descriptor)
+    return False
+
+
+def remove(folder: Path) -> bool:
+    """Remove a dataset from the cache; return False, and leave it there, if a process uses it."""
+    with _alone(folder):
+        return _remove(folder)
+
+
 def _reserve(folder: Path, needed: int, dataset: str) -> None:
     limit = size_limit()
     if needed > limit:
@@ -201,22 +207,9 @@ def _release(folder: Path) -> None:
             os.close(descriptor)
 
 
-class _Dataset(NamedTuple):
-    last_used: int
-    folder: Path
-    size: int
-
-
 def _remove_least_recent(keep: Path, needed: int, limit: int) -> int:
     """Make room for `needed` bytes of `keep`; return the bytes by which the limit is still exceeded (<= 0: none)."""
-    parents = [keep.parents[1] / name for name in FOLDERS]
-    others = sorted(
-        _Dataset(_last_used(folder), folder, max(_bytes_of(folder), _reserved(folder)))
-        for parent in parents
-        if parent.is_dir()
-        for folder in parent.iterdir()
-        if folder != keep and folder.is_dir()
-    )
+    others = [cached for cached in _cached(keep.parents[1]) if cached.folder != keep]
     excess = needed + sum(other.size for other in others) - limit
     for other in others:
         if excess <= 0:
@@ -224,6 +217,18 @@ def _remove_least_recent(keep: Path, needed: int, limit: int) -> int:
         if _remove(other.folder):
             excess -= other.size
     return excess
+
+
+def _cached(cache: Path) -> list[Cached]:
+    """Return all datasets in the cache folder `cache`, least recently used first."""
+    parents = [cache / name for name in FOLDERS]
+    return sorted(
+        Cached(_last_used(folder), folder, max(_bytes_of(folder), _reserved(folder)))
+        for parent in parents
+        if parent.is_dir()
+        for folder in parent.iterdir()
+        if folder.is_dir()
+    )
 
 
 def _remove(folder: Path) -> bool:

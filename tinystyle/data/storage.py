@@ -12,9 +12,10 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import fsspec
@@ -27,12 +28,14 @@ from tinystyle.data.permission import Permission
 from tinystyle.errors import UnavailableError, UserError
 
 __all__ = [
+    "StoredFile",
     "atomic_path",
     "cache_dir",
     "check_writable",
     "copy",
     "exists",
     "fetch",
+    "find",
     "is_remote",
     "is_web",
     "join",
@@ -151,6 +154,39 @@ def remove(uri: str | Path) -> None:
         return
     with suppress(FileNotFoundError):
         _call(uri, "rm_file")
+
+
+class StoredFile(NamedTuple):
+    """A file as `find` lists it."""
+
+    uri: str
+    bytes: int
+    modified: datetime
+    """In UTC."""
+
+
+def find(folder: str | Path) -> list[StoredFile]:
+    """List all files below a folder, sorted by name; none if it does not exist.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    if not is_remote(folder):
+        found = [(str(path), path.stat()) for path in sorted(_local(folder).rglob("*")) if path.is_file()]
+        return [StoredFile(uri, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)) for uri, stat in found]
+    filesystem, _ = _remote(folder)
+    filesystem.invalidate_cache()
+    try:
+        there: dict[str, dict[str, Any]] = _call(folder, "find", None, False, True)  # maxdepth, withdirs, detail
+    except FileNotFoundError:
+        return []
+    times = {path: info.get("LastModified") or info.get("created") for path, info in there.items()}
+    if not all(isinstance(time, datetime) for time in times.values()):
+        raise UserError(f"{folder}: this kind of address does not say when a file was changed")
+    return [
+        StoredFile(str(filesystem.unstrip_protocol(path)), int(info["size"]), times[path].astimezone(UTC))  # type: ignore[union-attr]
+        for path, info in sorted(there.items())
+    ]
 
 
 def fetch(uri: str | Path, subfolder: str) -> Path:

@@ -9,7 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ from tinystyle.data.ingest import Progress, dataset_for_training, is_dataset
 from tinystyle.data.photos import evenly_spaced, photo_tensor, reference_photos
 from tinystyle.data.shards import ShardDataset
 from tinystyle.errors import UserError
-from tinystyle.evaluation.criterion import Criterion, paint_measure
+from tinystyle.evaluation.criterion import Criterion, Scores, paint_measure
 from tinystyle.evaluation.paint import PaintMeasure
-from tinystyle.evaluation.rows import REFERENCE_PHOTOS, QualityRow, beside_trivial, quality_rows
+from tinystyle.evaluation.rows import REFERENCE_PHOTOS, QualityRow, beside_trivial, judge_photos
 from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.nets.cost import network_cost
 from tinystyle.nets.perceptual import load_perceptual_network
@@ -88,9 +88,12 @@ class ModelReport:
     exports: list[Export]
     """Core ML files in every format, number of bits and iOS version at 640x480; empty if not requested."""
 
+    scores: list[Scores] = field(default_factory=list, repr=False)
+    """Scores of the model on each photo, in a fixed order of photos; not part of `as_dict`."""
+
     def as_dict(self) -> dict[str, Any]:
-        """Return all fields, as JSON types."""
-        return asdict(self)
+        """Return all fields but `scores`, as JSON types."""
+        return {name: value for name, value in asdict(self).items() if name != "scores"}
 
     def tables(self) -> Iterator[Table]:
         """Yield the tables: losses and paint; artifacts; cost of the network; sizes of its exports, if any."""
@@ -215,7 +218,7 @@ def evaluate_model(
     network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = f"{model.config.architecture} {model.config.alpha:g}"
     candidates = beside_trivial(name, network, style_13hw)
-    rows = quality_rows(candidates, _read(shards, chosen, side, progress), criterion, second)
+    judged = judge_photos(candidates, _read(shards, chosen, side, progress), criterion, second)
     cost = network_cost(network, WIDTH, HEIGHT)
     return ModelReport(
         model=public(model_file),
@@ -230,7 +233,8 @@ def evaluate_model(
         style_size=loss.style_side(size),
         content_weight=loss.content_weight,
         style_weight=loss.style_weight_at_first,
-        rows=rows,
+        rows=[found.row(each) for each, found in judged.items()],
+        scores=judged[name].scores,
         weights=cost.weights,
         macs=cost.macs,
         activation_bytes=cost.activation_bytes,

@@ -18,11 +18,13 @@ from tinystyle.evaluation.paint import PaintMeasure, picture_score
 __all__ = [
     "REFERENCE_PHOTOS",
     "LossRow",
+    "PhotoScores",
     "QualityRow",
     "Stylize",
     "beside_trivial",
     "color_match",
     "identity",
+    "judge_photos",
     "loss_row",
     "quality_rows",
 ]
@@ -114,21 +116,31 @@ def loss_row(
         features: features of the photos, if the caller has cached them.
     """
     features = features or [criterion.photo_features(photo) for photo in photos]
-    means = _Means(criterion)
+    means = PhotoScores(criterion)
     for photo, known in zip(photos, features, strict=True):
         output = stylize(photo)
         means.add(criterion.scores(output, known), bad_blocks(output, photo).item())
     return LossRow(name, **means.of_losses())
 
 
-@torch.no_grad()
 def quality_rows(
     candidates: Mapping[str, Stylize],
     photos: Iterable[Tensor],
     criterion: Criterion,
     second: PaintMeasure | None = None,
 ) -> list[QualityRow]:
-    """Return the rows of several functions, computed in one pass over `photos`, each (1, 3, H, W).
+    """Return the rows of several functions; the arguments and errors are those of `judge_photos`."""
+    return [found.row(name) for name, found in judge_photos(candidates, photos, criterion, second).items()]
+
+
+@torch.no_grad()
+def judge_photos(
+    candidates: Mapping[str, Stylize],
+    photos: Iterable[Tensor],
+    criterion: Criterion,
+    second: PaintMeasure | None = None,
+) -> dict[str, PhotoScores]:
+    """Score every photo under several functions, in one pass over `photos`, each (1, 3, H, W).
 
     Args:
         candidates: the functions to evaluate, by name.
@@ -139,7 +151,7 @@ def quality_rows(
     Raises:
         UserError: an output contains NaN or infinity.
     """
-    means = {name: _Means(criterion) for name in candidates}
+    means = {name: PhotoScores(criterion) for name in candidates}
     for photo in photos:
         features = criterion.photo_features(photo)
         untouched = second.of(photo) if second else None
@@ -152,19 +164,10 @@ def quality_rows(
             if second and untouched is not None:
                 others += PaintMeasure.scores(second.of(output), untouched)
             means[name].add(criterion.scores(output, features), bad_blocks(output, photo).item(), *others)
-    rows = []
-    for name, found in means.items():
-        grid_mean, border_mean, second3, second4 = found.of_others()
-        losses = found.of_losses()
-        rows.append(
-            QualityRow(
-                name, **losses, checkerboard=grid_mean, border_error=border_mean, second3=second3, second4=second4
-            )
-        )
-    return rows
+    return means
 
 
-class _Means:
+class PhotoScores:
     """Collects the scores of one function for each photo, and averages them."""
 
     def __init__(self, criterion: Criterion) -> None:
@@ -177,6 +180,13 @@ class _Means:
         self.scores.append(scores)
         self.bad_blocks.append(bad_blocks)
         self.others.append(others)
+
+    def row(self, name: str) -> QualityRow:
+        """Return the means as a row of a table."""
+        grid, border, second3, second4 = self.of_others()
+        return QualityRow(
+            name, **self.of_losses(), checkerboard=grid, border_error=border, second3=second3, second4=second4
+        )
 
     def of_losses(self) -> dict[str, float]:
         mean = {

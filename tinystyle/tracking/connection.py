@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from tinystyle.errors import UnavailableError, UserError
 
-__all__ = ["connect", "public_uri", "quiet", "run_url", "tracking_uri", "user_name"]
+__all__ = ["connect", "public_uri", "quiet", "run_url", "tracking_uri", "user_name", "version_url"]
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 PROBE_SECONDS = 5.0
@@ -56,6 +56,12 @@ def run_url(run_id: str) -> str | None:
         return None
     # Without the workflow type, MLflow's UI since 3.17 opens a view made for language models.
     return f"{public_uri().rstrip('/')}/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
+
+
+def version_url(style: str, version: int) -> str | None:
+    """Return the address of a registered version in MLflow's UI, or None if MLflow has no server."""
+    uri = public_uri().rstrip("/")
+    return f"{uri}/#/models/{style}/versions/{version}" if uri.startswith("http") else None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +23,7 @@ from tinystyle.release.package_zip import unzip_package, zip_package
 from tinystyle.tracking import connection as mlflow_connection
 from tinystyle.tracking.mlflow_model import write_mlmodel
 
-__all__ = ["download", "log_model"]
+__all__ = ["attach", "download", "log_model"]
 
 FOLDERS = ("model", "coreml")
 TABLE = "evaluation-table.json"
@@ -62,6 +63,17 @@ def log_model(run_id: str, folder: Path) -> None:
             manifest = Path(temporary) / SUMS
             manifest.write_text(_sums(staged))
             client.log_artifact(run_id, str(manifest))
+
+
+def attach(run_id: str, files: Sequence[Path], folder: str) -> None:
+    """Upload files to the artifact folder `folder` of a run, which may be finished; `download` leaves them out.
+
+    Raises:
+        UnavailableError: the server cannot be reached, or fails.
+    """
+    with mlflow_connection.connect() as client:
+        for path in files:
+            client.log_artifact(run_id, str(path), folder)
 
 
 def download(run_id: str, out: Path) -> Path:

@@ -30,6 +30,7 @@ __all__ = [
     "find",
     "log_model",
     "register",
+    "remove",
     "versions",
 ]
 
@@ -157,6 +158,27 @@ def assign(style: str, alias: str, version: int, reason: str) -> ModelVersion:
     with connect() as client:
         client.set_registered_model_alias(style, alias, str(chosen.version))
     return find(style, chosen.version)
+
+
+def remove(version: ModelVersion) -> None:
+    """Delete a version, and move its run to MLflow's trash unless another version comes from the same run.
+
+    Figures and files of a run in the trash can be restored until `mlflow gc` deletes them.
+
+    Raises:
+        UserError: the version has an alias.
+        UnavailableError: the server cannot be reached, or fails.
+    """
+    there = versions()
+    current = next((other for other in there if (other.style, other.version) == (version.style, version.version)), None)
+    if current is not None and current.aliases:
+        raise UserError(f"{version.style} {version.version} is {', '.join(current.aliases)}; it is not removed")
+    shared = any(other.run_id == version.run_id and other != current for other in there)
+    with connect() as client:
+        if current is not None:
+            client.delete_model_version(version.style, str(version.version))
+        if version.run_id and not shared:
+            _ignoring(UNKNOWN, client.delete_run, version.run_id)
 
 
 def annotate(style: str, version: int, tags: Mapping[str, str]) -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from mlflow import MlflowClient
+from PIL import Image
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import get_client
 
+from flows.notifications import ENVIRONMENT
 from flows.retrain_styles import JUDGED, retrain_styles
 from tests.support.flows import QUIET, Platform
+from tests.support.receiver import Receiver, running_receiver
 from tinystyle.tracking import registry
 
 pytestmark = [pytest.mark.platform, *QUIET]
@@ -26,7 +36,24 @@ def retrain(platform: Platform, *styles: dict[str, Any], **options: Any) -> Any:
     return retrain_styles(str(catalog), checkpoints=checkpoints, spread=False, return_state=True, **options)
 
 
-def test_from_new_to_champion_to_a_worse_one(platform: Platform, tmp_path: Path) -> None:
+def decision_of(style: str) -> str:
+    """The newest page of the gates."""
+    with get_client(sync_client=True) as client:
+        wanted = {"artifacts": {"key": {"any_": [f"gates-{style}"]}}}
+        (artifact,) = client.request("POST", "/artifacts/latest/filter", json=wanted).json()
+    return str(artifact["data"])
+
+
+@pytest.fixture
+def messages(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:  # noqa: ARG001
+    """What the operator is told, by a webhook."""
+    with running_receiver() as receiver:
+        Webhook(url=receiver.address).save("gates", overwrite=True)
+        monkeypatch.setenv(ENVIRONMENT, "webhook/gates")
+        yield receiver
+
+
+def test_from_new_to_champion_to_a_worse_one(platform: Platform, messages: Receiver, tmp_path: Path) -> None:
     style = {"name": "sea", "image": "builtin:wave", "steps": 30, "margin": 0}
     state = retrain(platform, style, dry_run=True)
     assert state.message == "1 of 1 networks would be trained"
@@ -55,6 +82,15 @@ def test_from_new_to_champion_to_a_worse_one(platform: Platform, tmp_path: Path)
     assert worse.tags[JUDGED].startswith("refused: ")
     assert "of version 1" in worse.tags[JUDGED]
     assert registry.find("sea", registry.CHAMPION).version == 1
+    page = decision_of("sea")
+    assert page.startswith("# sea version 2: refused\n\nrefused: ")
+    assert "on 2 photos, too few for an interval" in page
+    (picture,) = re.findall(r"!\[photos, champion and challenger\]\(data:image/jpeg;base64,([^)]+)\)", page)
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).width > 900, "three columns"
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    kept = {artifact.path for artifact in client.list_artifacts(worse.run_id, "gates")}
+    assert kept == {"gates/comparison.png", "gates/decision.json"}
+    registry.fetch(worse, tmp_path / "fetched")  # which is as it was
     (row,) = state.result()["styles"]
     assert (row["version"], row["decision"]) == (2, worse.tags[JUDGED])
 
@@ -63,6 +99,15 @@ def test_from_new_to_champion_to_a_worse_one(platform: Platform, tmp_path: Path)
     state = retrain(platform, {**changed, "margin": 1})
     assert state.message == "0 of 1 networks trained, 1 judged"
     assert registry.find("sea", 2).aliases == (registry.CANDIDATE, registry.CHAMPION)
+
+    told = [message for message in map(json.loads, messages.bodies) if message.get("style") == "sea"]
+    assert [(message["event"], message["version"]) for message in told] == [
+        ("candidate", 1), ("refusal", 2), ("promotion", 2),
+    ]  # fmt: skip
+    assert told[1]["subject"] == "sea version 2: refusal"
+    assert told[1]["body"].startswith("refused: ")
+    failures = [message["flow"] for message in map(json.loads, messages.bodies) if message["event"] == "failure"]
+    assert "retrain-styles" in failures, "for the poison"
 
 
 def test_a_catalog_that_is_wrong(platform: Platform) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,8 +19,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from PIL import Image
 
 from flows.accelerator import LOOK_SECONDS, hold_gpus
+from flows.cost import PRICE
 from flows.results import RESULT
 from flows.train_style import train_style
 from tests.support.flows import QUIET, Platform
@@ -100,7 +105,10 @@ def artifacts(flow_run_id: Any) -> dict[str, Any]:
         return {found.key or found.type: found.data for found in prefect.read_artifacts(artifact_filter=wanted)}
 
 
-def test_a_run_registers_a_verified_version_and_the_next_skips_it(platform: Platform, tmp_path: Path) -> None:
+def test_a_run_registers_a_verified_version_and_the_next_skips_it(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PRICE, "3600 EUR")
     parent = client().create_run("0").info.run_id
     state = run(platform, name="one-run", parent_run=parent)
     assert state.is_completed(), state.message
@@ -130,7 +138,16 @@ def test_a_run_registers_a_verified_version_and_the_next_skips_it(platform: Plat
 
     shown = artifacts(state.state_details.flow_run_id)
     assert shown["progress"] == 100
-    assert "| color match |" in shown["trained-one-run"]
+    page = shown["trained-one-run"]
+    assert "| color match |" in page
+    assert f"| checkpoints | `{platform.parameters['checkpoints']}/{result['key']}/" in page
+    assert f"| once published | `s3://models/one-run/{version.version}` |" in page
+    (price,) = re.findall(
+        r"\| cost of the training \| \d+ CPU core seconds \(.*\), (\d+\.\d+) EUR at 3600 EUR an hour \|", page
+    )
+    assert float(price) > 0
+    (picture,) = re.findall(r"!\[photos and stylized photos\]\(data:image/jpeg;base64,([^)]+)\)", page)
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).format == "JPEG"
     assert json.loads(shown[RESULT]) == [result]
 
     again = run(platform, name="one-run")

@@ -10,10 +10,11 @@ import yaml
 
 from infra import work_pool
 from tests.support.places import REPOSITORY
+from tinystyle.commands.doctor import servers as doctor
 
 CONTENT = yaml.safe_load((REPOSITORY / "infra" / "prefect.yaml").read_text())
 DEPLOYMENTS = CONTENT["deployments"]
-FLOWS = ["ingest-coco", "ingest-partition", "train-style", "sweep-styles", "retrain-styles", "publish"]
+FLOWS = ["ingest-coco", "ingest-partition", "train-style", "sweep-styles", "retrain-styles", "publish", "keep-house"]
 
 
 def flow_of(deployment: dict[str, Any]) -> Any:
@@ -54,5 +55,18 @@ def test_what_waits_for_other_flows_takes_no_worker_s_place() -> None:
 
 def test_retraining_is_scheduled_and_switched_off() -> None:
     scheduled = {name: deployment["schedules"] for name, deployment in by_flow().items() if "schedules" in deployment}
-    assert list(scheduled) == ["retrain-styles"]
+    assert list(scheduled) == ["retrain-styles", "keep-house"]
     assert all(schedule["active"] is False and schedule["cron"] for schedule in scheduled["retrain-styles"])
+
+
+def test_the_house_is_kept_weekly_for_real_and_by_hand_only_on_demand() -> None:
+    (schedule,) = by_flow()["keep-house"]["schedules"]
+    assert schedule["active"] is True
+    assert schedule["parameters"] == {"dry_run": False}
+    assert flow_of(by_flow()["keep-house"]).parameters.properties["dry_run"]["default"] is True
+
+
+def test_doctor_knows_every_deployment_and_queue() -> None:
+    named = {f"{name}/{deployment['name']}" for name, deployment in by_flow().items()}
+    assert set(doctor.DEPLOYMENTS) == named
+    assert (doctor.POOL, set(doctor.QUEUES)) == (work_pool.NAME, {"default", *work_pool.QUEUES})
