@@ -156,7 +156,7 @@ def _start(wanted: Sequence[Server], folder: Path, say: Say, before: Callable[[S
         if process:
             say(f"{server.name}: already running, process {process.pid}")
             continue
-        processes.stop(folder, server.name, patience=5)  # leftover processes of a killed server
+        processes.stop(folder, server.name, _patience(server.name))  # what is left of a killed server: a training saves
         if before:
             before(server)
         if server.prepare:
