@@ -72,8 +72,9 @@ class Recovery:
         """Look once at all runs that are not over, and do what has to be done.
 
         Raises:
-            httpx.HTTPError: Prefect's server does not answer. What is known of silent runs is then forgotten, since
-                their signs of life did not arrive either.
+            httpx.TransportError: Prefect's server does not answer. What is known of silent runs is then forgotten,
+                since their signs of life did not arrive either.
+            httpx.HTTPStatusError: it refuses, or is busy, which it says while another request writes to SQLite.
         """
         try:
             with self._api() as api:
@@ -81,7 +82,7 @@ class Recovery:
                 self._seen = {run["id"]: self._seen.get(run["id"], _Seen("")) for run in runs}
                 for run in runs:
                     self._look_at(api, run)
-        except httpx.HTTPError:
+        except httpx.TransportError:
             self._seen.clear()
             raise
         if monotonic() - self._tracked_at > TRACKED_EVERY_SECONDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -24,13 +25,23 @@ def s3(environment: Mapping[str, str]) -> Iterator[Any]:
         client.close()
 
 
+BUSY_ATTEMPTS = 20
+
+
 class _Server:
     def __init__(self, address: str, user: str, password: str) -> None:
         self._address, self._auth = address, (user, password)
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         """The JSON of an answer, which has to be a good one."""
-        answer = httpx.request(method, self._address + path, auth=self._auth, timeout=60, trust_env=False, **options)
+        for attempt in range(BUSY_ATTEMPTS):
+            answer = httpx.request(
+                method, self._address + path, auth=self._auth, timeout=60, trust_env=False, **options
+            )
+            # With SQLite, Prefect's server says so while another request writes.
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or attempt == BUSY_ATTEMPTS - 1:
+                break
+            time.sleep(1)
         answer.raise_for_status()
         return answer.json()
 
