@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from infra.tracked_runs import close_abandoned
+from infra.work_pool import prefect_api
 
 __all__ = ["ATTEMPTS", "HEARTBEAT_SECONDS", "Recovery"]
 
@@ -77,7 +78,7 @@ class Recovery:
             httpx.HTTPStatusError: it refuses, or is busy, which it says while another request writes to SQLite.
         """
         try:
-            with self._api() as api:
+            with prefect_api(self._environment) as api:
                 runs = _runs(api, ["PENDING", "RUNNING", "CANCELLING", "CRASHED"])
                 self._seen = {run["id"]: self._seen.get(run["id"], _Seen("")) for run in runs}
                 for run in runs:
@@ -92,7 +93,7 @@ class Recovery:
     def close_tracked(self) -> None:
         """Close MLflow runs that are open though their flow run is over; a server that is away is asked again later."""
         try:
-            with self._api() as api:
+            with prefect_api(self._environment) as api:
                 for name in close_abandoned(self._environment, lambda run: _is_over(api, run)):
                     self._say(f"{name}: closed in MLflow, its flow run is over")
         except httpx.HTTPError as error:
@@ -131,12 +132,6 @@ class Recovery:
         answer = _answer(api.post(f"/flow_runs/{run['id']}/set_state", json={"state": state, "force": True}))
         if answer["status"] in ("ACCEPT", "WAIT"):
             self._say(f"{run['name']} ({run['id']}): {name}, {message}")
-
-    def _api(self) -> httpx.Client:
-        user, _, password = self._environment["PREFECT_API_AUTH_STRING"].partition(":")
-        return httpx.Client(
-            base_url=self._environment["PREFECT_API_URL"], auth=(user, password), timeout=20, trust_env=False
-        )
 
 
 def _runs(api: httpx.Client, kinds: list[str]) -> list[dict[str, Any]]:

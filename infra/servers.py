@@ -191,10 +191,12 @@ def workers(settings: StackSettings, made: Secrets, folder: Path) -> list[Server
 
 def _keeper(settings: StackSettings, made: Secrets, folder: Path) -> Server:
     """Return the process that starts again what has died: `infra.keeper`."""
+    clients = client_environment(settings, made)
+    needed = {name: value for name, value in clients.items() if name.startswith(("PREFECT_", "MLFLOW_"))}
     return Server(
         name="keeper",
         command=[sys.executable, "-m", "infra.keeper", "--folder", str(folder)],
-        environment=worker_environment(client_environment(settings, made)),
+        environment=worker_environment(needed),
         complaint=lambda: None,
         directory=REPOSITORY,
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import httpx
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-__all__ = ["NAME", "QUEUES", "WORKER_OPTIONS", "ensure_work_pool", "forget_worker", "worker_complaint"]
+__all__ = ["NAME", "QUEUES", "WORKER_OPTIONS", "ensure_work_pool", "forget_worker", "prefect_api", "worker_complaint"]
 
 NAME = "tinystyle"
 QUEUES = {
@@ -43,7 +43,7 @@ def ensure_work_pool(environment: Mapping[str, str]) -> None:
     Raises:
         httpx.HTTPError: the server does not answer or refuses.
     """
-    with _api(environment) as api:
+    with prefect_api(environment) as api:
         pool = {"name": NAME, "type": "process", "description": "Processes of the machines that run a worker"}
         _created(api.post("/work_pools/", json=pool))
         for name, description in QUEUES.items():
@@ -57,7 +57,7 @@ def forget_worker(environment: Mapping[str, str], name: str) -> None:
     Raises:
         httpx.HTTPError: the server does not answer or refuses.
     """
-    with _api(environment) as api:
+    with prefect_api(environment) as api:
         answer = api.delete(f"/work_pools/{NAME}/workers/{name}")
         if answer.status_code != httpx.codes.NOT_FOUND:
             answer.raise_for_status()
@@ -66,7 +66,7 @@ def forget_worker(environment: Mapping[str, str], name: str) -> None:
 def worker_complaint(environment: Mapping[str, str], name: str) -> str | None:
     """Return why worker `name` does not accept runs yet; None once the server lists it as online."""
     try:
-        with _api(environment) as api:
+        with prefect_api(environment) as api:
             answer = api.post(f"/work_pools/{NAME}/workers/filter", json={})
             answer.raise_for_status()
             online = [worker["name"] for worker in answer.json() if worker["status"] == "ONLINE"]
@@ -75,7 +75,8 @@ def worker_complaint(environment: Mapping[str, str], name: str) -> str | None:
     return None if name in online else "the server does not list it as online"
 
 
-def _api(environment: Mapping[str, str]) -> httpx.Client:
+def prefect_api(environment: Mapping[str, str]) -> httpx.Client:
+    """Return a client of Prefect's REST API, with the address, password and authority that `environment` names."""
     user, _, password = environment["PREFECT_API_AUTH_STRING"].partition(":")
     authority = environment.get("PREFECT_API_SSL_CERT_FILE")
     return httpx.Client(

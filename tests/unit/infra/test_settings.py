@@ -91,8 +91,8 @@ def test_each_server_gets_the_secrets_it_needs_and_no_other(tmp_path: Path, monk
     assert held == {
         "s3_access_key": {"store", "mlflow"} | flows,
         "s3_secret_key": {"store", "mlflow"} | flows,
-        "prefect_password": {"prefect"} | flows,
-        "mlflow_password": {"mlflow"} | flows,
+        "prefect_password": {"prefect", "keeper"} | flows,
+        "mlflow_password": {"mlflow", "keeper"} | flows,
         "mlflow_cookie_key": {"mlflow"},
         "store_signing_key": {"store"},
     }

@@ -63,7 +63,9 @@ def doctor(
     prefix: Annotated[str, typer.Option(help="Prefix of each bucket's name, such as acme-.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check versions, GPU, disk, and the servers that the environment names, and say what to do about each fault.
+    """Say what is wrong with this machine and the servers that it uses.
+
+    Checks versions, GPU, disk, and the servers that the environment names, and says what to do about each fault.
 
     Exits with code 1 if anything that is configured does not work. What is not configured is skipped. Changes nothing,
     except for one object of a kilobyte that is written to the bucket of checkpoints and removed again.
