@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from infra import certificates, logs, processes, seaweedfs, servers, work_pool
+from infra import certificates, logs, processes, seaweedfs, servers, work_pool, worker
 from infra.bootstrap import bootstrap
 from infra.databases import ensure_databases
 from infra.servers import Server
@@ -145,7 +145,7 @@ _SERVER_NAMES = ("store", "mlflow", "prefect")
 
 def _patience(name: str) -> float:
     """Return the seconds from SIGTERM to SIGKILL; longer for workers, whose training runs save a checkpoint first."""
-    return 10 if name in _SERVER_NAMES else 40
+    return 10 if name in (*_SERVER_NAMES, "keeper") else worker.GRACE_SECONDS + 15
 
 
 def _start(wanted: Sequence[Server], folder: Path, say: Say, before: Callable[[Server], None] | None = None) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from infra import certificates, seaweedfs, work_pool
+from infra import certificates, seaweedfs, work_pool, worker
 from infra.bootstrap import BUCKETS
 from infra.recovery import HEARTBEAT_SECONDS
 from infra.settings import HOST, Secrets, StackSettings, client_environment, guard_environment, store_ports
@@ -206,7 +206,7 @@ def _worker(settings: StackSettings, made: Secrets, folder: Path, name: str, opt
     clients = client_environment(settings, made)
     return Server(
         name=name,
-        command=worker_command(name, options),
+        command=worker.command(worker_command(name, options)),
         environment=worker_environment(clients) | {"PREFECT_HOME": str(folder / "prefect")},
         complaint=partial(work_pool.worker_complaint, clients, name),
         directory=REPOSITORY,

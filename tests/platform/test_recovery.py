@@ -239,7 +239,7 @@ def test_a_terminated_worker_hands_its_run_over(
 ) -> None:
     run = start("terminated")
     run.wait_for_step(50)
-    (worker,) = [one for one in run.processes("worker") if "worker" in one.cmdline() and "start" in one.cmdline()]
+    (worker,) = [process for process in run.processes("worker") if process.cmdline()[1:3] == ["-m", "infra.worker"]]
     os.killpg(worker.pid, signal.SIGTERM)
     run.wait(lambda: run.state()["name"] == "AwaitingRetry", 60)
     before = len(run.steps())

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 
-__all__ = ["bf16_pays", "cpu_count", "die_with_parent"]
+__all__ = ["bf16_pays", "cpu_count", "die_with_parent", "kill_with_parent"]
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 WATCH_SECONDS = 1.0
@@ -43,10 +43,15 @@ def die_with_parent(parent: int | None = None) -> None:
             process is killed too.
     """
     expected = parent or os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    kill_with_parent()
     # Poll on other systems, and in case the parent died before the call above, or only the thread that started us did.
     threading.Thread(target=_watch, args=(expected,), daemon=True, name="watch-parent").start()
+
+
+def kill_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies, also after an exec; does nothing except on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _watch(parent: int) -> None:
