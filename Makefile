@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: demo test test-fast coverage test-long test-platform-smoke e2e check docs install format clean stack stack-down worker deploy
+.PHONY: demo test test-fast coverage test-long test-platform-smoke test-images e2e check lock docs install format clean stack stack-down worker deploy
 
 demo: $(INSTALLED)  ## train, export and look at a style in under five minutes
 	$(BIN)/tinystyle demo --out demo
@@ -37,15 +37,27 @@ test-long: $(INSTALLED)  ## what takes minutes or gigabytes each: the demo, 24 m
 test-platform-smoke: $(INSTALLED)  ## servers up, S3 to published, servers down
 	$(BIN)/python -m pytest -m 'platform and not e2e' -n 2 $(BY_FILE)
 
+test-images: $(INSTALLED)  ## build the images of docker/, as root, and use them; Debian's buildah and debootstrap, 20 minutes
+	$(BIN)/python -m pytest -m images
+
 e2e: test-platform-smoke  ## all of the platform, from a clean state
 	$(BIN)/python -m pytest -m e2e
 	@echo "e2e: everything passed"
 
-check: $(INSTALLED)  ## lint, formatting, strict types, and what may import what
+check: $(INSTALLED)  ## lint, formatting, strict types, what may import what; shell scripts, Dockerfiles, compose file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/shellcheck .ci/run docker/*.sh scripts/*.sh
+	$(BIN)/hadolint docker/*.Dockerfile
+	$(BIN)/docker-compose --file infra/compose.yaml --profile gpu config --quiet
+
+# Where uv finds the CPU build of torch, such as TORCH='--find-links FOLDER'; by default PyTorch's own index.
+TORCH ?=
+
+lock: $(INSTALLED)  ## the locks of the images in docker/requirements, after a change of constraints.txt or pyproject.toml
+	PATH="$(abspath $(BIN)):$$PATH" docker/lock.sh $(TORCH)
 
 docs: $(INSTALLED)  ## the documentation as a website, in build/site
 	$(BIN)/python -m mkdocs build --strict

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
@@ -32,7 +34,8 @@ def ensure_databases(settings: StackSettings) -> None:
             present = {row[0] for row in cursor.fetchall()}
             for name in DATABASES:
                 if name not in present:
-                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+                    with suppress(errors.DuplicateDatabase, errors.UniqueViolation):  # another one is just making it
+                        cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except errors.InsufficientPrivilege as error:
         raise UserError(
             "the PostgreSQL user of --database is not allowed to create databases; have an administrator run: "

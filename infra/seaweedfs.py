@@ -15,14 +15,15 @@ from botocore.session import Session
 from infra.certificates import AUTHORITY, CERTIFICATE, KEY
 from infra.settings import HOST, store_ports, trust
 
-__all__ = ["WEED", "client", "command", "complaint", "environment"]
+__all__ = ["SIGNING", "WEED", "client", "command", "complaint", "environment"]
 
 WEED = Path(sys.executable).with_name("weed")
 # Its servers, each with a port for HTTP and one for gRPC.
 _PORTS = tuple(
     f"{server}.{port}" for server in ("s3", "master", "volume", "filer", "admin") for port in ("port", "port.grpc")
 )
-_SIGNING = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
+SIGNING = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
+"""Variables WEED_JWT_NAME with the key that signs what the store's servers ask of each other over HTTP."""
 
 
 def command(folder: Path, port: int, buckets: Sequence[str], tls: tuple[str, str] = ("", "")) -> list[str]:
@@ -57,7 +58,7 @@ def environment(certificates: Path, signing_key: str) -> dict[str, str]:
         **{f"WEED_{pair}_CERT": certificate for pair in pairs},
         **{f"WEED_{pair}_KEY": key for pair in pairs},
         **{f"WEED_{pair}_CA": authority for pair in pairs if pair.startswith("HTTPS_")},
-        **{f"WEED_JWT_{name}": signing_key for name in _SIGNING},
+        **{f"WEED_JWT_{name}": signing_key for name in SIGNING},
     }
 
 

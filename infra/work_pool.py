@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from typing import Any
 
 import httpx
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
@@ -21,6 +22,10 @@ QUEUES = {
 """Work queues in addition to Prefect's own queue `default`, which is for flows that wait for others. The
 coordinator runs any number of those: if they counted toward the limit of a worker, a sweep could wait forever for
 its own children."""
+_DESCRIPTIONS = {
+    "process": "Processes of the machines that run a worker",
+    "kubernetes": "Jobs of a Kubernetes cluster",
+}
 WORKER_OPTIONS = ("--work-queue", "training", "--work-queue", "ingest", "--limit", "1")
 
 
@@ -35,17 +40,21 @@ _again_while_busy = retry(
 
 
 @_again_while_busy
-def ensure_work_pool(environment: Mapping[str, str]) -> None:
-    """Create the pool and its queues if absent.
+def ensure_work_pool(
+    environment: Mapping[str, str], kind: str = "process", job_template: Mapping[str, Any] | None = None
+) -> None:
+    """Create the pool and its queues if absent, and give the pool its job template.
 
-    The pool's job template is left empty; the first worker fills it in.
+    Without a template the pool's is left as it is; the first worker of processes fills it in.
 
     Raises:
         httpx.HTTPError: the server does not answer or refuses.
     """
     with prefect_api(environment) as api:
-        pool = {"name": NAME, "type": "process", "description": "Processes of the machines that run a worker"}
+        pool = {"name": NAME, "type": kind, "description": _DESCRIPTIONS[kind]}
         _created(api.post("/work_pools/", json=pool))
+        if job_template is not None:
+            api.patch(f"/work_pools/{NAME}", json={"base_job_template": job_template}).raise_for_status()
         for name, description in QUEUES.items():
             _created(api.post(f"/work_pools/{NAME}/queues", json={"name": name, "description": description}))
 
