@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import pytest
 
-from infra.settings import STORE_PORTS
 from tests.support.images import Image, Images, skip_unless_images_can_be_built
 from tests.support.photos import synthetic_photo
 from tests.support.postgresql import running_postgresql
@@ -173,7 +172,7 @@ def test_servers_start_and_a_style_is_trained_through_them(
     trainer: Image, server: Image, containers: Containers, work: Path
 ) -> None:
     ports = {name: free_block(1) for name in ("prefect", "mlflow", "coordinator", "worker")}
-    store = free_block(STORE_PORTS)
+    store = free_block(8)
     prefect, mlflow = f"http://127.0.0.1:{ports['prefect']}", f"http://127.0.0.1:{ports['mlflow']}"
     containers.addresses = {
         "PREFECT_API_URL": f"{prefect}/api",

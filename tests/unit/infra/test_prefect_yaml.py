@@ -14,7 +14,15 @@ from tinystyle.commands.doctor import servers as doctor
 
 CONTENT = yaml.safe_load((REPOSITORY / "infra" / "prefect.yaml").read_text())
 DEPLOYMENTS = CONTENT["deployments"]
-FLOWS = ["ingest-coco", "ingest-partition", "train-style", "sweep-styles", "retrain-styles", "publish", "keep-house"]
+FLOWS = [
+    "ingest-coco",
+    "ingest-partition",
+    "train-style",
+    "sweep-styles",
+    "retrain-styles",
+    "publish",
+    "keep-house",
+]
 
 
 def flow_of(deployment: dict[str, Any]) -> Any:
