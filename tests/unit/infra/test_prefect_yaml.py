@@ -74,7 +74,7 @@ def test_the_house_is_kept_weekly_for_real_and_by_hand_only_on_demand() -> None:
     assert flow_of(by_flow()["keep-house"]).parameters.properties["dry_run"]["default"] is True
 
 
-def test_doctor_knows_every_deployment_and_queue() -> None:
+def test_doctor_asks_for_deployments_that_there_are_and_every_queue() -> None:
     named = {f"{name}/{deployment['name']}" for name, deployment in by_flow().items()}
-    assert set(doctor.DEPLOYMENTS) == named
+    assert set(doctor.DEPLOYMENTS) <= named
     assert (doctor.POOL, set(doctor.QUEUES)) == (work_pool.NAME, {"default", *work_pool.QUEUES})
