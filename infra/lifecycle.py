@@ -37,6 +37,10 @@ __all__ = ["ServerFailedError", "State", "down", "status", "up"]
 Say = Callable[[str], None]
 
 
+_LOCK_SECONDS = 60.0
+"""Time that a command waits for another one that works on the same stack, such as the keeper's."""
+
+
 class ServerFailedError(RuntimeError):
     """A server exited, or did not become ready in time; `log` is the last lines of its log."""
 
@@ -225,12 +229,17 @@ def _lay_out(folder: Path, settings: StackSettings, clients: dict[str, str]) -> 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Create the folder, private and ignored by git, and lock it against other 'up' and 'down' commands."""
+    """Create the folder, private and ignored by git, and lock it against other 'up' and 'down' commands, which are waited for."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / ".gitignore").write_text("*\n")
+    deadline = time.monotonic() + _LOCK_SECONDS
     with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another 'up' or 'down' is running in {folder}; wait for it") from None
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise UserError(f"another 'up' or 'down' is running in {folder}; wait for it") from None
+                time.sleep(0.2)
         yield

@@ -25,7 +25,7 @@ from tests.support.stack import Stack
 from tinystyle.commands.doctor import diagnose
 from tinystyle.commands.doctor.findings import Finding
 
-pytestmark = pytest.mark.platform
+pytestmark = [pytest.mark.platform, pytest.mark.e2e]
 
 
 @pytest.fixture(scope="module")

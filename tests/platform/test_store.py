@@ -15,7 +15,7 @@ from tests.support.doors import inner_ports, own_shell
 from tests.support.rest import s3
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.platform
+pytestmark = [pytest.mark.platform, pytest.mark.e2e]
 DAYS = 40
 
 
