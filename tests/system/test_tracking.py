@@ -141,6 +141,23 @@ def test_a_server_that_comes_back_gets_the_model(
     assert (run.info.status, run.data.params, run.data.tags["lineage.key"]) == ("FINISHED", {"a": "1"}, "k")
     assert [file.path for file in tracked.client().list_artifacts(run_id, "model")] == ["model/model.safetensors"]
     assert len([message for message in caplog.messages if FAULT in message]) == 1
+    history = tracked.client().get_metric_history(run_id, "total")
+    assert [point.step for point in history] == list(range(100)), "kept, and delivered in order"
+
+
+def test_what_the_server_calls_invalid_holds_nothing_up(
+    tracked: Tracked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.store)
+    monkeypatch.chdir(tracked.working_folder)
+    ids: list[str] = []
+    run = tracker(None, ids.append)
+    run.metrics(1, {"not/a name?": 1.0, "total": 1.0})
+    run.artifact(tmp_path / "gone.txt")
+    run.metrics(2, {"total": 2.0})
+    run.finish("FINISHED")
+    assert tracked.client().get_run(ids[0]).data.metrics["total"] == 2.0
+    assert len([message for message in caplog.messages if "left out" in message]) == 2
 
 
 def test_a_server_that_is_not_there_costs_one_line_and_some_seconds(

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic, sleep, time
 from typing import Any
 
 from PIL import Image
@@ -27,8 +28,13 @@ _LOG = logging.getLogger(__name__)
 
 PARENT_RUN = "TINYSTYLE_PARENT_RUN"
 """Environment variable with the ID of the MLflow run that is the parent of all runs of this process."""
-FIRST_PAUSE_SECONDS = 60.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 30.0, 480.0
 """Pause after the first error; it doubles with every error, so that a hanging server costs a run only minutes."""
+LAST_PAUSES_SECONDS = 5.0, 15.0
+"""Pauses before the last attempts at the end of a run, if the server answered before."""
+MAX_WAITING = 20_000
+"""Maximum number of logged things that wait for the server; beyond it the oldest are lost."""
+_Action = Callable[[Any, str], None]
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -53,7 +59,7 @@ def run_tags(lineage: Mapping[str, str]) -> dict[str, str]:
 
 
 class Tracker:
-    """One MLflow run. After an error of MLflow, there is a pause, during which everything that is logged is lost.
+    """One MLflow run. What is logged while MLflow does not answer is kept, and delivered later in the same order.
 
     Args:
         experiment: name of the experiment; created if absent.
@@ -85,12 +91,14 @@ class Tracker:
         self._client: Any = None
         self._pause = FIRST_PAUSE_SECONDS
         self._silent_until = 0.0
+        self._waiting: deque[_Action] = deque(maxlen=MAX_WAITING)
         self._do(lambda _client, _run_id: None)
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
         """Log the metrics of a step, and every ten seconds the machine's resource usage."""
         self._last_step = step
-        self._do(lambda client, run_id: _log(client, run_id, step, values | self._machine.due()))
+        now, measured = _now(), values | self._machine.due()
+        self._do(lambda client, run_id: _log(client, run_id, step, measured, now))
 
     def image(self, path: Path, key: str, step: int) -> None:
         """Log the image file `path` under the name `key`; MLflow's UI shows the steps of a key side by side."""
@@ -126,7 +134,7 @@ class Tracker:
         self._do(lambda client, run_id: client.log_artifact(run_id, str(path), folder))
 
     def finish(self, status: str, artifacts: tuple[Path, ...] = (), folder: str | None = None) -> None:
-        """Close the run and upload files, even during a pause.
+        """Close the run and upload files, even during a pause; a server that has just gone away is waited for shortly.
 
         Args:
             status: FINISHED, FAILED or KILLED (stopped, and to be resumed).
@@ -138,27 +146,44 @@ class Tracker:
         def close(client: Any, run_id: str) -> None:
             client.set_terminated(run_id, status)  # first, because the upload of files may fail
             if self._last_step is not None:  # so that even a run of a few seconds has one reading
-                _log(client, run_id, self._last_step, self._machine.read())
+                _log(client, run_id, self._last_step, self._machine.read(), _now())
             for path in artifacts:
                 client.log_artifact(run_id, str(path), folder)
 
         self._do(close)
+        for seconds in LAST_PAUSES_SECONDS:
+            if not self._waiting or self._client is None:
+                return
+            sleep(seconds)
+            self._silent_until = 0.0
+            self._deliver()
 
-    def _do(self, action: Callable[[Any, str], None]) -> None:
-        """Call `action` with the client and the run ID, unless in a pause; an error starts a pause."""
-        if monotonic() < self._silent_until:
-            return
+    def _do(self, action: _Action) -> None:
+        """Call `action` with the client and the run ID, after those that wait; in a pause it waits as well."""
+        self._waiting.append(action)
+        if monotonic() >= self._silent_until:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Call the actions that wait, oldest first; an error starts a pause, after which the same one is tried again."""
         try:
             # A server that does not answer must not block a GPU for minutes.
             with quiet(timeout=5, retries=1):
                 client, run_id = self._connect()
-                action(client, run_id)
+                while self._waiting:
+                    try:
+                        self._waiting[0](client, run_id)
+                    except Exception as error:
+                        if not _hopeless(error):
+                            raise
+                        _LOG.warning("MLflow refused something, which is left out: %s", _reason(error))
+                    self._waiting.popleft()
+            self._pause = FIRST_PAUSE_SECONDS
         except Exception as error:
             if self._pause == FIRST_PAUSE_SECONDS:
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
-                _LOG.warning("MLflow failed; training continues and will retry later: %s", reason)
+                _LOG.warning("MLflow failed; training continues and will retry later: %s", _reason(error))
             self._silent_until = monotonic() + self._pause
-            self._pause *= 2
+            self._pause = min(2 * self._pause, MAX_PAUSE_SECONDS)
 
     def _connect(self) -> tuple[Any, str]:
         """Return the client and the run ID; the first successful call resumes or starts the run."""
@@ -200,10 +225,26 @@ def close_run(run_id: str, status: str) -> None:
         _LOG.warning("MLflow run %s is not closed: %s", run_id, error)
 
 
-def _log(client: Any, run_id: str, step: int, values: dict[str, float]) -> None:
+def _hopeless(error: Exception) -> bool:
+    """Return whether trying again cannot help: a file is gone, or the server calls the request invalid."""
+    from mlflow.exceptions import MlflowException
+
+    invalid = isinstance(error, MlflowException) and error.error_code == "INVALID_PARAMETER_VALUE"
+    return invalid or isinstance(error, FileNotFoundError)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _now() -> int:
+    return int(time() * 1000)
+
+
+def _log(client: Any, run_id: str, step: int, values: dict[str, float], now: int) -> None:
+    """Log metrics measured at `now`, in milliseconds since the epoch."""
     from mlflow.entities import Metric
 
-    now = int(time() * 1000)
     client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
 
 

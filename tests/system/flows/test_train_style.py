@@ -157,6 +157,28 @@ def test_a_run_registers_a_verified_version_and_the_next_skips_it(
     assert len(registry.versions("one-run")) == 1
 
 
+def test_two_devices_do_the_same_as_one(platform: Platform) -> None:
+    # A low rate, because at the full one rounding errors grow a hundredfold within ten steps (ARCHITECTURE.md).
+    given = {"learning_rate": 1e-5, "steps": 20, "force": True, "precision": "32"}
+    keys, losses = [], []
+    for devices in (1, 2):
+        state = run(
+            platform,
+            name=f"devices-{devices}",
+            devices=devices,
+            checkpoints=str(platform.folder / f"on-{devices}"),
+            **given,
+        )
+        assert state.is_completed(), state.message
+        result = state.result()
+        keys.append(result["key"])
+        history = client().get_metric_history(result["run_id"], "train/total")
+        losses.append([point.value for point in history])
+    assert keys[0] == keys[1]
+    assert len(losses[0]) == 2
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
 def test_sigterm_stops_in_order_and_the_next_run_goes_on(platform: Platform) -> None:
     checkpoints = platform.folder / "stopped"
     changes = {"style": "builtin:wave", "steps": 150, "name": "stopped", "checkpoints": str(checkpoints)}
