@@ -140,20 +140,29 @@ def test_alone_on_its_machine_a_run_listens_to_no_other(dataset: Path, tmp_path:
 
 @pytest.mark.long
 def test_two_machines_meet_at_an_endpoint(dataset: Path, tmp_path: Path, free_port: int) -> None:
-    """Two commands with an agent each, on one machine, as two machines with a shared folder would."""
-    out = tmp_path / "run"
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
-    options = ("--nodes", "2", "--rdzv-endpoint", f"127.0.0.1:{free_port}")
-    nodes = [
-        subprocess.Popen(
-            micro_command(dataset, out, *options, steps=6), stderr=subprocess.PIPE, text=True, env=environment
-        )
-        for _ in range(2)
-    ]
-    results = [(node.communicate(timeout=120)[1], node.returncode) for node in nodes]
+    """Two commands with an agent each, on one machine, as the pods of infra/kubernetes/train-many-nodes.yaml."""
+    one, out = tmp_path / "one", tmp_path / "run"
+    config = micro_config(dataset, steps=20)
+    slow = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"learning_rate": 1e-5})})
+    key = prepare(slow, one, resume=True).lineage["key"]
+    fit(one, show_progress=False)
+    options = ("--nodes", "2", "--rdzv-endpoint", f"localhost:{free_port}", "--learning-rate", "1e-5")
+    command = micro_command(dataset, out, *options, steps=20)
+    nodes = []
+    for index in range(2):
+        job = {"JOB_COMPLETION_INDEX": str(index), "HOSTNAME": f"train-many-nodes-{index}", "GLOO_SOCKET_IFNAME": "lo"}
+        foreign = {"PET_NNODES": "9", "PET_NODE_RANK": "7", "PET_MASTER_ADDR": "10.0.0.1"}
+        environment = {**os.environ, **job, **foreign}
+        nodes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+    results = [(node.communicate(timeout=180)[1], node.returncode) for node in nodes]
     assert [code for _, code in results] == [0, 0], results
-    assert steps_done(out) == 6
-    assert load_model(out / "model.safetensors").config.alpha == 0.1
+    assert RunRecord.read(out).lineage["key"] == key
+    totals = [
+        [json.loads(line)["total"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (one, out)
+    ]
+    assert len(totals[1]) == 20
+    assert totals[1] == pytest.approx(totals[0], rel=1e-4)
 
 
 def test_a_mistake_that_training_finds_is_in_the_record(unfinished: Path) -> None:
