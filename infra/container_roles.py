@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from infra import seaweedfs, servers, work_pool
 from infra import worker as worker_process
 from infra.recovery import HEARTBEAT_SECONDS
-from infra.settings import StackSettings
+from infra.settings import ALLOWED_HOSTS, StackSettings
 from tinystyle.errors import UserError
 
 __all__ = [
@@ -91,8 +91,9 @@ def prefect() -> Role:
     """Return the server of Prefect's API and UI."""
     port = _port(4200)
     return Role(
-        [str(_BIN / "prefect"), "server", "start", "--host", _bind(), "--port", str(port)],
+        [sys.executable, "-m", "infra.prefect_server"],
         _SILENT
+        | _guard("prefect")
         | {
             "PREFECT_SERVER_API_HOST": _bind(),
             "PREFECT_SERVER_API_PORT": str(port),
@@ -121,6 +122,7 @@ def mlflow() -> Role:
         ],
         _SILENT
         | storage
+        | _guard("mlflow")
         | {
             "MLFLOW_BACKEND_STORE_URI": database().database_url("mlflow", "psycopg2"),
             "MLFLOW_AUTH_CONFIG_PATH": str(users),
@@ -184,6 +186,12 @@ def _worker(kind: str, name: str, options: list[str]) -> Role:
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
     }
     return Role(command, clients() | served | intervals, f"http://127.0.0.1:{port}/health")
+
+
+def _guard(name: str) -> dict[str, str]:
+    """Return the environment of a server that is called `name` by other containers; the guard refuses other names."""
+    hosts = os.environ.get(ALLOWED_HOSTS, "")
+    return {ALLOWED_HOSTS: f"{name},{hosts}", "PYTHONPATH": str(servers.REPOSITORY)}
 
 
 def _bind() -> str:

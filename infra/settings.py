@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tinystyle.errors import UserError
 
 __all__ = [
+    "ALLOWED_HOSTS",
     "HOST",
     "PUBLIC_CERTIFICATES",
     "TLS_CERTIFICATE",
@@ -42,7 +43,7 @@ PUBLIC_CERTIFICATES = ("public-authority.pem", "public.pem", "public.key")
 _CONSECUTIVE, _FAR = 9, 10_000
 TLS_CERTIFICATE, TLS_KEY = "TINYSTYLE_TLS_CERTIFICATE", "TINYSTYLE_TLS_KEY"
 """Environment variables that give Prefect's server the files of its certificate and key."""
-_ALLOWED_HOSTS = "TINYSTYLE_ALLOWED_HOSTS"
+ALLOWED_HOSTS = "TINYSTYLEALLOWED_HOSTS"
 _TRUSTED = ("PREFECT_API_SSL_CERT_FILE", "MLFLOW_TRACKING_SERVER_CERT_PATH", "AWS_CA_BUNDLE")
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
@@ -190,13 +191,13 @@ def client_environment(settings: StackSettings, made: Secrets) -> dict[str, str]
 
 def allowed_hosts() -> frozenset[str]:
     """Return the names by which this process, a server of the stack, may be addressed."""
-    return frozenset(os.environ.get(_ALLOWED_HOSTS, "").split(",")) - {""} | {HOST, "localhost"}
+    return frozenset(os.environ.get(ALLOWED_HOSTS, "").split(",")) - {""} | {HOST, "localhost"}
 
 
 def guard_environment(settings: StackSettings) -> dict[str, str]:
     """Return the environment from which `allowed_hosts` and Prefect's server read."""
     return {
-        _ALLOWED_HOSTS: settings.allowed_hosts,
+        ALLOWED_HOSTS: settings.allowed_hosts,
         TLS_CERTIFICATE: settings.tls_certificate,
         TLS_KEY: settings.tls_key,
     }

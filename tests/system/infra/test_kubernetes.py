@@ -84,7 +84,7 @@ def test_every_pod_is_restricted(manifests: dict[str, list[dict[str, Any]]]) -> 
     """What the pod security standard of that name asks for, and no token but the submitter's."""
     found = {name: pod for documents in manifests.values() for name, pod in pods(documents).items()}
     found["flow-run"] = flow_run_job()["spec"]["template"]["spec"]
-    assert len(found) == 8
+    assert len(found) == 9
     for name, pod in found.items():
         assert pod["securityContext"]["runAsNonRoot"], name
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
