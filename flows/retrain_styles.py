@@ -15,10 +15,10 @@ from prefect.states import Completed, Failed
 from pydantic import ValidationError
 
 from flows.catalog import StyleEntry, Training, load_catalog
+from flows.checks import registered
 from flows.faults import NETWORK, failed
 from flows.notifications import ON_FAILURE, notify
 from flows.outside import admit, admit_run
-from flows.train_style import registered
 from flows.trainings import run_trainings
 from tinystyle.errors import USER_ERRORS, UserError, sentence
 

@@ -18,6 +18,7 @@ from prefect.states import Completed
 
 from flows.accelerator import hold_gpus, visible_gpus
 from flows.catalog import PHOTOS, Training, style_name
+from flows.checks import check, registered
 from flows.faults import NETWORK, failed
 from flows.notifications import ON_FAILURE
 from flows.outside import admit_run, title
@@ -26,7 +27,7 @@ from flows.products import Products
 from flows.progress import shown
 from flows.results import result_of, show_result, skipped_state, taken_over_state, unfinished_state
 from tinystyle.data import storage
-from tinystyle.errors import USER_ERRORS, UnavailableError, UserError
+from tinystyle.errors import USER_ERRORS, UnavailableError
 
 if TYPE_CHECKING:
     from tinystyle.evaluation.model_report import ModelReport
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from tinystyle.training.record import RunRecord
     from tinystyle.training.resolve import Resolved
 
-__all__ = ["registered", "train_style"]
+__all__ = ["train_style"]
 
 VERIFICATION_PHOTOS = 8
 
@@ -128,63 +129,6 @@ def _train(training: Training, checkpoints: str, parent_run: str | None, force: 
     quality = f"content {row.content:.3f}, paint3 {row.paint3:.3f}, paint4 {row.paint4:.3f}"
     message = f"{training.name} version {version.version}: {quality}, {files[0].bytes:,} bytes"
     return Completed(message=message, data=result_of(version, skipped=False))
-
-
-@task(name="check", **NETWORK)
-def check(training: Training, checkpoints: str) -> ModelVersion | None:
-    """Validate the inputs before the expensive steps, and look for an earlier run with the same run key.
-
-    Args:
-        training: the network to train.
-        checkpoints: folder or URI under which the run keeps its checkpoints; must be writable.
-
-    Returns:
-        The version that the earlier run registered; None if there is none.
-
-    Raises:
-        UserError: `export_size` is not possible for a file, the dataset has too small or no held-out photos, or the
-            style image, the dataset or the weights of the loss network are missing or damaged.
-        OSError: one of them or the registry cannot be reached, or `checkpoints` cannot be written to.
-    """
-    from tinystyle.coreml.sizes import ImageSizes
-    from tinystyle.data.manifest import Manifest
-    from tinystyle.nets import build_network
-    from tinystyle.release.bundle import check_files
-
-    config = training.run
-    for format, _, _ in check_files(training.files):
-        ImageSizes.parse(training.export_size).check(
-            format, build_network(config.network.architecture, config.network.alpha).stride
-        )
-    manifest = Manifest.read(config.photos)
-    if manifest.size < config.data.size:
-        raise UserError(
-            f"`photos` {config.photos}: their short side has {manifest.size} pixels, less than the `size` "
-            f"{config.data.size}"
-        )
-    if not manifest.held_out or manifest.count == len(manifest.held_out):
-        raise UserError(
-            f"`photos` {config.photos}: {manifest.count} photos, {len(manifest.held_out)} held out; ingest more"
-        )
-    probe = storage.join(checkpoints, f".write-test-{flow_run.id or 'here'}")
-    storage.write_bytes(probe, b"")
-    storage.remove(probe)
-    return registered(training)
-
-
-def registered(training: Training) -> ModelVersion | None:
-    """Return the newest version with the run key of `training`, at any precision; None if there is none.
-
-    Raises:
-        UserError: the style image, the dataset or the weights of the loss network are missing or damaged.
-        OSError: one of them, or the registry, cannot be reached.
-    """
-    from tinystyle.tracking import registry
-    from tinystyle.training.resolve import run_keys
-
-    there = registry.versions(training.name)  # first, because a missing registry is detected within seconds
-    keys = run_keys(training.run).values()
-    return next((version for version in there if version.tags.get("key") in keys), None)
 
 
 @task(name="sync-dataset", **NETWORK)

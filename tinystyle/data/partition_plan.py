@@ -10,7 +10,7 @@ from functools import partial
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tinystyle.data import storage
+from tinystyle.data import remote, storage
 from tinystyle.data.manifest import Quarantined
 from tinystyle.data.shard_files import PARTITIONS
 from tinystyle.data.sources import Source
@@ -84,9 +84,9 @@ def standing_plan(destination: str) -> Plan | None:
 def partition_folders(destination: str) -> list[str]:
     """Return the folder of every partition that has shards, of any plan."""
     root = storage.join(destination, PARTITIONS)
-    filesystem, path = storage._remote(root)
+    filesystem, path = remote.file_system(root)
     filesystem.invalidate_cache()
-    found = (name[len(path.rstrip("/")) + 1 :] for name in storage._retrying(partial(filesystem.find, path)))
+    found = (name[len(path.rstrip("/")) + 1 :] for name in remote.retrying(partial(filesystem.find, path)))
     return [storage.join(root, folder) for folder in sorted({name.rpartition("/")[0] for name in found}) if folder]
 
 
@@ -98,10 +98,10 @@ def remove_partitions(destination: str) -> None:
     if not storage.is_remote(root):
         shutil.rmtree(root, ignore_errors=True)
         return
-    filesystem, path = storage._remote(root)
+    filesystem, path = remote.file_system(root)
     filesystem.invalidate_cache()
     with suppress(FileNotFoundError):
-        storage._retrying(partial(filesystem.rm, path, recursive=True))
+        remote.retrying(partial(filesystem.rm, path, recursive=True))
 
 
 def _uri(destination: str) -> str:

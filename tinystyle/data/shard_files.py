@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tinystyle.data import shards, storage
+from tinystyle.data import remote, shards, storage
 from tinystyle.data.locks import ConcurrentIngestError
 from tinystyle.data.manifest import ShardInfo
 from tinystyle.data.shards import ShardIndex
@@ -58,7 +58,7 @@ def create(destination: str, file: str, data: bytes) -> None:
     if not storage.is_remote(uri):  # the caller holds the lock of `exclusive`
         storage.write_bytes(uri, data)
         return
-    filesystem, path = storage._remote(uri)
+    filesystem, path = remote.file_system(uri)
 
     def create() -> None:
         try:
@@ -75,14 +75,14 @@ def create(destination: str, file: str, data: bytes) -> None:
             if standing != data:
                 raise ConcurrentIngestError(destination) from error
 
-    storage._retrying(create, attempts=storage._WRITE_ATTEMPTS)
+    remote.retrying(create, attempts=remote.WRITE_ATTEMPTS)
 
 
 def link_or_copy(source: str, target: str) -> None:
     """Create the file `target` as a hard link to `source`, or as a copy; in an object store, as a server-side copy."""
     if storage.is_remote(source):
-        filesystem, path = storage._remote(source)
-        storage._retrying(filesystem.cp_file, path, storage._remote(target)[1], attempts=storage._WRITE_ATTEMPTS)
+        filesystem, path = remote.file_system(source)
+        remote.retrying(filesystem.cp_file, path, remote.file_system(target)[1], attempts=remote.WRITE_ATTEMPTS)
         return
     try:
         os.link(source, target)
@@ -95,10 +95,10 @@ def list_files(destination: str) -> dict[str, int]:
     if not storage.is_remote(destination):
         items = list(os.scandir(destination))
         return {item.name: -1 if item.is_dir() else item.stat(follow_symlinks=False).st_size for item in items}
-    filesystem, path = storage._remote(destination)
+    filesystem, path = remote.file_system(destination)
     filesystem.invalidate_cache()
     try:
-        listing = storage._retrying(partial(filesystem.ls, path, detail=True))
+        listing = remote.retrying(partial(filesystem.ls, path, detail=True))
     except FileNotFoundError:
         return {}
     return {
@@ -128,14 +128,14 @@ def read_index_at(destination: str, file: str) -> ShardIndex:
         if not storage.is_remote(uri):
             with pa.memory_map(uri) as mapped:
                 return shards.read_index(mapped)
-        filesystem, path = storage._remote(uri)
+        filesystem, path = remote.file_system(uri)
 
         def read() -> ShardIndex:
             # Fetch exactly the parts that are requested, which do not include the photos.
             with filesystem.open(path, "rb", cache_type="none") as opened:
                 return shards.read_index(pa.PythonFile(opened, "r"))
 
-        index: ShardIndex = storage._retrying(read)
+        index: ShardIndex = remote.retrying(read)
         return index
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(damaged(destination, file)) from error

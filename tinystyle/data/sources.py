@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tinystyle.data import storage
+from tinystyle.data import remote, storage
 from tinystyle.data.addresses import public
 from tinystyle.data.decode import MAX_BYTES, Unusable
 from tinystyle.errors import UserError
@@ -167,14 +167,14 @@ def _read_local(path: str) -> bytes:
 
 
 def _open_prefix(uri: str) -> Source:
-    filesystem, path = storage._remote(uri)
+    filesystem, path = remote.file_system(uri)
     filesystem.invalidate_cache()
-    listing: dict[str, dict[str, Any]] = storage._retrying(partial(filesystem.find, path, detail=True))
+    listing: dict[str, dict[str, Any]] = remote.retrying(partial(filesystem.find, path, detail=True))
     root = path.rstrip("/") + "/"
 
     def read(key: str, size: int) -> bytes:
         _refuse_large(size)
-        data: bytes = storage._retrying(filesystem.cat_file, key)
+        data: bytes = remote.retrying(filesystem.cat_file, key)
         return data
 
     entries = {}
@@ -188,8 +188,8 @@ def _open_prefix(uri: str) -> Source:
 
 
 def _open_remote_zip(uri: str) -> Source:
-    filesystem, path = storage._remote(uri)
-    info = storage._retrying(filesystem.info, path)
+    filesystem, path = remote.file_system(uri)
+    info = remote.retrying(filesystem.info, path)
     no_ranges = f"{_public(uri)}: the server does not serve parts of a file; download the zip and ingest the local copy"
     if info.get("size") is None or info.get("partial") is False:
         raise UserError(no_ranges)
@@ -202,10 +202,10 @@ def _open_remote_zip(uri: str) -> Source:
 
     def listing() -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
         with filesystem.open(path, "rb", block_size=2**20, cache_type="readahead", size=info["size"]) as file:
-            return _list_zip(_public(uri), file, partial(storage._retrying, fetch))
+            return _list_zip(_public(uri), file, partial(remote.retrying, fetch))
 
     try:
-        entries, problems = storage._retrying(listing)
+        entries, problems = remote.retrying(listing)
     except _NotAZipError:
         raise
     except ValueError as error:  # raised by the file if it requests a range and does not get it

@@ -5,7 +5,6 @@ Does not depend on photos or networks. Writes are atomic: a file appears under i
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import secrets
@@ -18,14 +17,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import fsspec
 import platformdirs
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from tinystyle.data import addresses
-from tinystyle.data.addresses import is_remote, public, shown
-from tinystyle.data.permission import Permission
-from tinystyle.errors import UnavailableError, UserError
+from tinystyle.data import addresses, remote
+from tinystyle.data.addresses import is_remote, shown
+from tinystyle.errors import UserError
 
 __all__ = [
     "StoredFile",
@@ -39,21 +35,13 @@ __all__ = [
     "is_remote",
     "is_web",
     "join",
+    "local_path",
     "read_bytes",
     "remove",
     "sha256",
     "write_bytes",
 ]
 
-# Errors that a second attempt will not fix.
-_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, ImportError)
-# Messages for backend errors that the user can fix, by the name of the exception.
-_SAYINGS = {  # none of these is temporary, either
-    "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-    "NotImplementedError": "this kind of address can be read only",
-}
-# The first contact is a read and should fail within seconds; a write may follow hours of work.
-_READ_ATTEMPTS, _WRITE_ATTEMPTS = 4, 8
 # What is read from the web if the caller sets no limit: of a file that is kept in memory, and of one that is saved.
 _MEMORY_LIMIT, _FILE_LIMIT = (1 << 30, 600.0), (1 << 33, 7200.0)
 
@@ -76,8 +64,8 @@ def join(uri: str | Path, *names: str) -> str:
 def exists(uri: str | Path) -> bool:
     """Return whether a file or folder exists at `uri`."""
     if not is_remote(uri):
-        return _local(uri).exists()
-    return bool(_call(uri, "exists"))
+        return local_path(uri).exists()
+    return bool(remote.call(uri, "exists"))
 
 
 def read_bytes(uri: str | Path, limit: tuple[int, float] | None = None) -> bytes:
@@ -95,15 +83,15 @@ def read_bytes(uri: str | Path, limit: tuple[int, float] | None = None) -> bytes
     if is_web(uri):
         from tinystyle.data import web
 
-        content: bytes = _retrying(partial(web.read, _checked(uri), web.Limit(*(limit or _MEMORY_LIMIT))))
+        content: bytes = remote.retrying(partial(web.read, remote.checked(uri), web.Limit(*(limit or _MEMORY_LIMIT))))
         return content
     most = limit[0] if limit else -1
     if not is_remote(uri):
-        with _local(uri).open("rb") as file:
+        with local_path(uri).open("rb") as file:
             return _of_size(uri, file.read(most + 1 if limit else -1), most)
-    if limit and int(_call(uri, "info").get("size") or 0) > most:
+    if limit and int(remote.call(uri, "info").get("size") or 0) > most:
         raise _too_large(uri, most)
-    data: bytes = _call(uri, "cat_file")
+    data: bytes = remote.call(uri, "cat_file")
     return data
 
 
@@ -125,35 +113,35 @@ def _too_large(uri: str | Path, most: int) -> UserError:
 def write_bytes(uri: str | Path, data: bytes) -> None:
     """Write a file atomically, creating folders as needed."""
     if not is_remote(uri):
-        with atomic_path(_local(uri)) as temporary:
+        with atomic_path(local_path(uri)) as temporary:
             temporary.write_bytes(data)
         return
-    _call(uri, "pipe_file", data, attempts=_WRITE_ATTEMPTS)
+    remote.call(uri, "pipe_file", data, attempts=remote.WRITE_ATTEMPTS)
 
 
 def copy(source: str | Path, destination: str | Path) -> None:
     """Copy a local file to a path or URI, or a remote one to a local path, with an atomic write."""
     if is_remote(destination):
-        _call(destination, "put_file", before=str(_local(source)), attempts=_WRITE_ATTEMPTS)
+        remote.call(destination, "put_file", before=str(local_path(source)), attempts=remote.WRITE_ATTEMPTS)
         return
-    with atomic_path(_local(destination)) as temporary:
+    with atomic_path(local_path(destination)) as temporary:
         if is_web(source):
             from tinystyle.data import web
 
-            _retrying(partial(web.save, _checked(source), temporary, web.Limit(*_FILE_LIMIT)))
+            remote.retrying(partial(web.save, remote.checked(source), temporary, web.Limit(*_FILE_LIMIT)))
         elif is_remote(source):
-            _call(source, "get_file", str(temporary))
+            remote.call(source, "get_file", str(temporary))
         else:
-            shutil.copyfile(_local(source), temporary)
+            shutil.copyfile(local_path(source), temporary)
 
 
 def remove(uri: str | Path) -> None:
     """Remove a file; do nothing if it does not exist."""
     if not is_remote(uri):
-        _local(uri).unlink(missing_ok=True)
+        local_path(uri).unlink(missing_ok=True)
         return
     with suppress(FileNotFoundError):
-        _call(uri, "rm_file")
+        remote.call(uri, "rm_file")
 
 
 class StoredFile(NamedTuple):
@@ -172,12 +160,12 @@ def find(folder: str | Path) -> list[StoredFile]:
         OSError: it cannot be listed.
     """
     if not is_remote(folder):
-        found = [(str(path), path.stat()) for path in sorted(_local(folder).rglob("*")) if path.is_file()]
+        found = [(str(path), path.stat()) for path in sorted(local_path(folder).rglob("*")) if path.is_file()]
         return [StoredFile(uri, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)) for uri, stat in found]
-    filesystem, _ = _remote(folder)
+    filesystem, _ = remote.file_system(folder)
     filesystem.invalidate_cache()
     try:
-        there: dict[str, dict[str, Any]] = _call(folder, "find", None, False, True)  # maxdepth, withdirs, detail
+        there: dict[str, dict[str, Any]] = remote.call(folder, "find", None, False, True)  # maxdepth, withdirs, detail
     except FileNotFoundError:
         return []
     times = {path: info.get("LastModified") or info.get("created") for path, info in there.items()}
@@ -198,7 +186,7 @@ def fetch(uri: str | Path, subfolder: str) -> Path:
         OSError: it is missing or cannot be read.
     """
     if not is_remote(uri):
-        path = _local(uri)
+        path = local_path(uri)
         if not path.is_file():
             raise FileNotFoundError("no such file")
         return path
@@ -254,7 +242,8 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"{folder} cannot be written to ({error.strerror}); give another folder") from error
 
 
-def _local(uri: str | Path) -> Path:
+def local_path(uri: str | Path) -> Path:
+    """Return the path of a local file, given by its path or file:// URI; "~" is the home folder."""
     if "\0" in str(uri):
         raise UserError(f"{shown(uri)}: has control characters; remove them")
     path = Path(str(uri).removeprefix("file://"))
@@ -262,61 +251,3 @@ def _local(uri: str | Path) -> Path:
         return path.expanduser()
     except RuntimeError:  # "~nobody" is then treated like any other name
         return path
-
-
-def _checked(uri: str | Path) -> str:
-    """Return the full address of a URI that has been checked."""
-    return addresses.check(addresses.full(uri))
-
-
-def _remote(uri: str | Path) -> tuple[Any, str]:
-    address = _checked(uri)
-    scheme = address.partition("://")[0] if "://" in address else "file"
-    if scheme in addresses.WEB:
-        from tinystyle.data.web import WebFileSystem
-
-        return WebFileSystem(Permission.given()), address
-    options: dict[str, Any] = {}
-    if scheme in ("s3", "s3a") and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
-        # Only `_retrying` retries: with botocore's retries too, reporting an unreachable server takes most of a minute.
-        options["config_kwargs"] = {"connect_timeout": 5, "retries": {"max_attempts": 0}}
-    try:
-        filesystem = fsspec.filesystem(scheme, **options)
-    except (ValueError, ImportError) as error:
-        raise UserError(f"{shown(uri)}: {error}") from error
-    return filesystem, filesystem._strip_protocol(address)
-
-
-def _call(uri: str | Path, method: str, *args: Any, before: str | None = None, attempts: int = _READ_ATTEMPTS) -> Any:
-    """Call a method of the file system of `uri` with its path (after `before`, if given); errors name `uri`."""
-    filesystem, path = _remote(uri)
-    try:
-        return _retrying(
-            getattr(filesystem, method), *([before] if before is not None else []), path, *args, attempts=attempts
-        )
-    except FileNotFoundError as error:
-        raise FileNotFoundError(errno.ENOENT, "no such file", public(uri)) from error
-    except OSError as error:
-        raise OSError(error.errno or errno.EIO, error.strerror or str(error), public(uri)) from error
-
-
-def _retrying(function: Any, *args: Any, attempts: int = _READ_ATTEMPTS) -> Any:
-    """Call a function, and retry temporary failures for some seconds (four attempts) to half a minute (eight)."""
-    try:
-        for attempt in Retrying(
-            stop=stop_after_attempt(attempts),
-            wait=wait_exponential_jitter(multiplier=0.2, max=5),
-            retry=retry_if_exception(_may_pass),
-            reraise=True,
-        ):
-            with attempt:
-                return function(*args)
-    except (OSError, ValueError, ImportError):
-        raise
-    except Exception as error:  # a backend's own exceptions (aiohttp, botocore) become one that callers know
-        name = type(error).__name__
-        raise UnavailableError(_SAYINGS.get(name) or f"{name}: {error}") from error
-
-
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, Exception) and not isinstance(error, _FINAL) and type(error).__name__ not in _SAYINGS

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
-from tinystyle.data import storage
+from tinystyle.data import remote, storage
 from tinystyle.data.images import FORMATS
 from tinystyle.errors import UserError
 
@@ -74,7 +74,7 @@ def name_results(photos: Iterable[Photo], out: Path) -> list[Path]:
     photos, sources = list(photos), {}
     for photo in photos:
         if photo.data is None and not storage.is_remote(photo.source):
-            sources[storage._local(photo.source).resolve()] = photo.source
+            sources[storage.local_path(photo.source).resolve()] = photo.source
     targets: dict[str, str] = {}
     for photo in photos:
         # Many file systems do not distinguish a.png from A.png.
@@ -98,7 +98,7 @@ def _find(argument: str) -> list[Photo]:
 
 
 def _find_local(argument: str) -> list[Photo]:
-    path = storage._local(argument)
+    path = storage.local_path(argument)
     if path.is_dir():
         found = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
     elif path.exists():
@@ -126,12 +126,12 @@ def _find_remote(argument: str) -> list[Photo]:
     if not storage.exists(argument):
         if pattern is None:
             raise UserError(f"{argument}: no such photo")
-    elif not argument.startswith(_HTTP) and storage._call(argument, "isdir"):
+    elif not argument.startswith(_HTTP) and remote.call(argument, "isdir"):
         pattern = storage.join(argument, "*")
     else:
         return [Photo(argument, PurePosixPath(path).stem or "photo")]
-    filesystem, key = storage._remote(pattern or argument)
-    listing = storage._retrying(partial(filesystem.glob, key, detail=True))
+    filesystem, key = remote.file_system(pattern or argument)
+    listing = remote.retrying(partial(filesystem.glob, key, detail=True))
     files = [PurePosixPath(name) for name in sorted(listing) if listing[name]["type"] == "file"]
     # By suffix, unlike local files: reading their headers would fetch them all.
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}

@@ -44,7 +44,7 @@ def open_model(uri: str | Path) -> Model:
 
     if not storage.exists(uri):
         raise UserError(f"{uri}: no such file; give a model")
-    return read_model(storage.fetch(uri, "models") if storage.is_remote(uri) else storage._local(uri))
+    return read_model(storage.fetch(uri, "models") if storage.is_remote(uri) else storage.local_path(uri))
 
 
 def training_crop(model: Model) -> int | None:

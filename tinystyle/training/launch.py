@@ -8,15 +8,10 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from tinystyle.config import ExecutionConfig, RunConfig
 from tinystyle.data import storage
@@ -26,7 +21,7 @@ from tinystyle.training.agent import NO_RENDEZVOUS
 from tinystyle.training.record import RunInTheWayError, RunRecord
 from tinystyle.training.resolve import Resolved, check, resolve
 from tinystyle.training.run_folder import RUN_FILE, RunFolder
-from tinystyle.training.worker import GROUP_FILE
+from tinystyle.training.torchrun import run_processes
 
 __all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "TrainingProcessError", "begin", "launch", "prepare"]
 
@@ -40,8 +35,6 @@ class TrainingProcessError(RuntimeError):
 MAX_ROLLBACKS = 3
 ROLLBACK_RATE = 0.5
 
-_LOOK_SECONDS = 1.0
-_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 _CALMER = "try a lower `content_target`, `style_weight` or `learning_rate`"
 
 
@@ -142,7 +135,7 @@ def _train(config: RunConfig, folder: Path, environment: Mapping[str, str], stop
     storage.remove(error_log)
     rollbacks = 0
     while True:
-        code, asked_to_stop = _torchrun(config, folder, environment, stop)
+        code, asked_to_stop = run_processes(config.execution, folder, environment, stop)
         record = RunRecord.read(folder)
         if record.state == "running" and asked_to_stop:
             record.update(folder, state="stopped", message=f"stopped at step {record.step}, before training began")
@@ -188,69 +181,6 @@ def _why_it_ended(code: int, execution: ExecutionConfig) -> str:
     return "a training process was killed or crashed; the last checkpoint is kept"
 
 
-def _torchrun(
-    config: RunConfig, folder: Path, environment: Mapping[str, str], stop: threading.Event
-) -> tuple[int, bool]:
-    """Run torchrun to its end; return its exit code and whether SIGTERM, SIGINT or `stop` asked this process to stop."""
-    agent = [sys.executable, "-m", "tinystyle.training.agent", str(os.getpid())]
-    worker = ["-m", "tinystyle.training.worker", str(folder)]
-    with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
-        arguments, variables = _meeting(config.execution, Path(scratch))
-        # In a separate session, so that Ctrl-C in a terminal reaches only this process, which then requests a clean
-        # stop.
-        child = subprocess.Popen(
-            [*agent, *arguments, *worker],
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            env={**_environment(), **environment, **variables},
-        )
-        try:
-            with _forwarding(child) as asked:
-                code = _wait(child, stop)
-        except BaseException:  # any exception here stops the run cleanly
-            child.terminate()
-            child.wait()
-            raise
-    return code, bool(asked) or stop.is_set()
-
-
-def _wait(child: subprocess.Popen[bytes], stop: threading.Event) -> int:
-    """Wait for a process and return its exit code; ask it to end once `stop` is set."""
-    while not stop.is_set():
-        with suppress(subprocess.TimeoutExpired):
-            return child.wait(timeout=_LOOK_SECONDS)
-    child.terminate()
-    return child.wait()
-
-
-def _meeting(execution: ExecutionConfig, scratch: Path) -> tuple[list[str], dict[str, str]]:
-    """Return torchrun's options, and variables of its environment, for how the processes of a run find each other.
-
-    On one machine they meet in files in `scratch`. torchrun's own store would listen on all interfaces and ask nobody
-    for a password; it is only used between machines.
-    """
-    arguments = [f"--nnodes={execution.nodes}", f"--nproc-per-node={execution.processes}", "--max-restarts=0"]
-    arguments += ["--rdzv-backend=c10d", "--rdzv-id=tinystyle"]
-    if execution.nodes > 1:
-        return [*arguments, f"--rdzv-endpoint={execution.rdzv_endpoint}"], {}
-    files = [f"--rdzv-endpoint={scratch / 'rendezvous'}", "--rdzv-conf=store_type=file", "--local-addr=127.0.0.1"]
-    return [*arguments, *files], {
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-        GROUP_FILE: str(scratch / "group"),
-        "GLOO_SOCKET_IFNAME": _LOOPBACK,
-        "NCCL_SOCKET_IFNAME": _LOOPBACK,
-    }
-
-
-def _environment() -> dict[str, str]:
-    """Return this process's environment without torchrun's defaults, which cluster software sets for other launchers.
-
-    torchrun warns about every signal it forwards, so its log is off by default; set LOGLEVEL to debug it.
-    """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PET_")}
-    return {"LOGLEVEL": "CRITICAL", **kept}
-
-
 @contextmanager
 def _alone(execution: ExecutionConfig, folder: Path) -> Iterator[None]:
     """Lock the folder of a run against a second command. Runs on several machines share the folder and take no lock.
@@ -272,29 +202,6 @@ def _alone(execution: ExecutionConfig, folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Forward the first SIGTERM or SIGINT to `child` as SIGTERM, kill it at the third; yield the list of signals."""
-    asked: list[int] = []
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        asked.append(number)
-        if len(asked) == 1:
-            child.terminate()
-        elif len(asked) > 2:
-            child.kill()
-
-    if threading.current_thread() is not threading.main_thread():  # in a flow, Prefect handles signals
-        yield asked
-        return
-    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _difference(before: RunRecord, now: RunRecord) -> str:

@@ -1,0 +1,90 @@
+"""Access to remote file systems through fsspec: which one a URI belongs to, what is tried again, and how errors read."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from tinystyle.data import addresses
+from tinystyle.data.addresses import public, shown
+from tinystyle.data.permission import Permission
+from tinystyle.errors import UnavailableError, UserError
+
+__all__ = ["READ_ATTEMPTS", "WRITE_ATTEMPTS", "call", "checked", "file_system", "retrying"]
+
+# Errors that a second attempt will not fix.
+_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, ImportError)
+# Messages for backend errors that the user can fix, by the name of the exception.
+_SAYINGS = {  # none of these is temporary, either
+    "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "NotImplementedError": "this kind of address can be read only",
+}
+# The first contact is a read and should fail within seconds; a write may follow hours of work.
+READ_ATTEMPTS, WRITE_ATTEMPTS = 4, 8
+
+
+def checked(uri: str | Path) -> str:
+    """Return the full address of a URI that has been checked."""
+    return addresses.check(addresses.full(uri))
+
+
+def file_system(uri: str | Path) -> tuple[Any, str]:
+    """Return fsspec's file system for a URI, and the path of the URI there.
+
+    Raises:
+        UserError: the URI is not a permitted one, or its package is not installed.
+    """
+    address = checked(uri)
+    scheme = address.partition("://")[0] if "://" in address else "file"
+    if scheme in addresses.WEB:
+        from tinystyle.data.web import WebFileSystem
+
+        return WebFileSystem(Permission.given()), address
+    options: dict[str, Any] = {}
+    if scheme in ("s3", "s3a") and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
+        # Only `retrying` retries: with botocore's retries too, reporting an unreachable server takes most of a minute.
+        options["config_kwargs"] = {"connect_timeout": 5, "retries": {"max_attempts": 0}}
+    try:
+        filesystem = fsspec.filesystem(scheme, **options)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"{shown(uri)}: {error}") from error
+    return filesystem, filesystem._strip_protocol(address)
+
+
+def call(uri: str | Path, method: str, *args: Any, before: str | None = None, attempts: int = READ_ATTEMPTS) -> Any:
+    """Call a method of the file system of `uri` with its path (after `before`, if given); errors name `uri`."""
+    filesystem, path = file_system(uri)
+    try:
+        return retrying(
+            getattr(filesystem, method), *([before] if before is not None else []), path, *args, attempts=attempts
+        )
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "no such file", public(uri)) from error
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), public(uri)) from error
+
+
+def retrying(function: Any, *args: Any, attempts: int = READ_ATTEMPTS) -> Any:
+    """Call a function, and retry temporary failures for some seconds (four attempts) to half a minute (eight)."""
+    try:
+        for attempt in Retrying(
+            stop=stop_after_attempt(attempts),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5),
+            retry=retry_if_exception(_may_pass),
+            reraise=True,
+        ):
+            with attempt:
+                return function(*args)
+    except (OSError, ValueError, ImportError):
+        raise
+    except Exception as error:  # a backend's own exceptions (aiohttp, botocore) become one that callers know
+        name = type(error).__name__
+        raise UnavailableError(_SAYINGS.get(name) or f"{name}: {error}") from error
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, Exception) and not isinstance(error, _FINAL) and type(error).__name__ not in _SAYINGS

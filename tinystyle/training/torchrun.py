@@ -1,0 +1,108 @@
+"""Runs the training processes of one machine through torchrun, in a child process that ends with this one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from tinystyle.config import ExecutionConfig
+from tinystyle.training.worker import GROUP_FILE
+
+__all__ = ["run_processes"]
+
+_LOOK_SECONDS = 1.0
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+
+def run_processes(
+    execution: ExecutionConfig, folder: Path, environment: Mapping[str, str], stop: threading.Event
+) -> tuple[int, bool]:
+    """Run torchrun to its end; return its exit code and whether SIGTERM, SIGINT or `stop` asked this process to stop."""
+    agent = [sys.executable, "-m", "tinystyle.training.agent", str(os.getpid())]
+    worker = ["-m", "tinystyle.training.worker", str(folder)]
+    with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
+        arguments, variables = _meeting(execution, Path(scratch))
+        # In a separate session, so that Ctrl-C in a terminal reaches only this process, which then requests a clean
+        # stop.
+        child = subprocess.Popen(
+            [*agent, *arguments, *worker],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            env={**_environment(), **environment, **variables},
+        )
+        try:
+            with _forwarding(child) as asked:
+                code = _wait(child, stop)
+        except BaseException:  # any exception here stops the run cleanly
+            child.terminate()
+            child.wait()
+            raise
+    return code, bool(asked) or stop.is_set()
+
+
+def _wait(child: subprocess.Popen[bytes], stop: threading.Event) -> int:
+    """Wait for a process and return its exit code; ask it to end once `stop` is set."""
+    while not stop.is_set():
+        with suppress(subprocess.TimeoutExpired):
+            return child.wait(timeout=_LOOK_SECONDS)
+    child.terminate()
+    return child.wait()
+
+
+def _meeting(execution: ExecutionConfig, scratch: Path) -> tuple[list[str], dict[str, str]]:
+    """Return torchrun's options, and variables of its environment, for how the processes of a run find each other.
+
+    On one machine they meet in files in `scratch`. torchrun's own store would listen on all interfaces and ask nobody
+    for a password; it is only used between machines.
+    """
+    arguments = [f"--nnodes={execution.nodes}", f"--nproc-per-node={execution.processes}", "--max-restarts=0"]
+    arguments += ["--rdzv-backend=c10d", "--rdzv-id=tinystyle"]
+    if execution.nodes > 1:
+        return [*arguments, f"--rdzv-endpoint={execution.rdzv_endpoint}"], {}
+    files = [f"--rdzv-endpoint={scratch / 'rendezvous'}", "--rdzv-conf=store_type=file", "--local-addr=127.0.0.1"]
+    return [*arguments, *files], {
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        GROUP_FILE: str(scratch / "group"),
+        "GLOO_SOCKET_IFNAME": _LOOPBACK,
+        "NCCL_SOCKET_IFNAME": _LOOPBACK,
+    }
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment without torchrun's defaults, which cluster software sets for other launchers.
+
+    torchrun warns about every signal it forwards, so its log is off by default; set LOGLEVEL to debug it.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PET_")}
+    return {"LOGLEVEL": "CRITICAL", **kept}
+
+
+@contextmanager
+def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Forward the first SIGTERM or SIGINT to `child` as SIGTERM, kill it at the third; yield the list of signals."""
+    asked: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        if len(asked) == 1:
+            child.terminate()
+        elif len(asked) > 2:
+            child.kill()
+
+    if threading.current_thread() is not threading.main_thread():  # in a flow, Prefect handles signals
+        yield asked
+        return
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
