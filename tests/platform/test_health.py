@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -19,8 +18,8 @@ import httpx
 import pytest
 
 from infra import processes, seaweedfs, servers
-from tests.support.places import REPOSITORY
 from tests.support.rest import Prefect
+from tests.support.servers import serving
 from tests.support.stack import Stack
 from tinystyle.commands.doctor import diagnose
 from tinystyle.commands.doctor.findings import Finding
@@ -35,9 +34,7 @@ def deployed(stack: Stack) -> Stack:
     assert len(missing) == 1
     assert missing[0].startswith("not applied: ingest-coco/default, ")
     assert missing[0].endswith(" -> run `make deploy`")
-    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
-    environment = servers.worker_environment(stack.environment) | {"PREFECT_HOME": str(stack.folder / "deploying")}
-    subprocess.run([*command, "--prefect-file", "infra/prefect.yaml"], cwd=REPOSITORY, env=environment, check=True)
+    stack.deploy()
     return stack
 
 
@@ -178,15 +175,8 @@ def refusing_writes(address: str) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as passed_on:
+        yield passed_on
 
 
 def test_the_house_is_kept_by_the_coordinator(deployed: Stack) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +17,6 @@ import pytest
 import torch
 
 from infra.processes import descendants
-from tests.support.places import REPOSITORY
 from tests.support.rest import MLflow, Prefect, s3
 from tests.support.runs import micro_config
 from tests.support.stack import Stack
@@ -120,13 +117,7 @@ class Trained:
 @pytest.fixture(scope="module")
 def deployed(stack: Stack, dataset: Path) -> Stack:
     """The stack with the deployments and a small dataset."""
-    environment = {**os.environ, **stack.environment, "TINYSTYLE_CHECKOUT": str(REPOSITORY)}
-    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
-    done = subprocess.run(
-        [*command, "--prefect-file", "infra/prefect.yaml"],
-        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    stack.deploy()
     with s3(stack.environment) as store:
         for file in dataset.iterdir():
             store.upload_file(str(file), "coco", f"datasets/micro/{file.name}")
@@ -196,19 +187,13 @@ def _check_whole(run: Trained, undisturbed: dict[str, torch.Tensor], tmp_path: P
         assert torch.equal(trained[name], tensor), name
 
 
-def test_trainer_then_flow(start: Callable[..., Trained], undisturbed: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    run = start("trainer-then-flow")
-    for step, what in ((50, "trainer"), (150, "flow")):
-        run.wait_for_step(step)
-        _goes_on(run, what)
-    _check_whole(run, undisturbed, tmp_path, kills=2)
-
-
-def test_worker_and_flow_together_then_agent(
-    start: Callable[..., Trained], undisturbed: dict[str, torch.Tensor], tmp_path: Path
+@pytest.mark.parametrize(("first", "second"), [("trainer", "flow"), ("worker", "agent")])
+def test_two_kills(
+    first: str, second: str, start: Callable[..., Trained], undisturbed: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    run = start("worker-then-agent")
-    for step, what in ((50, "worker"), (150, "agent")):
+    """With a worker its flow runs are killed too, so that nobody reports their end."""
+    run = start(f"{first}-then-{second}")
+    for step, what in ((50, first), (150, second)):
         run.wait_for_step(step)
         _goes_on(run, what)
     _check_whole(run, undisturbed, tmp_path, kills=2)

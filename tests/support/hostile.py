@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 from PIL import Image
 
+from tests.support.servers import serving
+
 __all__ = ["HostileServer", "bomb_png"]
 
 
@@ -94,15 +96,11 @@ class HostileServer:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
         self.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._stopping.set()
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        with serving(server, poll_seconds=0.02):
+            try:
+                yield self
+            finally:
+                self._stopping.set()
 
     def send(self, handler: BaseHTTPRequestHandler, data: bytes, pause: float) -> None:
         """Send the same bytes again and again until the client has enough."""

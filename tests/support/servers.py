@@ -23,7 +23,7 @@ from s3fs import S3FileSystem
 from infra import seaweedfs
 from infra.settings import store_ports
 
-__all__ = ["ObjectStore", "RangeServer", "free_block", "free_store_port", "running_object_store"]
+__all__ = ["ObjectStore", "RangeServer", "free_block", "free_store_port", "running_object_store", "serving"]
 
 _START_SECONDS = 90
 
@@ -106,6 +106,19 @@ def free_store_port() -> int:
             return port
 
 
+@contextmanager
+def serving(server: ThreadingHTTPServer, poll_seconds: float = 0.5) -> Iterator[str]:
+    """Serve in a thread until the block ends; yields the address, by http."""
+    thread = threading.Thread(target=server.serve_forever, args=(poll_seconds,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 class RangeServer:
     """Serves one file by HTTP byte ranges and notes which; breaks every n-th answer off halfway, and all after the n-th."""
 
@@ -154,14 +167,8 @@ class RangeServer:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/photos.zip"
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        with serving(server) as address:
+            yield f"{address}/photos.zip"
 
     def _breaks(self) -> bool:
         with self._lock:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.processes import descendants
+from infra.servers import worker_environment
 from infra.settings import StackSettings, read_environment
 from tests.support.pages import Checkout
 from tests.support.places import REPOSITORY
@@ -39,6 +40,12 @@ class Stack:
     def up(self, *options: str) -> subprocess.CompletedProcess[str]:
         """`up`, on this stack's ports."""
         return self.run("up", *(f"--{name}-port={port}" for name, port in self.ports.items()), *options)
+
+    def deploy(self) -> None:
+        """Apply the deployments of infra/prefect.yaml."""
+        command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
+        environment = worker_environment(self.environment) | {"PREFECT_HOME": str(self.folder / "deploying")}
+        subprocess.run([*command, "--prefect-file", "infra/prefect.yaml"], cwd=REPOSITORY, env=environment, check=True)
 
 
 def new_stack(folder: Path) -> Stack:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.badimages import save_photographs
+from tests.support.servers import serving
 from tinystyle.data.cache import size_limit
 from tinystyle.data.ingest import dataset_for_training, ingest
 from tinystyle.data.shards import ShardDataset, sync
@@ -53,13 +53,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
     save_photographs(photos, 12)
     for name in "abcd":
         ingest(str(photos), str(root / name), size=96, workers=1, photos_per_shard=4)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", sum(path.stat().st_size for path in (root / "a").iterdir())
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root)))) as address:
+        yield address, sum(path.stat().st_size for path in (root / "a").iterdir())
 
 
 class Processes:
