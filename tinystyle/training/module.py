@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tinystyle.config import RunConfig
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.nets.perceptual.losses import Losses, grid_loss, saturation_loss, total_variation_loss
+from tinystyle.nets.perceptual.losses import Losses
+from tinystyle.nets.perceptual.penalties import grid_loss, saturation_loss, total_variation_loss
 from tinystyle.training.style_weight import StyleWeight
 
 __all__ = ["LOSS_NAMES", "GradientNotFiniteError", "StyleTransferModule"]

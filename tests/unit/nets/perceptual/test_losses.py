@@ -9,17 +9,8 @@ from tinystyle.data.photos import photo_tensor
 from tinystyle.errors import UserError
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
-from tinystyle.nets.perceptual.losses import (
-    PLAIN,
-    Losses,
-    StyleTarget,
-    content_loss,
-    content_target,
-    gram_matrix,
-    grid_loss,
-    saturation_loss,
-    total_variation_loss,
-)
+from tinystyle.nets.perceptual.losses import PLAIN, Losses, StyleTarget, content_loss, content_target, gram_matrix
+from tinystyle.nets.perceptual.penalties import grid_loss, saturation_loss, total_variation_loss
 
 
 @pytest.fixture(scope="module")
