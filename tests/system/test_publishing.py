@@ -60,7 +60,7 @@ def test_threads_share_a_place(root: str) -> None:
     place = open_place(root)
 
     def write_all(writer: int) -> list[bool]:
-        return [place.write(f"mosaic/{number}", bytes([writer]), None) for number in range(4)]
+        return [place.write(f"mosaic/{number}", bytes([writer]), None) is not None for number in range(4)]
 
     with ThreadPoolExecutor(8) as pool:
         written = list(pool.map(write_all, range(8)))

@@ -97,18 +97,14 @@ class Lease:
 
     def _write(self, state: _State) -> bool:
         """Replace the lease if it is still ours; return whether it is."""
-        data = state.model_dump_json().encode()
-        if not self._place.write(LEASE_FILE, data, self._revision):
+        written = self._place.write(LEASE_FILE, state.model_dump_json().encode(), self._revision)
+        if written is None:
             found = self._place.read(LEASE_FILE)
             # A write of which only the answer was lost has succeeded.
             if found is None or _State.model_validate_json(found[0]).number != self.number:
                 return False
-            self._revision = found[1]
-            return True
-        found = self._place.read(LEASE_FILE)
-        if found is None or found[0] != data:
-            return False
-        self._revision = found[1]
+            written = found[1]
+        self._revision = written
         return True
 
     def _release(self) -> None:
@@ -174,11 +170,8 @@ def _acquire(place: Place, run: str, seconds: float, waiting: Callable[[str], No
                 started=psutil.Process().create_time(),
                 renewal=secrets.token_hex(8),
             )
-            data = mine.model_dump_json().encode()
-            if place.write(LEASE_FILE, data, revision):
-                now = place.read(LEASE_FILE)
-                if now and now[0] == data:
-                    return mine, now[1]
+            if written := place.write(LEASE_FILE, mine.model_dump_json().encode(), revision):
+                return mine, written
             continue  # somebody else was faster
         if not told:
             told = True

@@ -46,8 +46,12 @@ class Place(Protocol):
     def read(self, name: str) -> tuple[bytes, str] | None:
         """Return a file's content and its revision, which differs for any other content; None if there is no file."""
 
-    def write(self, name: str, data: bytes, revision: str | None) -> bool:
-        """Write a file atomically if it still has that `revision` (None: no file); return whether it was written."""
+    def write(self, name: str, data: bytes, revision: str | None) -> str | None:
+        """Write a file atomically if it still has that `revision` (None: no file).
+
+        Returns:
+            The file's revision now; None if it was not written.
+        """
 
     def link(self, name: str, seconds: int) -> str:
         """Return an address at which anybody can read the file for `seconds` seconds."""
@@ -96,15 +100,15 @@ class LocalPlace:
             data = (self._folder / name).read_bytes()
         except FileNotFoundError:
             return None
-        return data, hashlib.sha256(data).hexdigest()
+        return data, _local_revision(data)
 
-    def write(self, name: str, data: bytes, revision: str | None) -> bool:
+    def write(self, name: str, data: bytes, revision: str | None) -> str | None:
         with exclusive(str(self._folder), wait=True):
             found = self.read(name)
             if (found[1] if found else None) != revision:
-                return False
+                return None
             storage.write_bytes(self._folder / name, data)
-            return True
+            return _local_revision(data)
 
     def link(self, name: str, seconds: int) -> str:  # noqa: ARG002 - a local address does not expire
         return (self._folder / name).resolve().as_uri()
@@ -140,14 +144,14 @@ class S3Place:
                 raise
             return sync(self._s3.loop, _content, answer["Body"]), answer["ETag"]
 
-    def write(self, name: str, data: bytes, revision: str | None) -> bool:
+    def write(self, name: str, data: bytes, revision: str | None) -> str | None:
         condition = {"IfNoneMatch": "*"} if revision is None else {"IfMatch": revision}
         kind = mimetypes.guess_type(name)[0] or ("text/plain" if "." not in name else "application/octet-stream")
         # A client that cached an index would miss a rollback.
         kept = "no-cache" if name == "index.json" else "max-age=31536000, immutable" if "/" in name else "max-age=300"
         with self._plain_errors(name):
             try:
-                self._s3.call_s3(
+                answer = self._s3.call_s3(
                     "put_object",
                     Bucket=self._bucket,
                     Key=self._prefix + name,
@@ -159,9 +163,10 @@ class S3Place:
             except OSError as error:
                 code = _fault(error).get("Code")
                 if code in _CONFLICTS or (code == "NoSuchKey" and revision is not None):  # changed or removed
-                    return False
+                    return None
                 raise
-        return True
+        written: str = answer["ETag"]
+        return written
 
     def link(self, name: str, seconds: int) -> str:
         with self._plain_errors(name):
@@ -189,6 +194,10 @@ class S3Place:
             raise OSError(number, sentence, uri) from error
         except ValueError as error:  # the endpoint is not an address, or the bucket's name is not possible
             raise UserError(f"{uri}: {error}; correct AWS_ENDPOINT_URL or `root`") from error
+
+
+def _local_revision(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _fault(error: OSError) -> dict[str, str]:

@@ -150,7 +150,7 @@ def _deliver(place: Place, name: str, data: bytes, what: str) -> None:
     uri = storage.join(place.uri, name)
 
     def attempt() -> tuple[bool, bytes] | None:
-        created = place.write(name, data, None)
+        created = place.write(name, data, None) is not None
         stored = place.read(name)
         return (created, stored[0]) if stored else None  # another writer is changing it
 
@@ -178,7 +178,7 @@ def _replace_index(place: Place, change: Callable[[Index], Index]) -> Index:
             return index
         schema = place.read(SCHEMA)
         if schema is None or schema[0] != schema_json():
-            place.write(SCHEMA, schema_json(), schema[1] if schema else None)  # if False, another writer has written it
+            place.write(SCHEMA, schema_json(), schema[1] if schema else None)  # if None, another writer has written it
         return changed if place.write(INDEX, changed.as_json(), revision) else None
 
     return _until_done(attempt, storage.join(place.uri, INDEX))
