@@ -23,6 +23,7 @@ from flows.outside import LONGEST_LIST, READ, admit, admit_run
 from flows.parameters import run_parameters
 from flows.results import run_link
 from flows.trainings import Outcome, run_trainings
+from infra.tracked_runs import FLOW_RUN_TAG
 from tinystyle.errors import USER_ERRORS, UnavailableError, UserError, sentence
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def begin(parameters: dict[str, Any]) -> Tracker:
     """
     from tinystyle.tracking.run import Tracker
 
-    tags = {"prefect.flow_run": str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
+    tags = {FLOW_RUN_TAG: str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
     tracker = Tracker(EXPERIMENT, str(flow_run.name or "sweep"), None, parameters, tags, lambda _: None)
     if tracker.run_id is None:
         raise UnavailableError("MLflow does not accept the run; check the log of its server, and try again")

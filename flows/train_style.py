@@ -26,6 +26,7 @@ from flows.parameters import run_parameters
 from flows.products import Products
 from flows.progress import shown
 from flows.results import result_of, show_result, skipped_state, taken_over_state, unfinished_state
+from infra.tracked_runs import FLOW_RUN_TAG
 from tinystyle.data import storage
 from tinystyle.errors import USER_ERRORS, UnavailableError
 
@@ -170,7 +171,7 @@ def _track(training: Training, record: RunRecord, run: Path, parent_run: str | N
     from tinystyle.tracking.run import Tracker, flatten, run_tags
 
     parameters = flatten(record.config.model_dump(mode="json"))
-    tags = run_tags(record.lineage) | {"prefect.flow_run": str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
+    tags = run_tags(record.lineage) | {FLOW_RUN_TAG: str(flow_run.id or ""), "prefect.url": flow_run.ui_url or ""}
     title = f"{training.label()} {record.lineage['key'][:6]}"
     tracker = Tracker(training.name, title, record.tracking_run, parameters, tags, lambda _: None, parent_run)
     if tracker.run_id is None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from infra import seaweedfs, servers, work_pool
-from infra import worker as worker_process
 from infra.recovery import HEARTBEAT_SECONDS
 from infra.settings import ALLOWED_HOSTS, StackSettings
 from tinystyle.errors import UserError
@@ -34,7 +33,6 @@ __all__ = [
 
 NOTE = Path(tempfile.gettempdir()) / "tinystyle-health"
 """File in which a container notes the address of its own server, for its health check."""
-_SILENT = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 _CLIENT_SECRETS = {
     "PREFECT_API_AUTH_STRING": ("prefect_password", "admin:"),
     "MLFLOW_TRACKING_PASSWORD": ("mlflow_password", ""),
@@ -68,7 +66,7 @@ def clients() -> dict[str, str]:
     for variable, (name, prefix) in _CLIENT_SECRETS.items():
         if (_folder() / name).exists():
             found[variable] = prefix + _secret(name)
-    return found | _SILENT | {"MLFLOW_TRACKING_USERNAME": "admin", "TINYSTYLE_CHECKOUT": str(servers.REPOSITORY)}
+    return found | servers.SILENT | {"MLFLOW_TRACKING_USERNAME": "admin", "TINYSTYLE_CHECKOUT": str(servers.REPOSITORY)}
 
 
 def database() -> StackSettings:
@@ -92,7 +90,7 @@ def prefect() -> Role:
     port = _port(4200)
     return Role(
         [sys.executable, "-m", "infra.prefect_server"],
-        _SILENT
+        servers.SILENT
         | _guard("prefect")
         | {
             "PREFECT_SERVER_API_HOST": _bind(),
@@ -120,7 +118,7 @@ def mlflow() -> Role:
             str(_BIN / "mlflow"), "server", "--host", _bind(), "--port", str(port), "--workers", "2",
             "--app-name", "basic-auth", "--artifacts-destination", artifacts,
         ],
-        _SILENT
+        servers.SILENT
         | storage
         | _guard("mlflow")
         | {
@@ -176,10 +174,7 @@ def submitter() -> Role:
 
 def _worker(kind: str, name: str, options: list[str]) -> Role:
     port = _port(8080)
-    command = servers.worker_command(name, [*options, "--with-healthcheck"])
-    command[command.index("--type") + 1] = kind
-    if kind == "process":
-        command = worker_process.command(command)
+    command = servers.worker_command(name, [*options, "--with-healthcheck"], kind)
     served = {"PREFECT_WORKER_WEBSERVER_HOST": _bind(), "PREFECT_WORKER_WEBSERVER_PORT": str(port)}
     intervals = {
         "PREFECT_WORKER_QUERY_SECONDS": "5",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
-import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +16,11 @@ import httpx
 from infra import certificates, seaweedfs, work_pool, worker
 from infra.bootstrap import BUCKETS
 from infra.recovery import HEARTBEAT_SECONDS
-from infra.settings import HOST, Secrets, StackSettings, client_environment, guard_environment, store_ports
+from infra.settings import HOST, Secrets, StackSettings, client_environment, guard_environment, store_ports, trusting
 
 __all__ = [
     "REPOSITORY",
+    "SILENT",
     "Server",
     "mlflow_server",
     "prefect_server",
@@ -34,12 +34,9 @@ REPOSITORY = Path(__file__).parents[1]
 """Working directory of workers, because deployments name flows by paths relative to it."""
 _BIN = Path(sys.executable).parent
 _CHECKOUT = {"PYTHONPATH": str(REPOSITORY)}  # servers that import code of ours run in folders of their own
-_SILENT = {
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
+SILENT = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+"""Environment in which nothing reports home."""
+_OF_THIS_MACHINE = SILENT | {"AWS_EC2_METADATA_DISABLED": "true"}  # on a cloud, keys may come from there
 # Variables of the user's shell that configure other servers.
 _NOT_INHERITED = ("PREFECT_", "MLFLOW_", "AWS_", "WEED_", "S3_BUCKET")
 
@@ -206,19 +203,20 @@ def _worker(settings: StackSettings, made: Secrets, folder: Path, name: str, opt
     clients = client_environment(settings, made)
     return Server(
         name=name,
-        command=worker.command(worker_command(name, options)),
+        command=worker_command(name, options),
         environment=worker_environment(clients) | {"PREFECT_HOME": str(folder / "prefect")},
         complaint=partial(work_pool.worker_complaint, clients, name),
         directory=REPOSITORY,
     )
 
 
-def worker_command(name: str, options: Sequence[str] = work_pool.WORKER_OPTIONS) -> list[str]:
-    """Return the command line of a Prefect worker of the pool `tinystyle`."""
-    return [
-        str(_BIN / "prefect"), "worker", "start", "--pool", work_pool.NAME, "--type", "process", "--name", name,
+def worker_command(name: str, options: Sequence[str] = work_pool.WORKER_OPTIONS, kind: str = "process") -> list[str]:
+    """Return the command line of a Prefect worker of the pool `tinystyle`; one of processes hands its runs over."""
+    command = [
+        str(_BIN / "prefect"), "worker", "start", "--pool", work_pool.NAME, "--type", kind, "--name", name,
         "--install-policy", "never", *options,
     ]  # fmt: skip
+    return worker.command(command) if kind == "process" else command
 
 
 def worker_environment(clients: Mapping[str, str]) -> dict[str, str]:
@@ -239,16 +237,19 @@ def worker_environment(clients: Mapping[str, str]) -> dict[str, str]:
 def _inherited() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     direct = ",".join(filter(None, (os.environ.get("NO_PROXY"), HOST)))
-    return kept | _SILENT | {"PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}", "NO_PROXY": direct, "no_proxy": direct}
+    return (
+        kept
+        | _OF_THIS_MACHINE
+        | {"PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}", "NO_PROXY": direct, "no_proxy": direct}
+    )
 
 
 def _http_complaint(
     method: str, address: str, auth: tuple[str, str], body: Mapping[str, object] | None = None, *, trust: str = ""
 ) -> str | None:
     try:
-        verify = ssl.create_default_context(cafile=trust) if trust else True
         httpx.request(
-            method, address, auth=auth, json=body, timeout=10, trust_env=False, verify=verify
+            method, address, auth=auth, json=body, timeout=10, trust_env=False, verify=trusting(trust)
         ).raise_for_status()
     except (httpx.HTTPError, OSError) as error:  # OSError: a certificate that cannot be read
         return str(error)

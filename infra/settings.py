@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,6 +33,7 @@ __all__ = [
     "read_environment",
     "store_ports",
     "trust",
+    "trusting",
     "write_environment",
     "write_private",
 ]
@@ -201,6 +203,15 @@ def guard_environment(settings: StackSettings) -> dict[str, str]:
         TLS_CERTIFICATE: settings.tls_certificate,
         TLS_KEY: settings.tls_key,
     }
+
+
+def trusting(authority: str | None) -> ssl.SSLContext | bool:
+    """Return what `verify` of httpx is to be for the file of an authority, or for none.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return ssl.create_default_context(cafile=authority) if authority else True
 
 
 def trust(clients: Mapping[str, str]) -> str | bool:

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from infra import lifecycle, servers
-from infra import worker as worker_process
 from infra.health import health as check_health
 from infra.lifecycle import ServerFailedError
 from infra.settings import StackSettings, read_environment
@@ -149,7 +148,7 @@ def worker(
 ) -> None:
     """Run one more worker in the foreground, here or on another machine that has a copy of the stack's env file."""
     environment = servers.worker_environment(read_environment(folder.absolute() / "env"))
-    command = worker_process.command(servers.worker_command(name or socket.gethostname()))
+    command = servers.worker_command(name or socket.gethostname())
     os.chdir(servers.REPOSITORY)
     os.execve(command[0], command, environment)
 

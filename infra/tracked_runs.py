@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from time import time
 from typing import Any
 
 import httpx
+
+from infra.settings import trusting
 
 __all__ = ["FLOW_RUN_TAG", "close_abandoned"]
 
@@ -31,13 +32,12 @@ def close_abandoned(environment: Mapping[str, str], is_over: Callable[[str], boo
         return []
     auth = (environment.get("MLFLOW_TRACKING_USERNAME", ""), environment.get("MLFLOW_TRACKING_PASSWORD", ""))
     closed = []
-    authority = environment.get("MLFLOW_TRACKING_SERVER_CERT_PATH")
     with httpx.Client(
         base_url=f"{address}/api/2.0/mlflow",
         auth=auth,
         timeout=20,
         trust_env=False,
-        verify=ssl.create_default_context(cafile=authority) if authority else True,
+        verify=trusting(environment.get("MLFLOW_TRACKING_SERVER_CERT_PATH")),
     ) as api:
         experiments = [found["experiment_id"] for found in _pages(api, "experiments/search", "experiments", {})]
         if not experiments:

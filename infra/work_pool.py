@@ -5,12 +5,13 @@ Prefect's own client would take seconds to import, and would read its settings f
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
+
+from infra.settings import trusting
 
 __all__ = ["NAME", "QUEUES", "WORKER_OPTIONS", "ensure_work_pool", "forget_worker", "prefect_api", "worker_complaint"]
 
@@ -87,10 +88,9 @@ def worker_complaint(environment: Mapping[str, str], name: str) -> str | None:
 def prefect_api(environment: Mapping[str, str]) -> httpx.Client:
     """Return a client of Prefect's REST API, with the address, password and authority that `environment` names."""
     user, _, password = environment["PREFECT_API_AUTH_STRING"].partition(":")
-    authority = environment.get("PREFECT_API_SSL_CERT_FILE")
     return httpx.Client(
         base_url=environment["PREFECT_API_URL"], auth=(user, password), timeout=20, trust_env=False,
-        verify=ssl.create_default_context(cafile=authority) if authority else True,
+        verify=trusting(environment.get("PREFECT_API_SSL_CERT_FILE")),
     )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tinystyle.data.addresses import public
+
 __all__ = ["LOOPBACK", "SECONDS", "addresses", "ask", "trusting", "why"]
 
 SECONDS = 4.0
@@ -32,12 +34,7 @@ def addresses(environment: Mapping[str, str]) -> dict[str, str]:
         "mlflow": tracking if tracking.startswith(("http://", "https://")) else "",
         "s3": environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or "",
     }
-    return {name: _public(address.rstrip("/")) for name, address in named.items() if address}
-
-
-def _public(address: str) -> str:
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return {name: public(address.rstrip("/")) for name, address in named.items() if address}
 
 
 def trusting(environment: Mapping[str, str]) -> ssl.SSLContext:
