@@ -20,8 +20,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from flows.faults import NETWORK
+from flows.faults import NETWORK, failed
 from flows.notifications import ON_FAILURE
+from flows.outside import admit
 from flows.retention import (
     NothingPublishedError,
     Removal,
@@ -70,6 +71,10 @@ def keep_house(
         run_days: Days after which completed and cancelled flow runs and their logs are removed.
         failed_run_days: Days after which failed and crashed flow runs and their logs are removed.
     """
+    try:
+        admit({}, {"checkpoints": checkpoints, "root": root})
+    except USER_ERRORS as error:
+        return failed(error)  # type: ignore[return-value]
     days = {"checkpoint_days": checkpoint_days, "version_days": version_days, "cache_days": cache_days}
     days |= {"run_days": run_days, "failed_run_days": failed_run_days}
     for name, value in days.items():
@@ -95,8 +100,8 @@ def keep_house(
             faults.append(f"{name}: {sentence(error) or error}")
     removals = [each for part in planned.values() for each in part]
     if not dry_run:
-        removals, failed = clear(removals)
-        faults += failed
+        removals, stuck = clear(removals)
+        faults += stuck
     return _state(removals, kept, faults, dry_run)  # type: ignore[no-any-return]
 
 

@@ -121,6 +121,7 @@ def mlflow() -> Role:
         servers.SILENT
         | storage
         | _guard("mlflow")
+        | servers.mlflow_hosts(_names("mlflow"))
         | {
             "MLFLOW_BACKEND_STORE_URI": database().database_url("mlflow", "psycopg2"),
             "MLFLOW_AUTH_CONFIG_PATH": str(users),
@@ -185,8 +186,12 @@ def _worker(kind: str, name: str, options: list[str]) -> Role:
 
 def _guard(name: str) -> dict[str, str]:
     """Return the environment of a server that is called `name` by other containers; the guard refuses other names."""
-    hosts = os.environ.get(ALLOWED_HOSTS, "")
-    return {ALLOWED_HOSTS: f"{name},{hosts}", "PYTHONPATH": str(servers.REPOSITORY)}
+    return {ALLOWED_HOSTS: ",".join(_names(name)), "PYTHONPATH": str(servers.REPOSITORY)}
+
+
+def _names(own: str) -> list[str]:
+    """Return the host names by which a server is addressed that other containers call `own`."""
+    return StackSettings(allowed_hosts=",".join([own, os.environ.get(ALLOWED_HOSTS, "")])).host_names
 
 
 def _bind() -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "REPOSITORY",
     "SILENT",
     "Server",
+    "mlflow_hosts",
     "mlflow_server",
     "prefect_server",
     "store_server",
@@ -95,11 +96,7 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
         "MLFLOW_AUTH_CONFIG_PATH": str(data / "auth.ini"),
         "MLFLOW_AUTH_ADMIN_PASSWORD": made.mlflow_password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": made.mlflow_cookie_key,
-        # With ports, because MLflow compares whole headers; requests without a password get past this check alone.
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name},{name}:*" for name in settings.host_names),
-        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
-            f"{scheme}://{name},{scheme}://{name}:*" for scheme in ("http", "https") for name in settings.host_names
-        ),
+        **mlflow_hosts(settings.host_names),
         # Disables the job runner for language-model judges: five more processes, not needed here.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
@@ -119,6 +116,17 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
         ports=(settings.mlflow_port,),
         option="--mlflow-port",
     )  # fmt: skip
+
+
+def mlflow_hosts(names: Sequence[str]) -> dict[str, str]:
+    """Return the environment in which MLflow's own check lets these host names pass, without ports, and no others."""
+    # With ports, because MLflow compares whole headers; requests without a password get past this check alone.
+    return {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name},{name}:*" for name in names),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+            f"{scheme}://{name},{scheme}://{name}:*" for scheme in ("http", "https") for name in names
+        ),
+    }
 
 
 def _mlflow_metrics(folder: Path) -> list[str]:

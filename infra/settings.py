@@ -45,7 +45,7 @@ PUBLIC_CERTIFICATES = ("public-authority.pem", "public.pem", "public.key")
 _CONSECUTIVE, _FAR = 9, 10_000
 TLS_CERTIFICATE, TLS_KEY = "TINYSTYLE_TLS_CERTIFICATE", "TINYSTYLE_TLS_KEY"
 """Environment variables that give Prefect's server the files of its certificate and key."""
-ALLOWED_HOSTS = "TINYSTYLEALLOWED_HOSTS"
+ALLOWED_HOSTS = "TINYSTYLE_ALLOWED_HOSTS"
 _TRUSTED = ("PREFECT_API_SSL_CERT_FILE", "MLFLOW_TRACKING_SERVER_CERT_PATH", "AWS_CA_BUNDLE")
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from flows.ingest_coco import ingest_coco, ingest_partition
+from flows.keep_house import keep_house
 from flows.publish import publish
 from flows.retrain_styles import retrain_styles
 from flows.sweep_styles import sweep_styles
@@ -104,6 +105,9 @@ OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "publish: to a local folder": (publish, {"style": "wave", "root": "{home}/out"}),
     "publish: to a server": (publish, {"style": "wave", "root": "http://127.0.0.1:{inner}/"}),
     "publish: a name with ..": (publish, {"style": "../wave", "root": "s3://models"}),
+    "house: local checkpoints": (keep_house, {"checkpoints": "/etc", "dry_run": False}),
+    "house: published in a local folder": (keep_house, {"root": "{home}/out"}),
+    "house: published on a server": (keep_house, {"root": "http://127.0.0.1:{inner}/"}),
     "publish: links for ever": (publish, {"style": "wave", "presign_hours": 10**9}),
 }
 CASES = {**{name: (train_style, parameters) for name, parameters in TRAIN.items()}, **OTHERS}

@@ -46,6 +46,14 @@ def test_password_of_the_database_is_quoted() -> None:
     assert address == "postgresql+asyncpg://tinystyle:secret%2Fdatabase_password@postgres:5432/prefect"
 
 
+@pytest.mark.usefixtures("secrets")
+def test_servers_answer_to_the_names_that_other_containers_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYSTYLE_ALLOWED_HOSTS", "mlflow.example.com")
+    names = container_roles.mlflow().environment["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert {"mlflow:*", "mlflow.example.com:*", "localhost:*", "127.0.0.1:*"} <= {*names}
+    assert "prefect" in container_roles.prefect().environment["TINYSTYLE_ALLOWED_HOSTS"].split(",")
+
+
 def test_missing_secret_is_named(secrets: Path) -> None:
     (secrets / "prefect_password").unlink()
     with pytest.raises(UserError, match=f"the secret prefect_password cannot be read: .*mount it at {secrets}"):
