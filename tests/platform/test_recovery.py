@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from infra.processes import descendants
+from tests.support.processes import command_lines
 from tests.support.rest import MLflow, Prefect, s3
 from tests.support.runs import micro_config
 from tests.support.stack import Stack
@@ -97,8 +98,8 @@ class Trained:
         modules = {"trainer": "tinystyle.training.worker", "agent": "tinystyle.training.agent"}
         trainers = [
             process
-            for process in descendants(self.stack.folder)
-            if modules["trainer"] in (command := process.cmdline())
+            for process, command in command_lines(descendants(self.stack.folder))
+            if modules["trainer"] in command
             and modules["agent"] not in command
             and process.environ().get("PREFECT__FLOW_RUN_ID") == self.id
         ]
@@ -224,7 +225,8 @@ def test_a_terminated_worker_hands_its_run_over(
 ) -> None:
     run = start("terminated")
     run.wait_for_step(50)
-    (worker,) = [process for process in run.processes("worker") if process.cmdline()[1:3] == ["-m", "infra.worker"]]
+    processes = command_lines(run.processes("worker"))
+    (worker,) = [process for process, command in processes if command[1:3] == ["-m", "infra.worker"]]
     os.killpg(worker.pid, signal.SIGTERM)
     # At once: it does not wait to be missed.
     run.wait(lambda: Prefect(run.stack.environment).ask("GET", f"flow_runs/{run.id}")["run_count"] == 2, 60)

@@ -15,6 +15,7 @@ import pytest
 
 from infra import processes, seaweedfs
 from infra.settings import store_ports
+from tests.support.processes import command_lines
 from tests.support.stack import Stack, new_stack
 
 pytestmark = pytest.mark.platform
@@ -43,7 +44,7 @@ def test_secrets_are_their_owners_alone_and_complete(stack: Stack) -> None:
 
 
 def test_no_secret_is_on_a_command_line_or_in_a_log(stack: Stack) -> None:
-    shown = "".join(" ".join(process.cmdline()) for process in processes.descendants(stack.folder))
+    shown = "".join(" ".join(command) for _, command in command_lines(processes.descendants(stack.folder)))
     shown += "".join(log.read_text(errors="replace") for log in (stack.folder / "log").iterdir())
     environment = stack.environment
     for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY"):

@@ -20,6 +20,7 @@ from tests.support.badimages import encoded, photograph, png_bomb, save_photogra
 from tests.support.files import contents
 from tests.support.ingests import ingested, save_mixed_photos
 from tests.support.photos import synthetic_photo
+from tests.support.processes import command_lines
 from tinystyle.data.decode import Unusable
 from tinystyle.data.decode_pool import DecodePool
 from tinystyle.data.ingest import ingest
@@ -155,7 +156,8 @@ def test_a_photo_that_crashes_the_decoder_is_refused() -> None:
 
 
 def _kill_workers() -> int:
-    workers = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    children = command_lines(psutil.Process().children())
+    workers = [child for child, command in children if "spawn_main" in " ".join(command)]
     for worker in workers:
         worker.kill()
     return len(workers)
