@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: demo test test-fast coverage test-long test-platform-smoke test-images e2e check lock docs install format clean stack stack-down worker deploy
+.PHONY: demo test test-fast coverage test-long test-platform-smoke test-images e2e chaos check lock docs install format clean stack stack-down worker deploy
 
 demo: $(INSTALLED)  ## train, export and look at a style in under five minutes
 	$(BIN)/tinystyle demo --out demo
@@ -43,6 +43,13 @@ test-images: $(INSTALLED)  ## build the images of docker/, as root, and use them
 e2e: test-platform-smoke  ## all of the platform, from a clean state
 	$(BIN)/python -m pytest -m e2e
 	@echo "e2e: everything passed"
+
+# Rounds of `make chaos`, and where it writes them.
+N ?= 20
+OUT ?= build/chaos.jsonl
+
+chaos: $(INSTALLED)  ## N rounds from S3 to published, something killed in each at a random moment; a minute and a half each
+	$(BIN)/python -m benchmarks.chaos --rounds $(N) --out $(OUT)
 
 check: $(INSTALLED)  ## lint, formatting, strict types, what may import what; shell scripts, Dockerfiles, compose file
 	$(BIN)/ruff check .

@@ -8,18 +8,17 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 
 from infra.processes import descendants
+from tests.support.flow_run import FlowRun
 from tests.support.processes import command_lines
-from tests.support.rest import MLflow, Prefect, s3
-from tests.support.runs import micro_config
+from tests.support.rest import s3
+from tests.support.runs import micro_config, micro_parameters
 from tests.support.stack import Stack
 from tinystyle.model_file import load_model
 from tinystyle.tracking import registry
@@ -30,89 +29,7 @@ pytestmark = [pytest.mark.platform, pytest.mark.e2e, pytest.mark.timeout(1200)]
 STEPS, EVERY = 400, 20
 RESUMED_WITHIN = 180
 """Seconds from a kill to the first step that was trained after it."""
-PARAMETERS = {
-    "style": "builtin:mosaic",
-    "photos": "s3://coco/datasets/micro",
-    "alpha": 0.1,
-    "size": 48,
-    "steps": STEPS,
-    "seed": 3,
-    "perceptual": "efficientnet-lite0",
-    "style_size": 96,
-    "tv_weight": 1,
-    "saturation_weight": 1,
-    "precision": "32",
-    "threads": 1,
-    "checkpoint_every": EVERY,
-    "preview_every": 1000,
-    "export_size": "64x48",
-    "force": True,
-}
-
-
-@dataclass
-class Trained:
-    """A flow run of train-style that is under way."""
-
-    stack: Stack
-    id: str
-    name: str
-
-    def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = Prefect(self.stack.environment).ask("GET", f"flow_runs/{self.id}")["state"]
-        return found
-
-    def tracked(self) -> list[dict[str, Any]]:
-        """Its MLflow runs."""
-        mlflow = MLflow(self.stack.environment)
-        experiments = mlflow.ask("POST", "experiments/search", json={"max_results": 100})["experiments"]
-        wanted = {"experiment_ids": [one["experiment_id"] for one in experiments], "max_results": 100}
-        runs = mlflow.ask("POST", "runs/search", json=wanted).get("runs", [])
-        return [run for run in runs if {"key": "prefect.flow_run", "value": self.id} in run["data"].get("tags", [])]
-
-    def steps(self) -> list[int]:
-        """The steps that it has logged, in this order."""
-        runs = self.tracked()
-        return MLflow(self.stack.environment).steps(runs[0]["info"]["run_id"], "train/total") if runs else []
-
-    def wait(self, until: Callable[[], object], seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not until():
-            state = self.state()
-            assert state["type"] not in ("COMPLETED", "FAILED", "CANCELLED"), state
-            assert time.monotonic() < deadline, state
-            time.sleep(0.5)
-
-    def wait_for_step(self, step: int, seconds: float = 240) -> None:
-        self.wait(lambda: step <= max(self.steps(), default=0), seconds)
-
-    def ended(self, seconds: float = 400) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while (state := self.state())["type"] not in ("COMPLETED", "FAILED", "CANCELLED"):
-            assert time.monotonic() < deadline, state
-            time.sleep(1)
-        return state
-
-    def processes(self, what: str) -> list[psutil.Process]:
-        """Its processes: `trainer`, `agent` or `flow`; or the `worker` that has it."""
-        modules = {"trainer": "tinystyle.training.worker", "agent": "tinystyle.training.agent"}
-        trainers = [
-            process
-            for process, command in command_lines(descendants(self.stack.folder))
-            if modules["trainer"] in command
-            and modules["agent"] not in command
-            and process.environ().get("PREFECT__FLOW_RUN_ID") == self.id
-        ]
-        if what == "trainer":
-            return trainers
-        agents = [process.parent() for process in trainers]
-        if what == "agent":
-            return [agent for agent in agents if agent]
-        flows = [flow for agent in agents if agent and (flow := agent.parent())]
-        if what == "flow":
-            return flows
-        name = flows[0].environ()["TINYSTYLE_SERVER"]
-        return descendants(self.stack.folder, name)
+UNTIL = {"steps": STEPS, "checkpoint_every": EVERY, "preview_every": 1000}
 
 
 @pytest.fixture(scope="module")
@@ -129,38 +46,32 @@ def deployed(stack: Stack, dataset: Path) -> Stack:
 def undisturbed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """The weights of a run that nothing happens to."""
     out = tmp_path_factory.mktemp("undisturbed")
-    prepare(micro_config(dataset, steps=STEPS, checkpoint_every=EVERY, preview_every=1000), out, resume=True)
+    prepare(micro_config(dataset, **UNTIL), out, resume=True)
     fit(out, show_progress=False)
     return dict(load_model(out / "model.safetensors").network.state_dict())
 
 
 @pytest.fixture
-def start(deployed: Stack) -> Iterator[Callable[..., Trained]]:
+def start(deployed: Stack) -> Iterator[Callable[..., FlowRun]]:
     """Starts train-style; what is still under way after the test is cancelled."""
-    begun: list[Trained] = []
+    begun: list[FlowRun] = []
 
-    def begin(name: str, **changes: Any) -> Trained:
-        prefect = Prefect(deployed.environment)
-        deployment = prefect.ask("GET", "deployments/name/train-style/default")["id"]
-        given = {"parameters": {**PARAMETERS, "name": name, **changes}, "state": {"type": "SCHEDULED"}}
-        begun.append(
-            Trained(deployed, prefect.ask("POST", f"deployments/{deployment}/create_flow_run", json=given)["id"], name)
-        )
+    def begin(name: str, **changes: Any) -> FlowRun:
+        parameters = micro_parameters("s3://coco/datasets/micro", name, **UNTIL, **{"force": True, **changes})
+        begun.append(FlowRun.start(deployed, "train-style/default", **parameters))
         return begun[-1]
 
     yield begin
     for run in begun:
-        if run.state()["type"] not in ("COMPLETED", "FAILED", "CANCELLED"):
-            cancelling = {"state": {"type": "CANCELLING"}}
-            Prefect(deployed.environment).ask("POST", f"flow_runs/{run.id}/set_state", json=cancelling)
+        run.cancel()
 
 
-def _kill(run: Trained, what: str) -> None:
+def _kill(run: FlowRun, what: str) -> None:
     for process in run.processes(what):
         process.send_signal(signal.SIGKILL)
 
 
-def _goes_on(run: Trained, what: str) -> None:
+def _goes_on(run: FlowRun, what: str) -> None:
     """Kill, and wait for a step that was trained afterwards."""
     _kill(run, what)
     killed = time.monotonic()
@@ -170,7 +81,7 @@ def _goes_on(run: Trained, what: str) -> None:
     print(f"{what} killed: first step after {time.monotonic() - killed:.0f} s")
 
 
-def _check_whole(run: Trained, undisturbed: dict[str, torch.Tensor], tmp_path: Path, kills: int) -> None:
+def _check_whole(run: FlowRun, undisturbed: dict[str, torch.Tensor], tmp_path: Path, kills: int) -> None:
     state = run.ended()
     assert state["type"] == "COMPLETED", state
     (tracked,) = run.tracked()
@@ -182,7 +93,7 @@ def _check_whole(run: Trained, undisturbed: dict[str, torch.Tensor], tmp_path: P
     with pytest.MonkeyPatch.context() as patch:
         for name, value in run.stack.environment.items():
             patch.setenv(name, value)
-        folder = registry.fetch(registry.find(run.name, 1), tmp_path / "fetched")
+        folder = registry.fetch(registry.find(run.shown()["parameters"]["name"], 1), tmp_path / "fetched")
     trained = load_model(folder / "model" / "model.safetensors").network.state_dict()
     for name, tensor in undisturbed.items():
         assert torch.equal(trained[name], tensor), name
@@ -190,7 +101,7 @@ def _check_whole(run: Trained, undisturbed: dict[str, torch.Tensor], tmp_path: P
 
 @pytest.mark.parametrize(("first", "second"), [("trainer", "flow"), ("worker", "agent")])
 def test_two_kills(
-    first: str, second: str, start: Callable[..., Trained], undisturbed: dict[str, torch.Tensor], tmp_path: Path
+    first: str, second: str, start: Callable[..., FlowRun], undisturbed: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     """With a worker its flow runs are killed too, so that nobody reports their end."""
     run = start(f"{first}-then-{second}")
@@ -201,7 +112,7 @@ def test_two_kills(
 
 
 def test_servers_come_and_go(
-    start: Callable[..., Trained], undisturbed: dict[str, torch.Tensor], tmp_path: Path
+    start: Callable[..., FlowRun], undisturbed: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     run = start("servers-killed")
     for step, name in ((40, "store"), (100, "mlflow"), (160, "prefect")):
@@ -221,7 +132,7 @@ def test_servers_come_and_go(
 
 
 def test_a_terminated_worker_hands_its_run_over(
-    start: Callable[..., Trained], undisturbed: dict[str, torch.Tensor], tmp_path: Path
+    start: Callable[..., FlowRun], undisturbed: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     run = start("terminated")
     run.wait_for_step(50)
@@ -229,11 +140,11 @@ def test_a_terminated_worker_hands_its_run_over(
     (worker,) = [process for process, command in processes if command[1:3] == ["-m", "infra.worker"]]
     os.killpg(worker.pid, signal.SIGTERM)
     # At once: it does not wait to be missed.
-    run.wait(lambda: Prefect(run.stack.environment).ask("GET", f"flow_runs/{run.id}")["run_count"] == 2, 60)
+    run.wait(lambda: run.shown()["run_count"] == 2, 60)
     _check_whole(run, undisturbed, tmp_path, kills=0)
 
 
-def test_after_three_kills_it_has_failed_and_says_why(start: Callable[..., Trained]) -> None:
+def test_after_three_kills_it_has_failed_and_says_why(start: Callable[..., FlowRun]) -> None:
     run = start("three-kills")
     for kill in range(3):
         time.sleep(2)
@@ -250,7 +161,7 @@ def test_after_three_kills_it_has_failed_and_says_why(start: Callable[..., Train
     assert not run.processes("trainer")
 
 
-def test_two_runs_of_one_recipe_train_once(start: Callable[..., Trained]) -> None:
+def test_two_runs_of_one_recipe_train_once(start: Callable[..., FlowRun]) -> None:
     first, second = start("recipe-one", force=False, seed=4), start("recipe-two", force=False, seed=4)
     for run in (first, second):
         state = run.ended()

@@ -12,7 +12,16 @@ import psutil
 
 from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
 
-__all__ = ["assert_all_gone", "family", "micro_command", "micro_config", "start", "steps_done", "wait_for_step"]
+__all__ = [
+    "assert_all_gone",
+    "family",
+    "micro_command",
+    "micro_config",
+    "micro_parameters",
+    "start",
+    "steps_done",
+    "wait_for_step",
+]
 
 
 def micro_config(
@@ -32,6 +41,26 @@ def micro_config(
         precision=precision,
         seed=3,
     )
+
+
+def micro_parameters(photos: str, name: str, **changes: Any) -> dict[str, Any]:
+    """The parameters of `train-style` for `micro_config`'s run; its files are for a small image."""
+    return {
+        "style": "builtin:mosaic",
+        "photos": photos,
+        "name": name,
+        "alpha": 0.1,
+        "size": 48,
+        "seed": 3,
+        "perceptual": "efficientnet-lite0",
+        "style_size": 96,
+        "tv_weight": 1,
+        "saturation_weight": 1,
+        "precision": "32",
+        "threads": 1,
+        "export_size": "64x48",
+        **changes,
+    }
 
 
 def micro_command(dataset: Path, out: Path, *options: str, steps: int = 160, precision: str = "32") -> list[str]:
