@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from infra.settings import HOST, PUBLIC_CERTIFICATES, write_private
 
-__all__ = ["AUTHORITY", "CERTIFICATE", "KEY", "keep_public", "renew"]
+__all__ = ["AUTHORITY", "CERTIFICATE", "KEY", "expiry", "keep_public", "renew"]
 
 AUTHORITY, CERTIFICATE, KEY = "authority.pem", "store.pem", "store.key"
 """Names of the store's files: the authority's certificate, and the certificate and private key that it signed."""
@@ -34,6 +34,15 @@ def renew(folder: Path) -> None:
     The files are readable only by their owner; the folder is created, private, if absent.
     """
     _issue(folder, (AUTHORITY, CERTIFICATE, KEY), "tinystyle store", (HOST, "localhost"))
+
+
+def expiry(folder: Path) -> datetime:
+    """Return when the certificate that `renew` wrote ends.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    return x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes()).not_valid_after_utc
 
 
 def keep_public(folder: Path, hosts: Sequence[str]) -> None:
