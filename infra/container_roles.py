@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from infra import seaweedfs, servers, work_pool
+from infra import programs, seaweedfs, servers, work_pool
 from infra.recovery import HEARTBEAT_SECONDS
 from infra.settings import ALLOWED_HOSTS, StackSettings
 from tinystyle.errors import UserError
@@ -31,7 +31,8 @@ __all__ = [
     "worker",
 ]
 
-NOTE = Path(tempfile.gettempdir()) / "tinystyle-health"
+_SCRATCH = Path(tempfile.gettempdir())
+NOTE = _SCRATCH / "tinystyle-health"
 """File in which a container notes the address of its own server, for its health check."""
 _CLIENT_SECRETS = {
     "PREFECT_API_AUTH_STRING": ("prefect_password", "admin:"),
@@ -41,7 +42,6 @@ _CLIENT_SECRETS = {
 }
 _ADDRESSES = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
 _STORE_PORTS = tuple(f"{name}.{port}" for name in ("s3", "master", "volume", "filer") for port in ("port", "port.grpc"))
-_BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def clients() -> dict[str, str]:
     for variable, (name, prefix) in _CLIENT_SECRETS.items():
         if (_folder() / name).exists():
             found[variable] = prefix + _secret(name)
-    return found | servers.SILENT | {"MLFLOW_TRACKING_USERNAME": "admin", "TINYSTYLE_CHECKOUT": str(servers.REPOSITORY)}
+    return (
+        found | programs.SILENT | {"MLFLOW_TRACKING_USERNAME": "admin", "TINYSTYLE_CHECKOUT": str(servers.REPOSITORY)}
+    )
 
 
 def database() -> StackSettings:
@@ -88,18 +90,15 @@ def database() -> StackSettings:
 def prefect() -> Role:
     """Return the server of Prefect's API and UI."""
     port = _port(4200)
+    address = database().database_url("prefect", "asyncpg")
+    origins = [f"{scheme}://{name}" for scheme in ("http", "https") for name in _names("prefect")]
     return Role(
-        [sys.executable, "-m", "infra.prefect_server"],
-        servers.SILENT
+        programs.prefect_command(),
+        programs.SILENT
         | _guard("prefect")
-        | {
-            "PREFECT_SERVER_API_HOST": _bind(),
-            "PREFECT_SERVER_API_PORT": str(port),
-            "PREFECT_SERVER_API_AUTH_STRING": f"admin:{_secret('prefect_password')}",
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": database().database_url("prefect", "asyncpg"),
-            # The server copies its page there, by default into its own package.
-            "PREFECT_UI_STATIC_DIRECTORY": str(Path(tempfile.gettempdir()) / "prefect-ui"),
-        },
+        | programs.prefect_environment(_bind(), port, f"admin:{_secret('prefect_password')}", address, origins)
+        # The server copies its page there, by default into its own package.
+        | {"PREFECT_UI_STATIC_DIRECTORY": str(_SCRATCH / "prefect-ui")},
         f"http://127.0.0.1:{port}/api/health",
     )
 
@@ -107,31 +106,18 @@ def prefect() -> Role:
 def mlflow() -> Role:
     """Return the MLflow server, with users and passwords, whose artifacts pass through it."""
     port = _port(5000)
-    known = clients()
-    users = Path(tempfile.gettempdir()) / "mlflow" / "auth.ini"
+    address = database().database_url("mlflow", "psycopg2")
+    users = _SCRATCH / "mlflow" / "auth.ini"
     artifacts = os.environ.get("TINYSTYLE_MLFLOW_ARTIFACTS", "s3://mlflow/artifacts")
-    storage = {name: value for name, value in known.items() if name.startswith("AWS_")}
-    if "AWS_ENDPOINT_URL" in storage:
-        storage["MLFLOW_S3_ENDPOINT_URL"] = storage["AWS_ENDPOINT_URL"]
+    secrets = _secret("mlflow_password"), _secret("mlflow_cookie_key")
     return Role(
-        [
-            str(_BIN / "mlflow"), "server", "--host", _bind(), "--port", str(port), "--workers", "2",
-            "--app-name", "basic-auth", "--artifacts-destination", artifacts,
-        ],
-        servers.SILENT
-        | storage
+        programs.mlflow_command(_bind(), port, artifacts, users.with_name("metrics")),
+        programs.SILENT
         | _guard("mlflow")
-        | servers.mlflow_hosts(_names("mlflow"))
-        | {
-            "MLFLOW_BACKEND_STORE_URI": database().database_url("mlflow", "psycopg2"),
-            "MLFLOW_AUTH_CONFIG_PATH": str(users),
-            "MLFLOW_AUTH_ADMIN_PASSWORD": _secret("mlflow_password"),
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": _secret("mlflow_cookie_key"),
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        },
+        | programs.mlflow_environment(address, users, *secrets, _names("mlflow"), clients()),
         f"http://127.0.0.1:{port}/health",
-        {users: servers.mlflow_users(database(), users.parent)},
-    )  # fmt: skip
+        {users: programs.mlflow_users(address)},
+    )
 
 
 def store() -> Role:

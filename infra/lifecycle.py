@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from infra import certificates, logs, processes, seaweedfs, servers, work_pool, worker
+from infra import certificates, logs, processes, programs, seaweedfs, servers, work_pool, worker
 from infra.bootstrap import bootstrap
 from infra.databases import ensure_databases
 from infra.servers import Server
@@ -223,7 +223,9 @@ def _lay_out(folder: Path, settings: StackSettings, clients: dict[str, str]) -> 
     settings.save(folder)
     if settings.tls_certificate == settings.with_tls(folder).tls_certificate:
         certificates.keep_public(folder / "certificates", settings.host_names)
-    write_private(folder / "mlflow" / "auth.ini", servers.mlflow_users(settings, folder))
+    write_private(
+        folder / "mlflow" / "auth.ini", programs.mlflow_users(servers.mlflow_database(settings, folder, "users"))
+    )
     write_environment(folder / "env", clients)
 
 

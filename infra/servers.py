@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
 import sys
@@ -13,16 +12,15 @@ from pathlib import Path
 
 import httpx
 
-from infra import certificates, seaweedfs, work_pool, worker
+from infra import certificates, programs, seaweedfs, work_pool, worker
 from infra.bootstrap import BUCKETS
 from infra.recovery import HEARTBEAT_SECONDS
 from infra.settings import HOST, Secrets, StackSettings, client_environment, guard_environment, store_ports, trusting
 
 __all__ = [
     "REPOSITORY",
-    "SILENT",
     "Server",
-    "mlflow_hosts",
+    "mlflow_database",
     "mlflow_server",
     "prefect_server",
     "store_server",
@@ -33,11 +31,8 @@ __all__ = [
 
 REPOSITORY = Path(__file__).parents[1]
 """Working directory of workers, because deployments name flows by paths relative to it."""
-_BIN = Path(sys.executable).parent
 _CHECKOUT = {"PYTHONPATH": str(REPOSITORY)}  # servers that import code of ours run in folders of their own
-SILENT = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-"""Environment in which nothing reports home."""
-_OF_THIS_MACHINE = SILENT | {"AWS_EC2_METADATA_DISABLED": "true"}  # on a cloud, keys may come from there
+_OF_THIS_MACHINE = programs.SILENT | {"AWS_EC2_METADATA_DISABLED": "true"}  # on a cloud, keys may come from there
 # Variables of the user's shell that configure other servers.
 _NOT_INHERITED = ("PREFECT_", "MLFLOW_", "AWS_", "WEED_", "S3_BUCKET")
 
@@ -88,24 +83,15 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
     data = folder / "mlflow"
     pair = ["--ssl-certfile", settings.tls_certificate, "--ssl-keyfile", settings.tls_key]
     encrypted = ["--uvicorn-opts", shlex.join(pair)] if settings.tls_certificate else []
-    on_postgres = settings.database != "sqlite"
-    store = settings.database_url("mlflow", "psycopg2") if on_postgres else f"sqlite:///{data}/mlflow.db"
-    environment = {name: value for name, value in clients.items() if name.startswith("AWS_")} | {
-        "MLFLOW_BACKEND_STORE_URI": store,  # not on the command line, which all users of the machine can read
-        "MLFLOW_S3_ENDPOINT_URL": clients["AWS_ENDPOINT_URL"],
-        "MLFLOW_AUTH_CONFIG_PATH": str(data / "auth.ini"),
-        "MLFLOW_AUTH_ADMIN_PASSWORD": made.mlflow_password,
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": made.mlflow_cookie_key,
-        **mlflow_hosts(settings.host_names),
-        # Disables the job runner for language-model judges: five more processes, not needed here.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
+    environment = programs.mlflow_environment(
+        mlflow_database(settings, folder, "mlflow"), data / "auth.ini", made.mlflow_password, made.mlflow_cookie_key,
+        settings.host_names, clients,
+    )  # fmt: skip
     return Server(
         name="mlflow",
         command=[
-            str(_BIN / "mlflow"), "server", "--host", HOST, "--port", str(settings.mlflow_port), "--workers", "2",
-            "--app-name", "basic-auth", "--artifacts-destination", "s3://mlflow/artifacts", *encrypted,
-            *_mlflow_metrics(folder),
+            *programs.mlflow_command(HOST, settings.mlflow_port, "s3://mlflow/artifacts", data / "metrics"),
+            *encrypted,
         ],
         environment=_inherited() | guard_environment(settings) | _CHECKOUT | environment,
         complaint=partial(
@@ -118,33 +104,11 @@ def mlflow_server(settings: StackSettings, made: Secrets, folder: Path) -> Serve
     )  # fmt: skip
 
 
-def mlflow_hosts(names: Sequence[str]) -> dict[str, str]:
-    """Return the environment in which MLflow's own check lets these host names pass, without ports, and no others."""
-    # With ports, because MLflow compares whole headers; requests without a password get past this check alone.
-    return {
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name},{name}:*" for name in names),
-        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
-            f"{scheme}://{name},{scheme}://{name}:*" for scheme in ("http", "https") for name in names
-        ),
-    }
-
-
-def _mlflow_metrics(folder: Path) -> list[str]:
-    """Return the option that opens /metrics, behind MLflow's password, for which MLflow needs one more package."""
-    there = importlib.util.find_spec("prometheus_flask_exporter")
-    return ["--expose-prometheus", str(folder / "mlflow" / "metrics")] if there else []
-
-
-def mlflow_users(settings: StackSettings, folder: Path) -> str:
-    """Return the content of auth.ini, the database of MLflow's users. New users have no permissions by default."""
-    on_postgres = settings.database != "sqlite"
-    users = settings.database_url("mlflow", "psycopg2") if on_postgres else f"sqlite:///{folder}/mlflow/users.db"
-    users = users.replace("%", "%%")  # ConfigParser's escape
-    return (
-        f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {users}\nadmin_username = admin\n"
-        "authorization_function = infra.mlflow_login:authenticate\n"
-        "auth_cache_ttl_seconds = 60\n"  # hashing a password takes longer than most requests
-    )
+def mlflow_database(settings: StackSettings, folder: Path, name: str) -> str:
+    """Return the address of one of MLflow's databases: `mlflow`, or `users`, which PostgreSQL holds in the same one."""
+    if settings.database != "sqlite":
+        return settings.database_url("mlflow", "psycopg2")
+    return f"sqlite:///{folder}/mlflow/{name}.db"
 
 
 def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Server:
@@ -152,26 +116,17 @@ def prefect_server(settings: StackSettings, made: Secrets, folder: Path) -> Serv
     clients = client_environment(settings, made)
     data = folder / "prefect"
     on_postgres = settings.database != "sqlite"
-    environment = {
-        "PREFECT_HOME": str(data),
-        "PREFECT_SERVER_API_HOST": HOST,
-        "PREFECT_SERVER_API_PORT": str(settings.prefect_port),
-        # Other origins are refused; this keeps Prefect from telling browsers that they are welcome.
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
-            f"{settings.scheme}://{name}:{settings.prefect_port}" for name in (HOST, "localhost")
-        ),
-        "PREFECT_SERVER_METRICS_ENABLED": "true",  # at /api/metrics, behind the password
-        # Logs and artifacts whose flow run is gone; flows/keep_house.py removes the flow runs.
-        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
-        "PREFECT_SERVER_API_AUTH_STRING": clients["PREFECT_API_AUTH_STRING"],
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": (
-            settings.database_url("prefect", "asyncpg") if on_postgres else f"sqlite+aiosqlite:///{data}/prefect.db"
-        ),
-    }
+    environment = {"PREFECT_HOME": str(data)} | programs.prefect_environment(
+        HOST,
+        settings.prefect_port,
+        clients["PREFECT_API_AUTH_STRING"],
+        settings.database_url("prefect", "asyncpg") if on_postgres else f"sqlite+aiosqlite:///{data}/prefect.db",
+        [f"{settings.scheme}://{name}:{settings.prefect_port}" for name in (HOST, "localhost")],
+    )
     user, _, password = clients["PREFECT_API_AUTH_STRING"].partition(":")
     return Server(
         name="prefect",
-        command=[sys.executable, "-m", "infra.prefect_server"],
+        command=programs.prefect_command(),
         environment=_inherited() | guard_environment(settings) | _CHECKOUT | environment,
         complaint=partial(
             _http_complaint,
@@ -221,7 +176,7 @@ def _worker(settings: StackSettings, made: Secrets, folder: Path, name: str, opt
 def worker_command(name: str, options: Sequence[str] = work_pool.WORKER_OPTIONS, kind: str = "process") -> list[str]:
     """Return the command line of a Prefect worker of the pool `tinystyle`; one of processes hands its runs over."""
     command = [
-        str(_BIN / "prefect"), "worker", "start", "--pool", work_pool.NAME, "--type", kind, "--name", name,
+        str(programs.BIN / "prefect"), "worker", "start", "--pool", work_pool.NAME, "--type", kind, "--name", name,
         "--install-policy", "never", *options,
     ]  # fmt: skip
     return worker.command(command) if kind == "process" else command
@@ -248,7 +203,7 @@ def _inherited() -> dict[str, str]:
     return (
         kept
         | _OF_THIS_MACHINE
-        | {"PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}", "NO_PROXY": direct, "no_proxy": direct}
+        | {"PATH": f"{programs.BIN}{os.pathsep}{os.environ['PATH']}", "NO_PROXY": direct, "no_proxy": direct}
     )
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infra import container_roles
+from infra import container_roles, servers
 from infra.container_roles import Role
+from infra.settings import Secrets, StackSettings
 from tinystyle.errors import UserError
 
 NAMES = (
@@ -52,6 +53,20 @@ def test_servers_answer_to_the_names_that_other_containers_use(monkeypatch: pyte
     names = container_roles.mlflow().environment["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     assert {"mlflow:*", "mlflow.example.com:*", "localhost:*", "127.0.0.1:*"} <= {*names}
     assert "prefect" in container_roles.prefect().environment["TINYSTYLE_ALLOWED_HOSTS"].split(",")
+
+
+@pytest.mark.usefixtures("secrets")
+def test_servers_are_set_up_as_on_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for addresses, ports and passwords."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store:9030")
+    settings = StackSettings(database="postgresql://me@db")
+    secrets = Secrets(**dict.fromkeys(Secrets.model_fields, "secret"))
+    for name, role in (("prefect", container_roles.prefect()), ("mlflow", container_roles.mlflow())):
+        here = getattr(servers, f"{name}_server")(settings, secrets, tmp_path)
+        kept = {key for key in here.environment if key.startswith(("PREFECT_SERVER_", "MLFLOW_"))}
+        assert kept <= role.environment.keys()
+        options = [argument for argument in here.command if argument.startswith("--")]
+        assert [argument for argument in role.command if argument.startswith("--")] == options
 
 
 def test_missing_secret_is_named(secrets: Path) -> None:

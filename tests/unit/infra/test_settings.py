@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from infra.servers import mlflow_server, mlflow_users, prefect_server, store_server, workers
+from infra.programs import mlflow_users
+from infra.servers import mlflow_database, mlflow_server, prefect_server, store_server, workers
 from infra.settings import (
     Secrets,
     StackSettings,
@@ -97,7 +98,9 @@ def test_each_server_gets_the_secrets_it_needs_and_no_other(tmp_path: Path, monk
         "store_signing_key": {"store"},
     }
     assert not any("of another place" in values for values in holders.values())
-    assert "database_uri = postgresql+psycopg2://me:p%%40ss@db/mlflow" in mlflow_users(settings, tmp_path)
+    assert "database_uri = postgresql+psycopg2://me:p%%40ss@db/mlflow" in mlflow_users(
+        mlflow_database(settings, tmp_path, "users")
+    )
 
 
 def test_a_worker_elsewhere_needs_the_whole_environment(tmp_path: Path) -> None:
