@@ -171,8 +171,9 @@ def containers(work: Path) -> Containers:
 def test_servers_start_and_a_style_is_trained_through_them(
     trainer: Image, server: Image, containers: Containers, work: Path
 ) -> None:
-    ports = {name: free_block(1) for name in ("prefect", "mlflow", "coordinator", "worker")}
-    store = free_block(8)
+    first = free_block(12)
+    ports = {name: first + i for i, name in enumerate(("prefect", "mlflow", "coordinator", "worker"))}
+    store = first + len(ports)
     prefect, mlflow = f"http://127.0.0.1:{ports['prefect']}", f"http://127.0.0.1:{ports['mlflow']}"
     containers.addresses = {
         "PREFECT_API_URL": f"{prefect}/api",

@@ -87,9 +87,12 @@ def _wait_until_it_serves(store: ObjectStore, process: subprocess.Popen[bytes], 
 
 
 def free_block(count: int) -> int:
-    """The first of `count` consecutive free ports of the loopback, below those that the system gives to clients."""
+    """The first of `count` consecutive free ports of the loopback, below those that the system gives to clients.
+
+    They are above all that `free_store_port` may take: a port is free until its server has started.
+    """
     while True:
-        first = random.randrange(10_000, 32_000, count)
+        first = random.randrange(26_100, 32_000, count)
         with suppress(OSError), ExitStack() as taken:
             for port in range(first, first + count):
                 taken.enter_context(socket.create_server(("127.0.0.1", port)))
@@ -99,7 +102,7 @@ def free_block(count: int) -> int:
 def free_store_port() -> int:
     """A port for S3 such that all ports of a store are free."""
     while True:
-        port = random.randrange(10_000, 22_000, 10)
+        port = random.randrange(10_000, 16_000, 10)
         with suppress(OSError), ExitStack() as taken:
             for one in store_ports(port):
                 taken.enter_context(socket.create_server(("127.0.0.1", one)))

@@ -50,8 +50,8 @@ class Stack:
 
 def new_stack(folder: Path) -> Stack:
     """A stack that has not been started; its folder does not exist yet."""
-    ports = {"s3": free_store_port(), "prefect": free_block(1), "mlflow": free_block(1)}
-    return Stack(folder, ports)
+    first = free_block(2)
+    return Stack(folder, {"s3": free_store_port(), "prefect": first, "mlflow": first + 1})
 
 
 @contextmanager
