@@ -2,6 +2,7 @@
 
 Each process leads a session of its own and has two marks in its environment, which its descendants inherit. So all
 descendants are found even if their parents have died, and a process ID that the system has reused is never touched.
+Creation times would not tell: the system derives them from its clock, and they change when that is set.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from infra.settings import write_private
 __all__ = ["descendants", "last_lines", "running", "start", "stop"]
 
 _STACK, _SERVER = "TINYSTYLE_STACK", "TINYSTYLE_SERVER"
-_CREATION_TOLERANCE = 1.0  # seconds; the kernel's resolution is a hundredth
 _started: list[subprocess.Popen[bytes]] = []
 """Kept because a Popen object that is garbage-collected while its process runs causes a warning."""
 
@@ -43,17 +43,16 @@ def start(
         process = subprocess.Popen(
             command,
             cwd=directory,
-            env={**environment, _STACK: str(folder), _SERVER: name},
+            env={**environment, **_marks(folder, name)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
     _started.append(process)
-    started = psutil.Process(process.pid)
-    records = _records(folder) | {name: {"pid": process.pid, "created": started.create_time()}}
+    records = _records(folder) | {name: {"pid": process.pid}}
     write_private(folder / "processes.json", json.dumps(records, indent=2) + "\n")
-    return started
+    return psutil.Process(process.pid)
 
 
 def running(folder: Path, name: str) -> psutil.Process | None:
@@ -62,8 +61,7 @@ def running(folder: Path, name: str) -> psutil.Process | None:
     with suppress(psutil.NoSuchProcess):
         if record:
             process = psutil.Process(int(record["pid"]))
-            same = abs(process.create_time() - record["created"]) < _CREATION_TOLERANCE
-            if same and process.status() != psutil.STATUS_ZOMBIE:
+            if _is_marked(process, _marks(folder, name)):
                 return process
     return None
 
@@ -75,15 +73,8 @@ def recorded(folder: Path) -> list[str]:
 
 def descendants(folder: Path, name: str | None = None) -> list[psutil.Process]:
     """Return all live processes of the server `name` (of all servers, if None): its process and all descendants."""
-    wanted = {_STACK: str(folder)} | ({_SERVER: name} if name else {})
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            environment = process.environ()
-            alive = process.status() != psutil.STATUS_ZOMBIE
-            if alive and all(environment.get(mark) == value for mark, value in wanted.items()):
-                found.append(process)
-    return found
+    marks = _marks(folder, name)
+    return [process for process in psutil.process_iter() if _is_marked(process, marks)]
 
 
 def stop(folder: Path, name: str, patience: float) -> bool:
@@ -118,13 +109,26 @@ def last_lines(folder: Path, name: str, count: int = 15) -> str:
     return "\n".join(lines[-count:])
 
 
+def _marks(folder: Path, name: str | None) -> dict[str, str]:
+    return {_STACK: str(folder)} | ({_SERVER: name} if name else {})
+
+
+def _is_marked(process: psutil.Process, marks: Mapping[str, str]) -> bool:
+    """Return whether a process is alive and has these variables in its environment."""
+    with suppress(psutil.Error, OSError):
+        environment = process.environ()
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return alive and all(environment.get(mark) == value for mark, value in marks.items())
+    return False
+
+
 def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
 
 
-def _records(folder: Path) -> dict[str, dict[str, float]]:
+def _records(folder: Path) -> dict[str, dict[str, int]]:
     path = folder / "processes.json"
-    records: dict[str, dict[str, float]] = json.loads(path.read_bytes()) if path.exists() else {}
+    records: dict[str, dict[str, int]] = json.loads(path.read_bytes()) if path.exists() else {}
     return records

@@ -36,6 +36,7 @@ SECONDS = 60.0
 _RENEWALS = 4
 """Renewals within `SECONDS`."""
 _LOOK_SECONDS = 2.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CARRIED = (LAST, BEST, RUN_FILE)  # the record last: a folder that has it has the rest
 
 
@@ -48,8 +49,8 @@ class _State(BaseModel):
     """What the owner is doing this for, such as the ID of a flow run; None if the lease is free."""
     machine: str = ""
     process: int = 0
-    started: float = 0.0
-    """Creation time of the owner's process, in seconds since the epoch, by its own clock."""
+    began: str = ""
+    """When the owner's process began, as `_began` says it; empty if that is not known."""
     renewal: str = ""
     """Differs after each renewal. Nobody compares clocks: an observer measures how long this has not changed."""
 
@@ -59,7 +60,7 @@ class _State(BaseModel):
         if self.machine != socket.gethostname():
             return False
         try:
-            return abs(psutil.Process(self.process).create_time() - self.started) > 1
+            return bool(self.began) and _began(psutil.Process(self.process)) != self.began
         except psutil.NoSuchProcess:
             return True
 
@@ -167,7 +168,7 @@ def _acquire(place: Place, run: str, seconds: float, waiting: Callable[[str], No
                 run=run,
                 machine=socket.gethostname(),
                 process=os.getpid(),
-                started=psutil.Process().create_time(),
+                began=_began(psutil.Process()),
                 renewal=secrets.token_hex(8),
             )
             if written := place.write(LEASE_FILE, mine.model_dump_json().encode(), revision):
@@ -177,6 +178,17 @@ def _acquire(place: Place, run: str, seconds: float, waiting: Callable[[str], No
             told = True
             waiting(f"{before.run} on {before.machine}")
         sleep(min(_LOOK_SECONDS, seconds / 4))
+
+
+def _began(process: psutil.Process) -> str:
+    """Return which start of the machine a process belongs to, and the seconds from then until it began.
+
+    Its creation time alone is no proof: the system derives it from its clock, so it changes when that is set.
+    """
+    booted = psutil.boot_time()  # first, since older versions of psutil keep it for the creation time
+    seconds = process.create_time() - booted
+    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else f"{booted:.0f}"
+    return f"{boot} {seconds:.2f}"
 
 
 def _parse(place: Place, data: bytes) -> _State:

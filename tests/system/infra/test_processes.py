@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,6 +58,19 @@ def test_what_runs_is_known_to_later_commands(folder: Path) -> None:
     assert os.getsid(started.pid) == started.pid, "Ctrl-C in the terminal is not for it"
 
 
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_is_set_hides_no_server(folder: Path, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    started = start_python(folder, "one", SLEEP)
+    now, proc = Path("/proc/stat").read_text(), folder / "proc"
+    proc.mkdir()
+    (proc / str(started.pid)).symlink_to(f"/proc/{started.pid}")
+    jumped = re.sub(r"^btime (\d+)", lambda found: f"btime {int(found[1]) + 3600 * hours}", now, flags=re.MULTILINE)
+    (proc / "stat").write_text(jumped)  # as the kernel does when the clock is set
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil, "PROCFS_PATH", str(proc))
+        assert running(folder, "one") == started
+
+
 def test_stop_ends_children_in_sessions_of_their_own(folder: Path) -> None:
     start_python(folder, "one", PARENT.format(child=SLEEP), says="ready")
     other = start_python(folder, "two", SLEEP)
@@ -88,7 +102,7 @@ def test_what_does_not_listen_to_sigterm_is_killed(folder: Path) -> None:
 def test_a_process_identifier_that_somebody_else_has_now_is_let_be(folder: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", SLEEP]) as stranger:
         try:
-            records = {"one": {"pid": stranger.pid, "created": psutil.Process(stranger.pid).create_time() - 60}}
+            records = {"one": {"pid": stranger.pid}}
             (folder / "processes.json").write_text(json.dumps(records))
             assert running(folder, "one") is None
             assert not stop(folder, "one", patience=0)

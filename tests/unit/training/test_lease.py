@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tinystyle.errors import UserError
-from tinystyle.training.lease import LEASE_FILE, Lease, owned
+from tinystyle.training.lease import LEASE_FILE, Lease, _began, owned
 
 SHORT = 0.4
 """Seconds after which a lease in these tests may be taken over."""
@@ -24,7 +29,7 @@ def _save(lease: Lease, text: str) -> None:
 
 def _stalled(place: Path) -> None:
     """An owner on another machine that does not renew its lease any more."""
-    state = {"number": 1, "run": "stalled", "machine": "elsewhere", "process": 1, "started": 0.0, "renewal": "x"}
+    state = {"number": 1, "run": "stalled", "machine": "elsewhere", "process": 1, "began": "", "renewal": "x"}
     (place / LEASE_FILE).write_text(json.dumps(state))
 
 
@@ -89,6 +94,48 @@ def test_one_that_is_silent_is_replaced_and_cannot_overwrite(tmp_path: Path) -> 
     with owned(str(tmp_path), "next", seconds=SHORT) as lease:
         assert lease.number == 2
         assert Path(lease.folder).name == "0002"  # the silent one still writes to 0001
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_living_owner_is_not_taken_for_dead_when_the_clock_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "proc"))
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
+    stat = Path("/proc/stat").read_text()
+    (tmp_path / "proc" / "stat").write_text(stat)
+    with owned(str(tmp_path / "place"), "first", seconds=60):
+        before = psutil.Process().create_time()
+        jumped = re.sub(
+            r"^btime (\d+)", lambda found: f"btime {int(found[1]) + 3600 * hours}", stat, flags=re.MULTILINE
+        )
+        (tmp_path / "proc" / "stat").write_text(jumped)  # as the kernel does when the clock is set
+        assert psutil.Process().create_time() == pytest.approx(before + 3600 * hours)
+        told = threading.Event()
+        with (
+            pytest.raises(TimeoutError),
+            owned(str(tmp_path / "place"), "second", seconds=60, waiting=_giving_up(told)),
+        ):
+            pass
+    assert told.is_set()
+
+
+def _giving_up(told: threading.Event) -> Callable[[str], None]:
+    def give_up(_who: str) -> None:
+        told.set()
+        raise TimeoutError
+
+    return give_up
+
+
+def test_an_owner_that_died_is_replaced_at_once(tmp_path: Path) -> None:
+    boot, seconds = _began(psutil.Process()).split()
+    for began in (f"{boot} {float(seconds) - 60:.2f}", f"another-start-of-the-machine {seconds}"):
+        dead = {"number": 1, "run": "dead", "machine": socket.gethostname(), "process": os.getpid(), "began": began}
+        (tmp_path / LEASE_FILE).write_text(json.dumps(dead))
+        with owned(str(tmp_path), "next", seconds=60) as lease:  # the process has that number only by chance
+            assert lease.number == 2
 
 
 def test_one_that_was_replaced_learns_of_it(tmp_path: Path) -> None:
