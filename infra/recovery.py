@@ -4,7 +4,7 @@ A process that is killed alone is reported by its worker, as Crashed. One that i
 reported by anybody: its heartbeats stop. Prefect's own retries apply to neither, and an automation that retries would
 race with the report of a worker that still lives; hence one place that decides, by Prefect's REST API alone.
 
-No clocks are compared: how long a run has been silent is measured by this process.
+No clocks are compared: how long a run has been silent is measured by this process, as time without another heartbeat.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ end, and a server that was away may come back."""
 TRACKED_EVERY_SECONDS = 120.0
 """Interval between searches for MLflow runs that nobody continues."""
 _HEARTBEAT = "prefect.flow-run.heartbeat"
+_ALWAYS = {"since": "1970-01-01T00:00:00Z", "until": "9999-01-01T00:00:00Z"}
+"""Of events. By default the server leaves out those that are younger than its own clock."""
 _PAGE = 200
 
 
@@ -107,7 +109,7 @@ class Recovery:
         elif kind == "PENDING":
             if unchanged(state_id) >= START_SECONDS:
                 self._set(api, run, "SCHEDULED", "AwaitingRetry", "its worker accepted it and did not start it")
-        elif unchanged(f"{state_id} {_newest_heartbeat(api, run['id'])}") >= SILENT_SECONDS:
+        elif unchanged(f"{state_id} {_heartbeats(api, run['id'])}") >= SILENT_SECONDS:
             if kind == "CANCELLING":
                 self._set(api, run, "CANCELLED", "Cancelled", "cancelled; its process was gone already")
             else:
@@ -154,11 +156,20 @@ def _runs(api: httpx.Client, kinds: list[str]) -> list[dict[str, Any]]:
             return found
 
 
-def _newest_heartbeat(api: httpx.Client, run: str) -> str:
-    """Return the ID of the newest sign of life of a flow run; empty if there is none."""
-    wanted = {"event": {"name": [_HEARTBEAT]}, "resource": {"id": [f"prefect.flow-run.{run}"]}, "order": "DESC"}
-    events = _answer(api.post("/events/filter", json={"filter": wanted, "limit": 1}))["events"]
-    return str(events[0]["id"]) if events else ""
+def _heartbeats(api: httpx.Client, run: str) -> str:
+    """Return something that differs after each sign of life of a flow run.
+
+    Signs of life are ordered by the clock of the run's machine. One whose clock was set back sends signs that are older
+    than its last one, so they are counted too; a clock that is fast sends them from the future.
+    """
+    wanted = {
+        "event": {"name": [_HEARTBEAT]},
+        "resource": {"id": [f"prefect.flow-run.{run}"]},
+        "occurred": _ALWAYS,
+        "order": "DESC",
+    }
+    found = _answer(api.post("/events/filter", json={"filter": wanted, "limit": 1}))
+    return " ".join([str(found["total"]), *(str(event["id"]) for event in found["events"])])
 
 
 def _is_over(api: httpx.Client, run: str) -> bool:
