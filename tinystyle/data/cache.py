@@ -1,82 +1,45 @@
-"""Datasets in the local cache: fetched from elsewhere, shared by processes, limited in total size.
+"""The room for datasets in the local cache: shared by processes, limited in total size.
 
-Does not depend on the format of photos. Every process that uses a dataset holds a shared lock on the dataset's own lock
-file, in `locks/` beside the datasets. The least recently used dataset that nobody holds is removed first. The lock file
-also records how many bytes the dataset is about to take, so that two processes that fetch at the same time do not both
-count on the same space.
+Does not depend on the format of photos, or on how they get there. Every process that uses a dataset holds a shared lock
+on the dataset's own lock file, in `locks/` beside the datasets. The least recently used dataset that nobody holds is
+removed first. The lock file also records how many bytes the dataset is about to take, so that two processes that fetch
+at the same time do not both count on the same space.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from tinystyle.data import storage
-from tinystyle.data.checked_files import CheckedFiles
 from tinystyle.data.locks import lock_file
-from tinystyle.data.manifest import MANIFEST, Manifest, ShardInfo
+from tinystyle.data.manifest import MANIFEST
 from tinystyle.errors import UnavailableError, UserError
 
-__all__ = ["Cached", "hold", "hold_if_cached", "remove", "size_limit", "sync", "trim", "unused"]
+__all__ = [
+    "Cached",
+    "checks_of",
+    "hold",
+    "hold_if_cached",
+    "remove",
+    "reserve",
+    "size_limit",
+    "trim",
+    "unused",
+]
 
 LIMIT_VARIABLE = "TINYSTYLE_CACHE_MAX_GB"
 DEFAULT_LIMIT_GB = 100.0
 FOLDERS = ("datasets", "ingested")
 """Cache subfolders that hold one dataset per folder; all count toward the size limit."""
 
-_PARALLEL_FETCHES = 8
 _held: dict[Path, int] = {}
 _holding = threading.Lock()
-
-
-def sync(dataset: str) -> Path:
-    """Return a local path of a dataset: itself if it is local, else a copy in the cache.
-
-    Missing and changed parts of the copy are fetched. Every shard is compared with its checksum once, and again only if
-    its size, modification time or inode has changed. The call may be interrupted, and several processes may make it at
-    once. The copy is kept at least until this process ends; other datasets that nobody uses may be removed to make room
-    for it.
-
-    Raises:
-        UserError: there is no dataset at `dataset`, or it is larger than the limit of the cache.
-        OSError: it cannot be fetched, a shard differs from its checksum, or datasets that other processes use leave too
-            little space in the cache.
-    """
-    if not storage.is_remote(dataset):
-        return Path(dataset.removeprefix("file://")).expanduser()
-    manifest = Manifest.read(dataset)
-    name, key = dataset.rstrip("/").rsplit("/", 1)[-1], hashlib.sha256(dataset.rstrip("/").encode()).hexdigest()
-    folder = storage.cache_dir("datasets") / f"{name}-{key[:16]}"
-    _reserve(folder, sum(shard.bytes for shard in manifest.shards), dataset)
-    checked = CheckedFiles(_checks_of(folder))
-
-    def bring(shard: ShardInfo) -> None:
-        path = folder / shard.file
-        if path.is_file() and path.stat().st_size == shard.bytes and checked.sha256(path) == shard.sha256:
-            return
-        with storage.atomic_path(path) as temporary:
-            storage.copy(storage.join(dataset, shard.file), temporary)
-            if storage.sha256(temporary) != shard.sha256:
-                raise UnavailableError(
-                    f"{storage.join(dataset, shard.file)} differs from its checksum; ingest the dataset again"
-                )
-
-    with ThreadPoolExecutor(_PARALLEL_FETCHES) as threads:
-        try:
-            list(threads.map(bring, manifest.shards))
-        finally:
-            threads.shutdown(cancel_futures=True)
-            checked.save()
-    if not (folder / MANIFEST).is_file() or (folder / MANIFEST).read_bytes() != manifest.to_json():
-        storage.write_bytes(folder / MANIFEST, manifest.to_json())
-    return folder
 
 
 def size_limit() -> int:
@@ -177,7 +140,18 @@ def remove(folder: Path) -> bool:
         return _remove(folder)
 
 
-def _reserve(folder: Path, needed: int, dataset: str) -> None:
+def reserve(folder: Path, needed: int, dataset: str) -> None:
+    """Hold a dataset in the cache, and make room for it there.
+
+    Args:
+        folder: the dataset's folder in the cache.
+        needed: its size in bytes.
+        dataset: its address, for messages.
+
+    Raises:
+        UserError: it is larger than the limit of the cache, or the limit is not a positive number.
+        OSError: the cache cannot be written to, or datasets that other processes use leave too little space.
+    """
     limit = size_limit()
     if needed > limit:
         raise UserError(
@@ -239,7 +213,7 @@ def _remove(folder: Path) -> bool:
     try:
         (folder / MANIFEST).unlink(missing_ok=True)  # first: what remains if we are killed is then not a dataset
         shutil.rmtree(folder)
-        _checks_of(folder).unlink(missing_ok=True)
+        checks_of(folder).unlink(missing_ok=True)
         os.truncate(descriptor, 0)
     except FileNotFoundError:
         pass
@@ -265,7 +239,7 @@ def _lock_of(folder: Path) -> Path:
     return folder.parent.parent / "locks" / f"{folder.parent.name}-{folder.name}.lock"
 
 
-def _checks_of(folder: Path) -> Path:
+def checks_of(folder: Path) -> Path:
     """Return the file that records the SHA-256 of the dataset's shards, and the files' state when it was computed."""
     return _lock_of(folder).with_suffix(".json")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from tinystyle.data import cache, storage
 from tinystyle.data.decode import PreparedPhoto, Unusable
 from tinystyle.data.decode_pool import DecodePool
+from tinystyle.data.fetch import discard_if_damaged, sync
 from tinystyle.data.locks import exclusive
 from tinystyle.data.manifest import MANIFEST, Manifest
 from tinystyle.data.processes import cpu_count
@@ -99,7 +100,8 @@ def dataset_for_training(
 
     Args:
         photos: a shard dataset (folder or URI; a remote one is fetched into the cache), or any source that `ingest`
-            accepts, which is ingested into the cache, and again if files were added, removed or changed.
+            accepts, which is ingested into the cache, and again if files were added, removed or changed, or what was
+            ingested has been damaged since.
         size: minimum short side in pixels.
         progress: called after each photo that is ingested.
         ingest_size: short side, in pixels, at which this call ingests photos; by default `size`.
@@ -115,12 +117,13 @@ def dataset_for_training(
                 f"{photos} holds photos with a short side of {manifest.size} pixels, {size} are needed; "
                 f"ingest with `size` {size}"
             )
-        return cache.sync(photos)
+        return sync(photos)
     source, size = open_source(photos), ingest_size or size
     key = hashlib.sha256(f"{source.uri}\0{size}\0{source.fingerprint()}".encode()).hexdigest()
     folder = storage.cache_dir("ingested") / f"{source.uri.rsplit('/', 1)[-1]}-{key[:16]}"
     cache.hold(folder)
     with exclusive(str(folder), wait=True):
+        discard_if_damaged(folder)
         if not (folder / MANIFEST).exists():
             _ingest(source, str(folder), size, None, None, progress, 512)
         refuse_nothing_usable(Manifest.read(folder))

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tinystyle.data import storage
 from tinystyle.errors import UserError
 
-__all__ = ["FORMAT", "MANIFEST", "Manifest", "Quarantined", "ShardInfo"]
+__all__ = ["FORMAT", "MANIFEST", "Manifest", "Quarantined", "ShardInfo", "damaged_shard"]
 
 FORMAT = 1
 """Version of the format; increased by hand when a reader of the old format could not read the new one."""
@@ -85,3 +85,8 @@ class Manifest(_Model):
         if manifest.format > FORMAT:
             raise UserError(f"{dataset} was made by a later tinystyle; update this one to read it")
         return manifest
+
+
+def damaged_shard(path: Path) -> str:
+    """Return the error message for a damaged shard on this machine."""
+    return f"{path} is damaged; remove the dataset and fetch or ingest it again"

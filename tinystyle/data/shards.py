@@ -21,9 +21,10 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from tinystyle.data import storage
-from tinystyle.data.cache import hold_if_cached, sync
+from tinystyle.data.cache import hold_if_cached
 from tinystyle.data.decode import PreparedPhoto
-from tinystyle.data.manifest import FORMAT, Manifest, Quarantined, ShardInfo
+from tinystyle.data.fetch import sync
+from tinystyle.data.manifest import FORMAT, Manifest, Quarantined, ShardInfo, damaged_shard
 from tinystyle.errors import UserError
 
 __all__ = [
@@ -198,7 +199,7 @@ class ShardDataset:
         """
         for shard in self.manifest.shards:
             if storage.sha256(self.path / shard.file) != shard.sha256:
-                raise UserError(_damaged(self.path / shard.file))
+                raise UserError(damaged_shard(self.path / shard.file))
 
     def __reduce__(self) -> tuple[type[ShardDataset], tuple[Path]]:
         return type(self), (self.path,)
@@ -208,14 +209,14 @@ class ShardDataset:
         if not path.is_file():
             raise UserError(f"{self.path} is incomplete: {shard.file} is missing; fetch or ingest the dataset again")
         if path.stat().st_size != shard.bytes:
-            raise UserError(_damaged(path))
+            raise UserError(damaged_shard(path))
         try:
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
             batch.validate()
         except pa.ArrowInvalid as error:
-            raise UserError(_damaged(path)) from error
+            raise UserError(damaged_shard(path)) from error
         if batch.num_rows != shard.count or not batch.schema.equals(_SCHEMA):
-            raise UserError(_damaged(path))
+            raise UserError(damaged_shard(path))
         return batch
 
     def _value(self, column: str, index: int) -> Any:
@@ -224,7 +225,3 @@ class ShardDataset:
         # A shard without photos starts at the same index as the next one; bisect_right skips it.
         shard = bisect.bisect_right(self._starts, index) - 1
         return self._batches[shard].column(column)[index - self._starts[shard]]
-
-
-def _damaged(path: Path) -> str:
-    return f"{path} is damaged; remove the dataset and fetch or ingest it again"

@@ -27,6 +27,7 @@ __all__ = [
     "StoredFile",
     "atomic_path",
     "cache_dir",
+    "cache_root",
     "check_writable",
     "copy",
     "exists",
@@ -48,10 +49,14 @@ _MEMORY_LIMIT, _FILE_LIMIT = (1 << 30, 600.0), (1 << 33, 7200.0)
 
 def cache_dir(subfolder: str = "") -> Path:
     """Return the cache folder (created if absent): $TINYSTYLE_CACHE, or the platform's cache folder for the user."""
-    root = Path(os.environ.get("TINYSTYLE_CACHE") or platformdirs.user_cache_path("tinystyle"))
-    folder = root / subfolder
+    folder = cache_root() / subfolder
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def cache_root() -> Path:
+    """Return the cache folder, which need not exist."""
+    return Path(os.environ.get("TINYSTYLE_CACHE") or platformdirs.user_cache_path("tinystyle"))
 
 
 def join(uri: str | Path, *names: str) -> str:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tinystyle.data import storage
 from tinystyle.data.decode import decode_photo
 from tinystyle.data.ingest import ingest
 from tinystyle.data.manifest import Manifest
-from tinystyle.data.shards import ShardDataset, holds_out, sync
+from tinystyle.data.shards import ShardDataset, holds_out
 from tinystyle.errors import UserError
 
 
@@ -122,67 +121,6 @@ def test_what_is_no_dataset(tmp_path: Path, manifest: str | None, message: str) 
         (tmp_path / "manifest.json").write_text(manifest)
     with pytest.raises(UserError, match=message):
         ShardDataset(tmp_path)
-
-
-@pytest.fixture
-def remote(dataset: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    monkeypatch.setenv("TINYSTYLE_CACHE", str(tmp_path / "cache"))
-    uri = f"memory://{request.node.name}/dataset"
-    for file in dataset.iterdir():
-        storage.copy(file, storage.join(uri, file.name))
-    return uri
-
-
-def test_sync_fetches_only_what_differs(remote: str, dataset: Path) -> None:
-    local = sync(remote)
-    assert _content(local) == _content(dataset)
-    before = {file.name: file.stat().st_mtime_ns for file in local.iterdir()}
-    (local / "shard-00000.arrow").unlink()
-    _flip_a_byte(local / "shard-00001.arrow")
-    assert sync(remote) == local
-    assert _content(local) == _content(dataset)
-    after = {file.name: file.stat().st_mtime_ns for file in local.iterdir()}
-    assert {name for name in before if before[name] != after[name]} == {"shard-00000.arrow", "shard-00001.arrow"}
-
-
-def test_sync_hashes_a_shard_once_and_again_when_it_may_have_changed(
-    remote: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hashed: list[str] = []
-
-    def sha256(path: Path) -> str:
-        hashed.append(path.name)
-        return real(path)
-
-    real = storage.sha256
-    local = sync(remote)
-    sync(remote)
-    monkeypatch.setattr(storage, "sha256", sha256)
-    sync(remote)
-    assert hashed == []
-    os.utime(local / "shard-00001.arrow", ns=(1, 1))
-    sync(remote)
-    sync(remote)
-    assert hashed == ["shard-00001.arrow"]
-
-
-def test_sync_leaves_nothing_that_differs_from_its_checksum(remote: str, dataset: Path) -> None:
-    data = bytearray((dataset / "shard-00001.arrow").read_bytes())
-    data[len(data) // 2] ^= 1
-    storage.write_bytes(storage.join(remote, "shard-00001.arrow"), bytes(data))
-    with pytest.raises(OSError, match=r"shard-00001\.arrow differs from its checksum"):
-        sync(remote)
-    (cached,) = (storage.cache_dir("datasets")).iterdir()
-    assert "shard-00001.arrow" not in _content(cached)
-    assert "manifest.json" not in _content(cached)
-
-
-def test_sync_of_a_local_dataset_is_itself(dataset: Path) -> None:
-    assert sync(str(dataset)) == dataset
-
-
-def _content(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 def _flip_a_byte(path: Path) -> None:
