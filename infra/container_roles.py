@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from infra import programs, seaweedfs, servers, work_pool
-from infra.recovery import HEARTBEAT_SECONDS
+from infra.recovery import FLOW_ENVIRONMENT
 from infra.settings import ALLOWED_HOSTS, StackSettings
 from tinystyle.errors import UserError
 
@@ -163,11 +163,8 @@ def _worker(kind: str, name: str, options: list[str]) -> Role:
     port = _port(8080)
     command = servers.worker_command(name, [*options, "--with-healthcheck"], kind)
     served = {"PREFECT_WORKER_WEBSERVER_HOST": _bind(), "PREFECT_WORKER_WEBSERVER_PORT": str(port)}
-    intervals = {
-        "PREFECT_WORKER_QUERY_SECONDS": "5",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-    }
-    return Role(command, clients() | served | intervals, f"http://127.0.0.1:{port}/health")
+    settings = {"PREFECT_WORKER_QUERY_SECONDS": "5", **FLOW_ENVIRONMENT}
+    return Role(command, clients() | served | settings, f"http://127.0.0.1:{port}/health")
 
 
 def _guard(name: str) -> dict[str, str]:

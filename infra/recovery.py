@@ -20,7 +20,7 @@ import httpx
 from infra.tracked_runs import close_abandoned
 from infra.work_pool import prefect_api
 
-__all__ = ["ATTEMPTS", "HEARTBEAT_SECONDS", "Recovery"]
+__all__ = ["ATTEMPTS", "FLOW_ENVIRONMENT", "HEARTBEAT_SECONDS", "Recovery"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,6 +28,13 @@ ATTEMPTS = 3
 """Times that a run may crash; the last time, it has failed."""
 HEARTBEAT_SECONDS = 30
 """Interval between a flow run's signs of life; Prefect's minimum."""
+FLOW_ENVIRONMENT = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    # What the library logs, such as a shard that was damaged, is shown with the flow run.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "tinystyle",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+"""Environment variables of processes that run flows. infra/kubernetes/base/kustomization.yaml has them too."""
 SILENT_SECONDS = 2.5 * HEARTBEAT_SECONDS
 """Time without a sign of life after which a run counts as lost."""
 START_SECONDS = 180.0

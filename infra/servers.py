@@ -14,7 +14,7 @@ import httpx
 
 from infra import certificates, programs, seaweedfs, work_pool, worker
 from infra.bootstrap import BUCKETS
-from infra.recovery import HEARTBEAT_SECONDS
+from infra.recovery import FLOW_ENVIRONMENT
 from infra.settings import HOST, Secrets, StackSettings, client_environment, guard_environment, store_ports, trusting
 
 __all__ = [
@@ -190,11 +190,8 @@ def worker_environment(clients: Mapping[str, str]) -> dict[str, str]:
     Args:
         clients: result of `client_environment` or `read_environment`.
     """
-    intervals = {  # in seconds, by default 10 and 180
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-    }
-    return {**_inherited(), **clients, **intervals, "TINYSTYLE_CHECKOUT": str(REPOSITORY)}
+    settings = {"PREFECT_WORKER_QUERY_SECONDS": "2", **FLOW_ENVIRONMENT}  # by default 10 seconds
+    return {**_inherited(), **clients, **settings, "TINYSTYLE_CHECKOUT": str(REPOSITORY)}
 
 
 def _inherited() -> dict[str, str]:
