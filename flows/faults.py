@@ -10,20 +10,14 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
 from prefect.states import Crashed, Failed
 
-from tinystyle.errors import debugging, sentence
+from tinystyle.errors import debugging, is_temporary, sentence
 
 __all__ = ["NETWORK", "failed", "may_pass"]
-
-_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 def may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
     """Return whether Prefect should retry: True for network or store errors, False for a user's mistake."""
-    return _temporary(state.data)
-
-
-def _temporary(error: Any) -> bool:
-    return isinstance(error, OSError) and not isinstance(error, _FINAL)
+    return is_temporary(state.data)
 
 
 NETWORK: dict[str, Any] = {
@@ -51,7 +45,7 @@ def failed(error: Exception) -> State[Any]:
     if text is None:
         raise error
     get_run_logger().error(text, exc_info=error if debugging() else None)
-    return Crashed(message=text) if _temporary(error) and deployment.id else Failed(message=text)
+    return Crashed(message=text) if is_temporary(error) and deployment.id else Failed(message=text)
 
 
 class _StateSaysIt(logging.Filter):

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed
 
 from flows.cost import cost_of
@@ -126,12 +126,13 @@ def unfinished_state(record: RunRecord) -> State[Any]:
     """Return the state of a flow run whose training did not complete.
 
     One that was asked to stop, as when its machine is taken away, is due again at once, on any worker. One that was
-    killed has crashed, after which the stack's keeper starts it again. One that cannot succeed has failed.
+    killed, or whose store or disk gave out, has crashed, after which the stack's keeper starts it again. One that cannot
+    succeed has failed.
     """
     message = f"training {record.message}" if record.state == "stopped" else record.message
     if record.state not in ("stopped", "killed"):
         get_run_logger().error(message)
-        return Failed(message=message)
+        return Crashed(message=message) if record.may_pass and deployment.id else Failed(message=message)
     if record.state == "killed":
         get_run_logger().error(message)
         return Crashed(message=message)

@@ -20,7 +20,7 @@ from flows.faults import NETWORK, failed
 from flows.notifications import ON_FAILURE, notify
 from flows.outside import admit, admit_run
 from flows.trainings import run_trainings
-from tinystyle.errors import USER_ERRORS, UserError, sentence
+from tinystyle.errors import USER_ERRORS, UserError, is_temporary, sentence
 
 if TYPE_CHECKING:
     from flows.gates import Decision
@@ -75,7 +75,7 @@ def retrain_styles(
     """
     try:
         admit({"catalog": catalog}, {"checkpoints": checkpoints})
-        works = [compare(entry, training) for entry, training in read(catalog)]
+        works = [_compared(entry, training) for entry, training in read(catalog)]
         due = [work for work in works if work.version is None and not work.fault]
         if not dry_run:
             train_due(due, checkpoints, spread)
@@ -103,16 +103,26 @@ def read(catalog: str) -> list[tuple[StyleEntry, Training]]:
 def compare(entry: StyleEntry, training: Training) -> Work:
     """Look for a registered version with the run key of `training`, that is, trained with the same inputs and settings.
 
-    A UserError, such as a missing style image, is returned as the `fault`, so that it does not affect other styles.
+    A mistake of the user, such as a missing style image, is returned as the `fault`.
     """
     try:
         version = registered(training)
     except (UserError, ValidationError) as error:
+        if is_temporary(error):  # then the task is retried
+            raise
         get_run_logger().error("%s: %s", training.name, sentence(error))
         return Work(entry, training, fault=sentence(error) or str(error))
     state = f"unchanged, version {version.version}" if version else "new or changed"
     get_run_logger().info("%s: %s", training.name, state)
     return Work(entry, training, version)
+
+
+def _compared(entry: StyleEntry, training: Training) -> Work:
+    """Call `compare`; what stays away becomes a `fault` too, so that it does not affect other styles."""
+    try:
+        return compare(entry, training)
+    except UserError as error:
+        return Work(entry, training, fault=sentence(error) or str(error))
 
 
 def train_due(due: list[Work], checkpoints: str, spread: bool) -> None:

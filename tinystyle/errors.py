@@ -16,11 +16,13 @@ from pydantic import ValidationError
 
 __all__ = [
     "DEBUG_VARIABLE",
+    "FINAL",
     "USER_ERRORS",
     "UnavailableError",
     "UserError",
     "complaint",
     "debugging",
+    "is_temporary",
     "sentence",
     "shortened",
     "with_parameters",
@@ -32,6 +34,8 @@ DEBUG_VARIABLE = "TINYSTYLE_DEBUG"
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 """Error numbers of an OSError that the machine causes, and that is reported to the user even if it names no file."""
 
+FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+"""Kinds of OSError that a second attempt will not fix."""
 _LONGEST_VALUE = 200
 """Number of characters of an invalid value that a sentence repeats."""
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -50,6 +54,11 @@ class UnavailableError(UserError, OSError):
 
 USER_ERRORS = (UserError, ValidationError, OSError)
 """Exception types to catch for `sentence`, which returns None for those that are bugs."""
+
+
+def is_temporary(error: object) -> bool:
+    """Return whether the same call may succeed later: after a failure of a server, an object store or a disk."""
+    return isinstance(error, OSError) and not isinstance(error, FINAL)
 
 
 def sentence(error: BaseException) -> str | None:

@@ -86,7 +86,7 @@ def load_model(uri: str | Path) -> LoadedModel:
     except FileNotFoundError as error:
         raise UserError(f"{uri}: no such file; give a model.safetensors or a .ckpt") from error
     except OSError as error:
-        raise UserError(f"{uri}: cannot be read ({error.strerror or error})") from error
+        raise storage.unreadable(uri, error, f"{uri}: cannot be read ({error.strerror or error})") from error
     weights, config_json, lineage = (_checkpoint if public(uri).endswith(".ckpt") else _safetensors)(data, uri)
     try:
         config = NetworkConfig.model_validate_json(config_json)

@@ -86,7 +86,9 @@ def partition_folders(destination: str) -> list[str]:
     root = storage.join(destination, PARTITIONS)
     filesystem, path = remote.file_system(root)
     filesystem.invalidate_cache()
-    found = (name[len(path.rstrip("/")) + 1 :] for name in remote.retrying(partial(filesystem.find, path)))
+    with remote.naming(root):
+        names = remote.retrying(partial(filesystem.find, path))
+    found = (name[len(path.rstrip("/")) + 1 :] for name in names)
     return [storage.join(root, folder) for folder in sorted({name.rpartition("/")[0] for name in found}) if folder]
 
 
@@ -100,7 +102,7 @@ def remove_partitions(destination: str) -> None:
         return
     filesystem, path = remote.file_system(root)
     filesystem.invalidate_cache()
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError), remote.naming(root):
         remote.retrying(partial(filesystem.rm, path, recursive=True))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,14 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 from tinystyle.data import addresses
 from tinystyle.data.addresses import public, shown
 from tinystyle.data.permission import Permission
-from tinystyle.errors import UnavailableError, UserError
+from tinystyle.errors import FINAL, UnavailableError, UserError
 
-__all__ = ["READ_ATTEMPTS", "WRITE_ATTEMPTS", "call", "checked", "file_system", "retrying"]
+__all__ = ["READ_ATTEMPTS", "WRITE_ATTEMPTS", "call", "checked", "file_system", "naming", "retrying"]
 
 # Errors that a second attempt will not fix.
-_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, ImportError)
+_FINAL = (*FINAL, ValueError, ImportError)
+_OF_THIS_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""Error numbers that say nothing about the other side: the local file that is read or written is at fault."""
 # Messages for backend errors that the user can fix, by the name of the exception.
 _SAYINGS = {  # none of these is temporary, either
     "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
@@ -58,13 +62,22 @@ def file_system(uri: str | Path) -> tuple[Any, str]:
 def call(uri: str | Path, method: str, *args: Any, before: str | None = None, attempts: int = READ_ATTEMPTS) -> Any:
     """Call a method of the file system of `uri` with its path (after `before`, if given); errors name `uri`."""
     filesystem, path = file_system(uri)
-    try:
+    with naming(uri):
         return retrying(
             getattr(filesystem, method), *([before] if before is not None else []), path, *args, attempts=attempts
         )
+
+
+@contextmanager
+def naming(uri: str | Path) -> Iterator[None]:
+    """Give every OSError of the block the name of `uri`, except one of this machine, such as its full disk."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "no such file", public(uri)) from error
     except OSError as error:
+        if error.errno in _OF_THIS_MACHINE:
+            raise
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), public(uri)) from error
 
 
@@ -87,4 +100,6 @@ def retrying(function: Any, *args: Any, attempts: int = READ_ATTEMPTS) -> Any:
 
 
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, Exception) and not isinstance(error, _FINAL) and type(error).__name__ not in _SAYINGS
+    if not isinstance(error, Exception) or isinstance(error, _FINAL) or type(error).__name__ in _SAYINGS:
+        return False
+    return getattr(error, "errno", None) not in _OF_THIS_MACHINE

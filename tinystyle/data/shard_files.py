@@ -75,14 +75,16 @@ def create(destination: str, file: str, data: bytes) -> None:
             if standing != data:
                 raise ConcurrentIngestError(destination) from error
 
-    remote.retrying(create, attempts=remote.WRITE_ATTEMPTS)
+    with remote.naming(uri):
+        remote.retrying(create, attempts=remote.WRITE_ATTEMPTS)
 
 
 def link_or_copy(source: str, target: str) -> None:
     """Create the file `target` as a hard link to `source`, or as a copy; in an object store, as a server-side copy."""
     if storage.is_remote(source):
         filesystem, path = remote.file_system(source)
-        remote.retrying(filesystem.cp_file, path, remote.file_system(target)[1], attempts=remote.WRITE_ATTEMPTS)
+        with remote.naming(target):
+            remote.retrying(filesystem.cp_file, path, remote.file_system(target)[1], attempts=remote.WRITE_ATTEMPTS)
         return
     try:
         os.link(source, target)
@@ -98,7 +100,8 @@ def list_files(destination: str) -> dict[str, int]:
     filesystem, path = remote.file_system(destination)
     filesystem.invalidate_cache()
     try:
-        listing = remote.retrying(partial(filesystem.ls, path, detail=True))
+        with remote.naming(destination):
+            listing = remote.retrying(partial(filesystem.ls, path, detail=True))
     except FileNotFoundError:
         return {}
     return {
@@ -135,7 +138,8 @@ def read_index_at(destination: str, file: str) -> ShardIndex:
             with filesystem.open(path, "rb", cache_type="none") as opened:
                 return shards.read_index(pa.PythonFile(opened, "r"))
 
-        index: ShardIndex = remote.retrying(read)
+        with remote.naming(uri):
+            index: ShardIndex = remote.retrying(read)
         return index
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(damaged(destination, file)) from error

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from tinystyle.data import remote, storage
 from tinystyle.data.addresses import public
 from tinystyle.data.decode import MAX_BYTES, Unusable
-from tinystyle.errors import UserError
+from tinystyle.errors import UnavailableError, UserError
 
 __all__ = ["Source", "open_source"]
 
@@ -107,7 +107,7 @@ def open_source(uri: str) -> Source:
             raise UserError(f"{_public(uri)} cannot be read: {cause}") from error
         raise UserError(f"{_public(uri)}: no such file or folder") from error
     except OSError as error:
-        raise UserError(f"{_public(uri)} cannot be read: {_why(error)}") from error
+        raise storage.unreadable(uri, error, f"{_public(uri)} cannot be read: {_why(error)}") from error
 
 
 def _open_local(uri: str) -> Source:
@@ -206,7 +206,7 @@ def _open_remote_zip(uri: str) -> Source:
 
     try:
         entries, problems = remote.retrying(listing)
-    except _NotAZipError:
+    except (_NotAZipError, UnavailableError):
         raise
     except ValueError as error:  # raised by the file if it requests a range and does not get it
         raise UserError(no_ranges) from error

@@ -21,7 +21,7 @@ import platformdirs
 
 from tinystyle.data import addresses, remote
 from tinystyle.data.addresses import is_remote, shown
-from tinystyle.errors import UserError
+from tinystyle.errors import UnavailableError, UserError, is_temporary
 
 __all__ = [
     "StoredFile",
@@ -37,9 +37,11 @@ __all__ = [
     "is_web",
     "join",
     "local_path",
+    "naming",
     "read_bytes",
     "remove",
     "sha256",
+    "unreadable",
     "write_bytes",
 ]
 
@@ -113,6 +115,15 @@ def _of_size(uri: str | Path, data: bytes, most: int) -> bytes:
 
 def _too_large(uri: str | Path, most: int) -> UserError:
     return UserError(f"{shown(uri)}: is larger than {most / 1e6:,.0f} MB; give a smaller file")
+
+
+def unreadable(uri: str | Path, error: OSError, text: str) -> UserError:
+    """Return the error, with the message `text`, for a file that could not be read because of `error`.
+
+    An UnavailableError says that an object store may answer later; a web address that does not answer may be a mistake.
+    """
+    store = is_remote(uri) and not is_web(uri)
+    return UnavailableError(text) if store and is_temporary(error) else UserError(text)
 
 
 def write_bytes(uri: str | Path, data: bytes) -> None:
@@ -229,6 +240,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno and error.filename in (None, str(temporary), str(path.parent)):
             # Name the requested file: the temporary name means nothing to anybody, and a full disk gives no name.
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError of the block that names no file, as that of a full disk, the name of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 

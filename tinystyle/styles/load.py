@@ -138,8 +138,10 @@ def _open(uri: str) -> Image.Image:
     except OSError as error:
         # Backends report a missing file in many ways, some with the path alone.
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
-        raise UserError(
+        raise storage.unreadable(
+            uri,
+            error,
             f"style {shown(uri)} cannot be read ({reason}); give an image file or URI, or one of "
-            f"{', '.join(BUILTIN + name for name in sorted(BUILTIN_STYLES))}"
+            f"{', '.join(BUILTIN + name for name in sorted(BUILTIN_STYLES))}",
         ) from error
     return open_rgb(data, f"style {shown(uri)}")

@@ -24,7 +24,7 @@ from tinystyle.data.contact_sheet import preview_strip
 from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse, color_match, loss_row
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
-from tinystyle.training.run_folder import BEST, LAST
+from tinystyle.training.run_folder import BEST, LAST, store_may_be_away
 
 __all__ = ["Checkpoints", "CollapsedError", "Previews", "StepReport", "to_image"]
 
@@ -95,7 +95,7 @@ class StepReport(L.Callback):
             self._clock = (now, step)
         values["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         values["images_per_second"] = self.images_per_second
-        with self.file.open("a") as file:
+        with storage.naming(self.file), self.file.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         for report in self.reports:
             report(step, values)
@@ -148,11 +148,13 @@ class Checkpoints(L.Callback):
         grace = max(COLLAPSE_GRACE_STEPS, COLLAPSE_GRACE_SHARE * pl_module.config.optimizer.steps)
         if reason and (step > grace or reason == NOT_FINITE):
             raise CollapsedError(f"the network has collapsed by step {step}: {reason}")
-        is_best = bool(results) and results["held_out_score"] < self.best
+        best = self.best
+        is_best = bool(results) and results["held_out_score"] < best
         if is_best:
             self.best = results["held_out_score"]
         self.results = results or self.results
-        self._save(trainer, is_best)
+        if not self._save(trainer, is_best):
+            self.best = best
         if trainer.is_global_zero and results:
             for report in self.reports:
                 report(step, results)
@@ -175,14 +177,19 @@ class Checkpoints(L.Callback):
             row = loss_row("run", network, photos, self.criterion, self._features)
         return reason, {f"held_out_{name}": value for name, value in row.as_dict().items() if isinstance(value, float)}
 
-    def _save(self, trainer: L.Trainer, is_best: bool) -> None:
+    def _save(self, trainer: L.Trainer, is_best: bool) -> bool:
+        """Save a checkpoint; return False if the store does not answer, which costs an interval if the run is lost."""
         with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
             path = Path(folder) / LAST
-            trainer.save_checkpoint(path, weights_only=False)
-            if trainer.is_global_zero:
+            with storage.naming(path):
+                trainer.save_checkpoint(path, weights_only=False)
+            if not trainer.is_global_zero:
+                return True
+            with store_may_be_away(self.location, "this checkpoint is not kept") as kept:
                 storage.copy(path, storage.join(self.location, LAST))
                 if is_best:
                     storage.copy(path, storage.join(self.location, BEST))
+            return kept.is_set()
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "results": self.results}

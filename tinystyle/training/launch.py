@@ -104,7 +104,7 @@ def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
             f"{folder} holds a run that is at step {record.step}, but its checkpoint {last} is missing",
             "give their folder or URI with `checkpoints`, or start over with `resume` never",
         )
-    return record.model_copy(update={"state": "running", "message": ""})
+    return record.model_copy(update={"state": "running", "message": "", "may_pass": False})
 
 
 def launch(

@@ -15,7 +15,7 @@ from tinystyle import styles
 from tinystyle.data.manifest import Manifest
 from tinystyle.tracking.run import Tracker, flatten, run_tags
 from tinystyle.training.record import RunRecord
-from tinystyle.training.run_folder import RunFolder
+from tinystyle.training.run_folder import RunFolder, store_may_be_away
 
 __all__ = ["Progress"]
 
@@ -99,7 +99,8 @@ class Progress:
     def held_out(self, step: int, values: dict[str, float]) -> None:
         """Report the losses on held-out photos, and save them in the run record."""
         self.record.update(self.folder, step=step, results=values)
-        self.record.write_beside_checkpoints()
+        with store_may_be_away(self.record.config.execution.checkpoints, "the record there is not updated"):
+            self.record.write_beside_checkpoints()
         if self.tracker:
             self.tracker.metrics(
                 step, {name.replace("held_out_", "held_out/"): value for name, value in values.items()}

@@ -50,6 +50,8 @@ class RunRecord(BaseModel):
     """Number of steps completed."""
     message: str = ""
     """Why the run is in its current state, in one sentence; empty if completed."""
+    may_pass: bool = False
+    """Whether a failure is one after which the run may be resumed as it is, such as a server that was away."""
     rate_scale: float = 1.0
     """Factor on the learning rate; halved by every rollback."""
     results: dict[str, float] = {}

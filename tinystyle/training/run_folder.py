@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinystyle.config import ExecutionConfig
 from tinystyle.data import storage
+from tinystyle.errors import is_temporary
 
-__all__ = ["BEST", "LAST", "RUN_FILE", "RunFolder"]
+__all__ = ["BEST", "LAST", "RUN_FILE", "RunFolder", "store_may_be_away"]
+
+_LOG = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -63,3 +70,26 @@ class RunFolder:
             storage.remove(checkpoint)
         for file in (self.model, self.metrics, self.error_log, *self.previews.glob("step-*.png")):
             storage.remove(file)
+
+
+@contextmanager
+def store_may_be_away(place: str | None, consequence: str) -> Iterator[threading.Event]:
+    """Keep a training going if the block fails to write to an object store that does not answer; log it.
+
+    A full disk, a missing bucket or a wrong key is an error as ever.
+
+    Args:
+        place: folder or URI that the block writes to.
+        consequence: what that means for the run, for the log.
+
+    Yields:
+        An event that is set if the block has succeeded.
+    """
+    done = threading.Event()
+    try:
+        yield done
+        done.set()
+    except OSError as error:
+        if place is None or not storage.is_remote(place) or not is_temporary(error):
+            raise
+        _LOG.warning("%s does not answer; training continues, %s: %s", place, consequence, error.strerror or error)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tinystyle.data.processes import die_with_parent
-from tinystyle.errors import debugging, sentence
+from tinystyle.errors import debugging, is_temporary, sentence
 from tinystyle.training.record import RunRecord
 from tinystyle.training.run_folder import RunFolder
 
@@ -46,7 +46,7 @@ def main() -> int:
             return BUG
         if os.environ.get("RANK", "0") == "0":
             try:
-                RunRecord.read(folder).update(folder, state="failed", message=message)
+                RunRecord.read(folder).update(folder, state="failed", message=message, may_pass=is_temporary(error))
             except OSError:  # probably a full disk, which `message` then says as well
                 print(message, file=sys.stderr)
         return 1

@@ -51,9 +51,11 @@ def find_weights(name: str, source: str | OfficialWeights) -> tuple[Path, str, s
     try:
         path = storage.fetch(uri, subfolder="weights")
     except OSError as error:
-        raise UserError(
+        raise storage.unreadable(
+            uri,
+            error,
             f"no weights for {name}: {uri} cannot be read ({error}); give a local or S3 file with `perceptual_weights`, "
-            "or train with `perceptual` efficientnet-lite0, whose weights come as a package"
+            "or train with `perceptual` efficientnet-lite0, whose weights come as a package",
         ) from error
     digest = storage.sha256(path)
     if official and not digest.startswith(official.sha256_prefix):
