@@ -64,7 +64,8 @@ def _meeting(execution: ExecutionConfig, scratch: Path) -> tuple[list[str], dict
     for a password; it is only used between machines.
     """
     arguments = [f"--nnodes={execution.nodes}", f"--nproc-per-node={execution.processes}", "--max-restarts=0"]
-    arguments += ["--rdzv-backend=c10d", "--rdzv-id=tinystyle"]
+    # Without a folder for its logs, torchrun leaves an empty one behind for each run.
+    arguments += ["--rdzv-backend=c10d", "--rdzv-id=tinystyle", f"--log-dir={scratch}"]
     if execution.nodes > 1:
         return [*arguments, f"--rdzv-endpoint={execution.rdzv_endpoint}"], {}
     files = [f"--rdzv-endpoint={scratch / 'rendezvous'}", "--rdzv-conf=store_type=file", "--local-addr=127.0.0.1"]
