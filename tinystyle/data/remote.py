@@ -27,6 +27,8 @@ _SAYINGS = {  # none of these is temporary, either
     "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "NotImplementedError": "this kind of address can be read only",
 }
+_BARE = {"Forbidden": "forbidden; check the keys, their permissions, and this machine's clock"}
+"""Messages for answers that have none, such as those to HEAD requests, by the phrase of their status."""
 # The first contact is a read and should fail within seconds; a write may follow hours of work.
 READ_ATTEMPTS, WRITE_ATTEMPTS = 4, 8
 
@@ -78,7 +80,8 @@ def naming(uri: str | Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _OF_THIS_MACHINE:
             raise
-        raise OSError(error.errno or errno.EIO, error.strerror or str(error), public(uri)) from error
+        text = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, _BARE.get(text, text), public(uri)) from error
 
 
 def retrying(function: Any, *args: Any, attempts: int = READ_ATTEMPTS) -> Any:

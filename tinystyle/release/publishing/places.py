@@ -31,6 +31,7 @@ _REASONS = {  # S3 error code -> (errno, what to do)
     "NoSuchBucket": (errno.ENOENT, "there is no such bucket; create it, or give another `root`"),
     "AccessDenied": (errno.EACCES, "access denied; use the keys of one who may publish"),
     "InvalidAccessKeyId": (errno.EACCES, "the server does not know the access key; correct AWS_ACCESS_KEY_ID"),
+    "RequestTimeTooSkewed": (errno.EIO, "this machine's clock and the store's differ by too much; set the wrong one"),
     "SignatureDoesNotMatch": (
         errno.EACCES,
         "the secret key does not fit the access key; correct AWS_SECRET_ACCESS_KEY",
