@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,13 @@ def keep_house(
     for name, value in days.items():
         if value < 1:
             return Failed(message=f"{name} {value}: give at least one day")  # type: ignore[return-value]
+    now = _now()
     parts: dict[str, Callable[[], list[Removal]]] = {
         # Checkpoints first: whether a run is registered is known by its version.
-        "checkpoints": partial(old_checkpoints, checkpoints, root, checkpoint_days),
-        "versions": partial(superseded_versions, root, version_days),
-        "datasets": partial(unused_datasets, cache_days),
-        "flow runs": partial(_old_runs, run_days, failed_run_days),
+        "checkpoints": partial(old_checkpoints, checkpoints, root, checkpoint_days, now),
+        "versions": partial(superseded_versions, root, version_days, now),
+        "datasets": partial(unused_datasets, cache_days, now),
+        "flow runs": partial(_old_runs, run_days, failed_run_days, now),
         "logs": _large_logs,
     }
     planned: dict[str, list[Removal]] = {}
@@ -124,8 +126,18 @@ def clear(removals: Sequence[Removal]) -> tuple[list[Removal], list[str]]:
     return gone, faults
 
 
-def _old_runs(run_days: int, failed_run_days: int) -> list[Removal]:
-    now = datetime.now(UTC)
+def _now() -> datetime:
+    """Return the earlier of the times by this machine's clock and Prefect's server's: a fast one removes nothing early."""
+    here = datetime.now(UTC)
+    with get_client(sync_client=True) as client:
+        date = client.request("GET", "/health").headers.get("date", "")
+    try:
+        return min(here, parsedate_to_datetime(date).astimezone(UTC))
+    except ValueError:  # a proxy that leaves it out
+        return here
+
+
+def _old_runs(run_days: int, failed_run_days: int, now: datetime) -> list[Removal]:
     chosen = ((_ENDED_WELL, now - timedelta(days=run_days)), (_ENDED_BADLY, now - timedelta(days=failed_run_days)))
     return [
         Removal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,20 @@ def test_a_dry_run_lists_what_the_real_one_removes(folders: dict[str, str], tmp_
         wanted = {"artifacts": {"key": {"any_": ["keep-house"]}}, "sort": "CREATED_DESC"}
         pages = [str(each["data"]) for each in client.request("POST", "/artifacts/filter", json=wanted).json()]
     assert any("| log | " in page and "21,000,000" in page for page in pages)
+
+
+def test_a_clock_that_is_fast_removes_nothing_early(folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = old_run(10, failed=False)
+
+    class Fast(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(days=50)
+
+    monkeypatch.setattr(module, "datetime", Fast)
+    state = run(**folders, dry_run=False)
+    assert state.message == "removed 1 log, 21.0 MB"
+    assert ended in known_runs()
 
 
 def test_without_a_publication_versions_are_kept(folders: dict[str, str], tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from tinystyle.commands.doctor.findings import Finding, fail, ok, skipped, warn
 __all__ = ["certificates", "clock"]
 
 SKEW_SECONDS, FATAL_SKEW_SECONDS = 30, 300
-"""Difference between clocks that is worth a warning, and one with which leases and schedules go wrong; S3 refuses
-requests from 15 minutes on."""
+"""Difference between clocks that is worth a warning, and one with which schedules go wrong; S3 refuses requests from 15
+minutes on."""
 EXPIRY_DAYS = 21
 _SYNCHRONIZE = "synchronize the clocks (`timedatectl set-ntp true`, or chrony)"
 
