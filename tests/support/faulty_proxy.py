@@ -41,6 +41,7 @@ class FaultyProxy:
     Attributes:
         address: that of the proxy, while it runs.
         away_after: number of requests after which `away` is set; None for never.
+        away_seconds: time after which it is cleared again; None for never.
         away: set, no request is answered: each connection breaks at once.
         injected: how often each fault has occurred.
         requests: method and path of every request, faulty or not.
@@ -52,6 +53,7 @@ class FaultyProxy:
         self.target, self.rate, self.seed, self.faults, self.delay = target, rate, seed, faults, delay
         self.address = ""
         self.away_after: int | None = None
+        self.away_seconds: float | None = None
         self.away = threading.Event()
         self.injected: Counter[str] = Counter()
         self.requests: list[str] = []
@@ -81,8 +83,10 @@ class FaultyProxy:
         """Choose what happens to a request: a fault, or None."""
         key = f"{method} {path.partition('?')[0]}"
         with self._lock:
-            if self.away_after is not None and len(self.requests) >= self.away_after:
+            if self.away_after is not None and len(self.requests) >= self.away_after and not self.away.is_set():
                 self.away.set()
+                if self.away_seconds is not None:
+                    threading.Timer(self.away_seconds, self.back).start()
             self.requests.append(f"{method} {path}")
             self._times[key] += 1
             chance = random.Random(f"{self.seed} {key} {self._times[key]}")

@@ -174,7 +174,8 @@ def _open_prefix(uri: str) -> Source:
 
     def read(key: str, size: int) -> bytes:
         _refuse_large(size)
-        data: bytes = remote.retrying(filesystem.cat_file, key)
+        # As patiently as a write: what cannot be read now is left out, while a store that is started again is back soon.
+        data: bytes = remote.retrying(filesystem.cat_file, key, attempts=remote.WRITE_ATTEMPTS)
         return data
 
     entries = {}
@@ -194,6 +195,8 @@ def _open_remote_zip(uri: str) -> Source:
     if info.get("size") is None or info.get("partial") is False:
         raise UserError(no_ranges)
 
+    attempts = remote.READ_ATTEMPTS if storage.is_web(uri) else remote.WRITE_ATTEMPTS
+
     def fetch(start: int, end: int) -> bytes:
         data: bytes = filesystem.cat_file(path, start=start, end=end)
         if len(data) != end - start:
@@ -202,7 +205,7 @@ def _open_remote_zip(uri: str) -> Source:
 
     def listing() -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
         with filesystem.open(path, "rb", block_size=2**20, cache_type="readahead", size=info["size"]) as file:
-            return _list_zip(_public(uri), file, partial(remote.retrying, fetch))
+            return _list_zip(_public(uri), file, partial(remote.retrying, fetch, attempts=attempts))
 
     try:
         entries, problems = remote.retrying(listing)

@@ -133,6 +133,13 @@ def test_an_ingest_through_faults_that_pass(ingested: dict[str, bytes], proxy: F
     assert stored(f"{ROOT}/disturbed") == ingested
 
 
+def test_an_ingest_whose_store_is_started_again(ingested: dict[str, bytes], proxy: FaultyProxy) -> None:
+    proxy.away_after, proxy.away_seconds = 30, 5  # while photos are read
+    state = ingest(f"{ROOT}/restarted")
+    assert state.is_completed(), state.message
+    assert stored(f"{ROOT}/restarted") == ingested, "no photo is left out as unreadable"
+
+
 @pytest.mark.parametrize("requests", [40, 90])
 def test_an_ingest_whose_store_goes_away(
     requests: int,
