@@ -99,7 +99,9 @@ def retrying(function: Any, *args: Any, attempts: int = READ_ATTEMPTS) -> Any:
         raise
     except Exception as error:  # a backend's own exceptions (aiohttp, botocore) become one that callers know
         name = type(error).__name__
-        raise UnavailableError(_SAYINGS.get(name) or f"{name}: {error}") from error
+        if name in _SAYINGS:
+            raise PermissionError(errno.EACCES, _SAYINGS[name]) from error
+        raise UnavailableError(f"{name}: {error}") from error
 
 
 def _may_pass(error: BaseException) -> bool:
