@@ -140,15 +140,16 @@ def test_partitions_spread_over_runs_of_a_deployment(
         _wait_for_deployment(server)
         state = run("s3://coco/raw", "s3://coco/datasets/photos", partitions=2)
         assert state.is_completed(), (state.message, (tmp_path / "log").read_text()[-3000:])
+        # Before the server ends, which reports a process that has not quite ended as one that was killed.
+        runs = [run for run in partition_runs() if run.id not in before]
+        assert sorted(run.name for run in runs) == [f"s3://coco/datasets/photos: partition {i} of 2" for i in (1, 2)]
+        assert [(bool(run.deployment_id), run.state_name) for run in runs] == [(True, "Completed")] * 2
     finally:
         server.terminate()
         server.wait(30)
     manifest = Manifest.read("s3://coco/datasets/photos")
     assert (manifest.count, manifest.quarantined, manifest.held_out) == (22, expected.quarantined, expected.held_out)
     assert len(manifest.shards) == 2
-    runs = [run for run in partition_runs() if run.id not in before]
-    assert sorted(run.name for run in runs) == [f"s3://coco/datasets/photos: partition {i} of 2" for i in (1, 2)]
-    assert all(run.deployment_id and run.state and run.state.is_completed() for run in runs)
     left = object_store.client().list_objects_v2(Bucket="coco", Prefix="datasets/photos/ingest-partitions")
     assert left.get("Contents", []) == []
 
