@@ -31,7 +31,7 @@ test-fast: $(INSTALLED)  ## what needs no process, no network and under a second
 coverage: $(INSTALLED)  ## the test suite, with a table of the lines that it does not reach
 	$(BIN)/python -m pytest -n $(WORKERS) $(BY_FILE) --cov=tinystyle --cov=flows --cov=infra --cov-report=term:skip-covered
 
-test-long: $(INSTALLED)  ## what takes minutes or gigabytes each: the demo, 24 megapixels, bfloat16 killed and resumed
+test-long: $(INSTALLED)  ## what takes minutes or gigabytes each: the demo, the notebook, 24 megapixels, killed and resumed
 	$(BIN)/python -m pytest -m long
 
 test-platform-smoke: $(INSTALLED)  ## servers up, S3 to published, servers down

@@ -17,7 +17,7 @@ from tests.support.places import REPOSITORY
 EXAMPLES = REPOSITORY / "examples"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_notebook_runs_from_a_painting_to_a_verified_file(tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "train_one_style.ipynb", tmp_path)
     command = [

@@ -36,7 +36,8 @@ def unfinished(micro_run: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("precision", ["32", pytest.param("bf16", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("precision", ["32", "bf16"])
 def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path: Path, precision: str) -> None:
     reference = tmp_path / "uninterrupted"
     prepare(micro_config(dataset, steps=STEPS, precision=precision), reference, resume=True)

@@ -50,7 +50,7 @@ def test_a_store_refuses_a_wrong_clock_in_one_sentence(hours: int, object_store:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_clock_that_jumps_ends_no_training(dataset: Path, tmp_path: Path) -> None:
     clock = Clock(tmp_path)
     out = tmp_path / "out"
