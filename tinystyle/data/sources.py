@@ -6,43 +6,36 @@ members are read in any order, many at a time, and none is fetched twice.
 
 from __future__ import annotations
 
-import bisect
 import errno
 import hashlib
 import os
 import stat
-import struct
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from tinystyle.data import remote, storage
 from tinystyle.data.addresses import public
-from tinystyle.data.decode import MAX_BYTES, Unusable
+from tinystyle.data.decode import Unusable
+from tinystyle.data.zip_members import (
+    FOLDER,
+    NOT_REGULAR,
+    Entry,
+    NotAZipError,
+    list_zip,
+    named_like_an_image,
+    refuse_large,
+)
 from tinystyle.errors import UnavailableError, UserError
 
 __all__ = ["Source", "open_source"]
 
 _LOCAL_READS, _REMOTE_READS = 4, 32
-_IMAGE_SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _HTTP = ("http://", "https://")
 _ANNOTATIONS = "annotations"
-_FOLDER = "a folder, not a file"
-_NOT_REGULAR = "not a regular file"
-_ZIP_HEADER = struct.Struct("<26xHH")  # header of a member; ends with the lengths of its name and of its extra field
-_ZIP_HEADER_MOST = 30 + 2 * 0xFFFF
-
-Read = Callable[[], bytes]
-Fetch = Callable[[int, int], bytes]
-
-
-class _Entry(NamedTuple):
-    state: str  # changes when the file does, as far as a listing can tell
-    read: Read
 
 
 class Source:
@@ -53,7 +46,7 @@ class Source:
     """
 
     def __init__(
-        self, uri: str, entries: dict[str, _Entry], problems: Iterable[tuple[str, str]], *, remote: bool
+        self, uri: str, entries: dict[str, Entry], problems: Iterable[tuple[str, str]], *, remote: bool
     ) -> None:
         ignored = _annotation_folders(entries)
         self.uri = uri
@@ -123,12 +116,12 @@ def _open_local(uri: str) -> Source:
             return os.pread(file.fileno(), end - start, start)
 
     with path.open("rb") as file:
-        entries, problems = _list_zip(str(path), file, fetch)
+        entries, problems = list_zip(str(path), file, fetch)
     return Source(str(path), entries, problems, remote=False)
 
 
-def _scan(root: Path) -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
-    entries: dict[str, _Entry] = {}
+def _scan(root: Path) -> tuple[dict[str, Entry], list[tuple[str, str]]]:
+    entries: dict[str, Entry] = {}
     problems: list[tuple[str, str]] = []
     next(root.iterdir(), None)  # the root itself must be readable
     folders = [(root, "", frozenset([_identity(root.stat())]))]
@@ -151,18 +144,18 @@ def _scan(root: Path) -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
                 if _identity(status) in ancestors:
                     problems.append((name, "link loop"))
                     continue
-                if _named_like_an_image(name):
-                    problems.append((name, _FOLDER))
+                if named_like_an_image(name):
+                    problems.append((name, FOLDER))
                 folders.append((Path(item.path), f"{name}/", ancestors | {_identity(status)}))
             elif stat.S_ISREG(status.st_mode):
-                entries[name] = _Entry(f"{status.st_size} {status.st_mtime_ns}", partial(_read_local, item.path))
+                entries[name] = Entry(f"{status.st_size} {status.st_mtime_ns}", partial(_read_local, item.path))
             else:  # never opened: a FIFO would wait for a writer forever
-                problems.append((name, _NOT_REGULAR))
+                problems.append((name, NOT_REGULAR))
     return entries, problems
 
 
 def _read_local(path: str) -> bytes:
-    _refuse_large(Path(path).stat().st_size)
+    refuse_large(Path(path).stat().st_size)
     return Path(path).read_bytes()
 
 
@@ -173,7 +166,7 @@ def _open_prefix(uri: str) -> Source:
     root = path.rstrip("/") + "/"
 
     def read(key: str, size: int) -> bytes:
-        _refuse_large(size)
+        refuse_large(size)
         # As patiently as a write: what cannot be read now is left out, while a store that is started again is back soon.
         data: bytes = remote.retrying(filesystem.cat_file, key, attempts=remote.WRITE_ATTEMPTS)
         return data
@@ -184,7 +177,7 @@ def _open_prefix(uri: str) -> Source:
         if key.startswith(root) and not info["name"].endswith("/") and info["type"] == "file":
             size = int(info.get("size") or 0)
             state = f"{size} {info.get('ETag') or info.get('LastModified') or info.get('created')}"
-            entries[key[len(root) :]] = _Entry(state, partial(read, key, size))
+            entries[key[len(root) :]] = Entry(state, partial(read, key, size))
     return Source(_public(uri), entries, [], remote=True)
 
 
@@ -203,66 +196,17 @@ def _open_remote_zip(uri: str) -> Source:
             raise ConnectionError(f"{len(data)} of {end - start} bytes came")
         return data
 
-    def listing() -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
+    def listing() -> tuple[dict[str, Entry], list[tuple[str, str]]]:
         with filesystem.open(path, "rb", block_size=2**20, cache_type="readahead", size=info["size"]) as file:
-            return _list_zip(_public(uri), file, partial(remote.retrying, fetch, attempts=attempts))
+            return list_zip(_public(uri), file, partial(remote.retrying, fetch, attempts=attempts))
 
     try:
         entries, problems = remote.retrying(listing)
-    except (_NotAZipError, UnavailableError):
+    except (NotAZipError, UnavailableError):
         raise
     except ValueError as error:  # raised by the file if it requests a range and does not get it
         raise UserError(no_ranges) from error
     return Source(_public(uri), entries, problems, remote=True)
-
-
-class _NotAZipError(UserError):
-    pass
-
-
-def _list_zip(uri: str, file: IO[bytes], fetch: Fetch) -> tuple[dict[str, _Entry], list[tuple[str, str]]]:
-    try:
-        archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        if isinstance(error.__context__, OSError):  # it could not be read, which zipfile does not tell apart
-            raise error.__context__ from None
-        raise _NotAZipError(f"{uri} is not a readable zip file") from error
-    members = archive.infolist()
-    ends = [*sorted({member.header_offset for member in members}), archive.start_dir]
-    entries: dict[str, _Entry] = {}
-    problems: list[tuple[str, str]] = []
-    for member in members:
-        name = member.filename.rstrip("/")
-        if member.is_dir():
-            if _named_like_an_image(name):
-                problems.append((name, _FOLDER))
-        elif stat.S_ISLNK(member.external_attr >> 16):
-            problems.append((name, _NOT_REGULAR))
-        else:
-            end = ends[bisect.bisect_right(ends, member.header_offset, hi=len(ends) - 1)]
-            end = min(end, member.header_offset + _ZIP_HEADER_MOST + member.compress_size)
-            state = f"{member.file_size} {member.CRC}"
-            entries[name] = _Entry(state, partial(_read_member, fetch, member, end))
-    return entries, problems
-
-
-def _read_member(fetch: Fetch, member: zipfile.ZipInfo, end: int) -> bytes:
-    _refuse_large(max(member.file_size, member.compress_size))
-    if member.flag_bits & 1:
-        raise Unusable("encrypted")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise Unusable("unsupported zip compression")
-    raw = fetch(member.header_offset, end)
-    try:
-        start = 30 + sum(_ZIP_HEADER.unpack_from(raw))
-        data = raw[start : start + member.compress_size]
-        if member.compress_type == zipfile.ZIP_DEFLATED:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.file_size + 1)
-    except (struct.error, zlib.error) as error:
-        raise Unusable("corrupt: zip entry") from error
-    if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
-        raise Unusable("corrupt: zip checksum")
-    return data
 
 
 def _annotation_folders(names: Iterable[str]) -> tuple[str, ...]:
@@ -278,15 +222,6 @@ def _annotation_folders(names: Iterable[str]) -> tuple[str, ...]:
 
 def _public(uri: str) -> str:
     return public(uri).rstrip("/")
-
-
-def _refuse_large(size: int) -> None:
-    if size > MAX_BYTES:
-        raise Unusable(f"too large: {size} bytes")
-
-
-def _named_like_an_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _IMAGE_SUFFIXES
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
