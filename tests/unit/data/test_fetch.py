@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.badimages import save_photographs
-from tests.support.decoding import DecodeHere
 from tinystyle.data import storage
 from tinystyle.data.fetch import sync
 from tinystyle.data.ingest import dataset_for_training, ingest
@@ -21,9 +20,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three shards."""
     folder = tmp_path_factory.mktemp("fetch")
     save_photographs(folder / "photos", 40)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tinystyle.data.ingest.DecodePool", DecodeHere)
-        ingest(str(folder / "photos"), str(folder / "dataset"), size=64, workers=1, photos_per_shard=16)
+    ingest(str(folder / "photos"), str(folder / "dataset"), size=64, workers=1, photos_per_shard=16)
     return folder / "dataset"
 
 
@@ -154,7 +151,6 @@ def test_photos_are_ingested_again_if_what_was_ingested_is_damaged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("TINYSTYLE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("tinystyle.data.ingest.DecodePool", DecodeHere)
     folder = dataset_for_training(str(photo_folder), 32)
     before = _content(folder)
     dataset_for_training(str(photo_folder), 32)
