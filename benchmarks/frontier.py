@@ -54,13 +54,10 @@ def table(rows: list[dict[str, str]], paintings: list[str]) -> None:
         if first["weights"]:
             macs, latency = float(first["macs"]) / 1e9, float(first["latency_ms"])
             cost = f"| {int(first['weights']):,} | {int(first['bytes']):,} | {macs:.2f} G | {latency:.0f} "
-        scores = " | ".join(_score(those[painting]) if painting in those else "" for painting in paintings)
+        scores = " | ".join(
+            f"{float(those[painting]['score']):.2f}" if painting in those else "" for painting in paintings
+        )
         print(f"| {name} {cost}| {scores} |")
-
-
-def _score(row: dict[str, str]) -> str:
-    content, paint3, paint4 = (float(row[name]) for name in ("content", "paint3", "paint4"))
-    return f"**{float(row['score']):.2f}** ({content:.2f}, {paint3:.2f}, {paint4:.2f})"
 
 
 if __name__ == "__main__":
