@@ -146,6 +146,7 @@ class Rounds:
         self.windows: dict[str, Window] = {}
         self.usual: dict[str, float] = {}
         self.dataset: dict[str, str] = {}
+        self._said: set[str] = set()
 
     def prepare(self) -> None:
         """Upload the photographs, and run the undisturbed round."""
@@ -209,6 +210,7 @@ class Rounds:
             if (state := patiently(run.state))["type"] != "COMPLETED":
                 found.append(f"{flow} is {state['type']}: {state['message']}")
         if found:
+            self._said |= {run.id for run in runs.values()}
             return found
         written = self._files(f"datasets/chaos-{number}/")
         self.dataset = self.dataset or written
@@ -246,9 +248,9 @@ class Rounds:
             found.append(f"{len(running)} MLflow runs are RUNNING")
         state = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING", "CRASHED", "FAILED"]}}
         wanted = {"flow_runs": {"state": state, "deployment_id": {"is_null_": False}}}
-        found += [
-            f"{run['name']} is {run['state_type']}" for run in self.prefect.ask("POST", "flow_runs/filter", json=wanted)
-        ]
+        unfinished = self.prefect.ask("POST", "flow_runs/filter", json=wanted)
+        found += [f"{run['name']} is {run['state_type']}" for run in unfinished if run["id"] not in self._said]
+        self._said |= {run["id"] for run in unfinished}  # of a later round they are not the fault
         return found
 
     def _files(self, prefix: str) -> dict[str, str]:
