@@ -143,7 +143,7 @@ def sync_dataset(training: Training) -> Path:
     return folder
 
 
-@task(name="train", tags=["training"], cache_policy=NO_CACHE)
+@task(name="train", cache_policy=NO_CACHE)
 def train(
     training: Training, found: Resolved, run: Path, parent_run: str | None, begin_anew: bool, lease: Lease
 ) -> RunRecord:
