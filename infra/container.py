@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -18,7 +17,7 @@ from typing import Annotated, NoReturn
 import httpx
 import typer
 
-from infra import seaweedfs, servers, work_pool
+from infra import programs, seaweedfs, servers, work_pool
 from infra.bootstrap import bootstrap as buckets_and_rules
 from infra.container_roles import (
     NOTE,
@@ -48,7 +47,6 @@ _ROLES = {
     "worker": worker,
     "submitter": submitter,
 }
-_BIN = Path(sys.executable).parent
 TRAININGS = ("train-style/default",)
 """Deployments that occupy GPUs; the others wait for them, ingest or publish."""
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -122,7 +120,7 @@ def _variables(training: str) -> dict[str, object]:
 
 
 def _deploy(environment: dict[str, str], *options: str) -> None:
-    command = [str(_BIN / "prefect"), "--no-prompt", "deploy", "--prefect-file", "infra/prefect.yaml", *options]
+    command = [str(programs.BIN / "prefect"), "--no-prompt", "deploy", "--prefect-file", "infra/prefect.yaml", *options]
     with tempfile.TemporaryDirectory(prefix="prefect-") as home:
         settings = {**os.environ, **environment, "PREFECT_HOME": home}
         subprocess.run(command, env=settings, cwd=servers.REPOSITORY, check=True)

@@ -238,13 +238,7 @@ class Rounds:
         while any((left := processes_of_runs(self.stack)).values()) and time.monotonic() < deadline:
             time.sleep(0.5)
         found = [f"a {kind} is left" for kind, processes in left.items() if processes]
-        experiments = self.mlflow.ask("POST", "experiments/search", json={"max_results": 100})["experiments"]
-        wanted = {
-            "experiment_ids": [one["experiment_id"] for one in experiments],
-            "filter": "attributes.status = 'RUNNING'",
-            "max_results": 100,
-        }
-        if running := self.mlflow.ask("POST", "runs/search", json=wanted).get("runs", []):
+        if running := self.mlflow.search("attributes.status = 'RUNNING'"):
             found.append(f"{len(running)} MLflow runs are RUNNING")
         state = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING", "CRASHED", "FAILED"]}}
         wanted = {"flow_runs": {"state": state, "deployment_id": {"is_null_": False}}}

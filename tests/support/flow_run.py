@@ -67,15 +67,7 @@ class FlowRun:
 
     def tracked(self) -> list[dict[str, Any]]:
         """Its MLflow runs."""
-        mlflow = MLflow(self.stack.environment)
-        experiments = mlflow.ask("POST", "experiments/search", json={"max_results": 100})["experiments"]
-        wanted = {
-            "experiment_ids": [one["experiment_id"] for one in experiments],
-            "filter": f"tags.`prefect.flow_run` = '{self.id}'",
-            "max_results": 100,
-        }
-        found: list[dict[str, Any]] = mlflow.ask("POST", "runs/search", json=wanted).get("runs", [])
-        return found
+        return MLflow(self.stack.environment).search(f"tags.`prefect.flow_run` = '{self.id}'")
 
     def steps(self) -> list[int]:
         """The steps that it has logged, in this order."""

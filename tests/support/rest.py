@@ -86,6 +86,17 @@ class MLflow(_Server):
         asked = {"run_id": run_id, "metric_key": metric}
         return [int(point["step"]) for point in self.ask("GET", "metrics/get-history", params=asked).get("metrics", [])]
 
+    def search(self, condition: str) -> list[dict[str, Any]]:
+        """The runs of all experiments that meet a condition, as MLflow's search writes it."""
+        experiments = self.ask("POST", "experiments/search", json={"max_results": 100})["experiments"]
+        wanted = {
+            "experiment_ids": [one["experiment_id"] for one in experiments],
+            "filter": condition,
+            "max_results": 100,
+        }
+        found: list[dict[str, Any]] = self.ask("POST", "runs/search", json=wanted).get("runs", [])
+        return found
+
     def files(self, run_id: str, folder: str) -> list[str]:
         """Paths of the artifacts right below a folder."""
         answer = self.ask("GET", "artifacts/list", params={"run_id": run_id, "path": folder})

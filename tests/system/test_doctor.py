@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import Run
+from tests.support.disks import small_disk
 from tests.support.tls import certificate, running_server
 from tinystyle.commands.doctor.findings import Check, Finding, healthy, ok, run_checks
 from tinystyle.commands.doctor.machine import packages
@@ -65,24 +63,11 @@ def test_nothing_configured_is_healthy(run: Run, alone: pytest.MonkeyPatch) -> N
     assert output.splitlines()[-1].startswith("0 failed, ")
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no small file system can be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk(run: Run, alone: pytest.MonkeyPatch, small_disk: Path) -> None:
-    alone.setenv("TINYSTYLE_CACHE", str(small_disk))
-    said = fault(run, "disk")
-    assert (
-        said == f"cache: {small_disk} has 0.0 GB free -> make room, or set TINYSTYLE_CACHE to a folder on another disk"
-    )
+def test_a_full_disk(run: Run, alone: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        alone.setenv("TINYSTYLE_CACHE", str(disk))
+        said = fault(run, "disk")
+    assert said == f"cache: {disk} has 0.0 GB free -> make room, or set TINYSTYLE_CACHE to a folder on another disk"
 
 
 def test_a_cache_that_cannot_be_written(run: Run, alone: pytest.MonkeyPatch, tmp_path: Path) -> None:
