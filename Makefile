@@ -9,15 +9,12 @@ WORKERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 # A file's tests share what they start; in the order of collection, which has the longest files first.
 BY_FILE := --dist loadfile --no-loadscope-reorder
 
-# Pip reads both names: the first for packages, the second (pip >= 25.3) for what builds them.
-export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
-export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # No package of ours or of others reports home.
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: demo test test-fast coverage test-long test-platform-smoke test-images e2e chaos check lock docs install format clean stack stack-down worker deploy
+.PHONY: demo test test-fast coverage test-long test-platform-smoke test-images e2e chaos kills check lock sbom docs install format clean stack stack-down worker deploy
 
 demo: $(INSTALLED)  ## train, export and look at a style in under five minutes
 	$(BIN)/tinystyle demo --out demo
@@ -51,35 +48,43 @@ OUT ?= build/chaos.jsonl
 chaos: $(INSTALLED)  ## N rounds from S3 to published, something killed in each at a random moment; a minute and a half each
 	$(BIN)/python -m benchmarks.chaos --rounds $(N) --out $(OUT)
 
+kills: OUT = build/kills.jsonl
+kills: N = 200
+kills: $(INSTALLED)  ## N random kills, stops and hang-ups of small trainings; half a minute each
+	$(BIN)/python -m benchmarks.kills --kills $(N) --out $(OUT)
+
 check: $(INSTALLED)  ## lint, formatting, strict types, what may import what; shell scripts, Dockerfiles, compose file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/run docker/*.sh scripts/*.sh
+	$(BIN)/shellcheck .ci/run docker/*.sh requirements/*.sh scripts/*.sh
 	$(BIN)/hadolint docker/*.Dockerfile
 	$(BIN)/docker-compose --file infra/compose.yaml --profile gpu config --quiet
 
 # Where uv finds the CPU build of torch, such as TORCH='--find-links FOLDER'; by default PyTorch's own index.
 TORCH ?=
 
-lock: $(INSTALLED)  ## the locks of the images in docker/requirements, after a change of constraints.txt or pyproject.toml
+lock: $(INSTALLED)  ## all locks, in requirements and docker/requirements, after a change of constraints.txt or pyproject.toml
 	PATH="$(abspath $(BIN)):$$PATH" docker/lock.sh $(TORCH)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python requirements/lock.py
+
+sbom: $(INSTALLED)  ## a bill of materials (CycloneDX) for every lock, in build/sbom
+	$(BIN)/python requirements/sbom.py build/sbom
 
 docs: $(INSTALLED)  ## the documentation as a website, in build/site
 	$(BIN)/python -m mkdocs build --strict
 
-install: $(INSTALLED)  ## .venv with every pinned version
+install: $(INSTALLED)  ## .venv with every locked version, each file checked against its checksum
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml requirements/dev.txt requirements/cuda.txt requirements/torch-cpu.txt requirements/install.sh
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12) and "tinystyle needs Python 3.11 or 3.12; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	requirements/install.sh $(BIN)/python dev --editable
 	touch $@
 
 # Options of `python -m infra.stack up`, such as STACK='--workers 2'.

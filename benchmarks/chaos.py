@@ -6,7 +6,8 @@ Starts a stack of its own with two workers. Each round ingests photographs from 
 publishes a small style through Prefect. In a random part of it, at a random moment of that part, SIGKILL ends one of: a
 flow's process, the agent of a training, a trainer, a worker with all that it runs, the object store, MLflow, Prefect's
 server. Nobody helps but the platform's own keeper. Afterwards everything must be as if nothing had happened, and
-index.json must have been valid whenever it was read. A finished round is a line of OUT, and is not repeated.
+index.json must have been valid whenever it was read. A finished round is a line of OUT, and is not repeated. A round
+waits more than it computes: `python -m benchmarks.chaos --share 1/2` beside `--share 2/2` does each half on its own stack.
 """
 
 from __future__ import annotations
@@ -59,20 +60,27 @@ def summary(lines: list[dict[str, Any]]) -> str:
     return "\n".join([*rows, "", f"{whole} of {len(lines)} rounds whole; index.json read {looks:,} times"])
 
 
+def read(out: Path) -> list[dict[str, Any]]:
+    """Return the rounds that are done."""
+    return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("build/chaos.jsonl"))
+    parser.add_argument("--share", default="1/1", help="I/N: only every Nth round, the first of them I")
     arguments = parser.parse_args()
     out: Path = arguments.out
     out.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    first, of = (int(part) for part in arguments.share.split("/"))
+    done = {line["round"] for line in read(out)}
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as scratch, running_stack(Path(scratch)) as stack:
         rounds = Rounds(stack, Path(scratch))
         rounds.prepare()
         print("undisturbed:", {flow: round(seconds, 1) for flow, seconds in rounds.usual.items()}, flush=True)
-        for number in range(len(lines) + 1, arguments.rounds + 1):
+        for number in sorted(set(range(first, arguments.rounds + 1, of)) - done):
             dice = random.Random(number)
             kill = Kill(dice.choice(list(PARTS)), dice.random(), dice)
             with Watch(stack) as watch:
@@ -87,10 +95,10 @@ def main() -> None:
                 "looks": watch.looks,
                 "problems": problems,
             }
-            lines.append(line)
             with out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(json.dumps(line), flush=True)
+    lines = read(out)
     print(summary(lines))
     sys.exit(any(line["problems"] for line in lines))
 

@@ -6,8 +6,9 @@ Imports no torch; independent of Prefect and of the model registry.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,7 +17,7 @@ from tinystyle import styles
 from tinystyle.config import PARAMETERS, NetworkConfig, RunConfig, flat, run_config
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
-from tinystyle.errors import UserError, complaint, shortened
+from tinystyle.errors import UserError, complaint, sentence, shortened
 from tinystyle.release.bundle import check_files
 
 __all__ = ["Catalog", "StyleEntry", "Training", "load_catalog", "style_name"]
@@ -152,28 +153,25 @@ class StyleEntry(_Model):
         ]
 
 
-class Catalog(_Model):
-    """A catalog of styles with unique names."""
+@dataclass(frozen=True)
+class Catalog:
+    """The styles of a catalog. All names of networks are unique."""
 
     styles: list[StyleEntry]
-
-    @model_validator(mode="after")
-    def _each_name_once(self) -> Catalog:
-        names = [training.name for entry in self.styles for training in entry.trainings]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise UserError(f"the name {twice[0]} is used twice; each network needs a unique name")
-        return self
+    refused: dict[str, str]
+    """Why an entry is not in `styles`, in one sentence, by its name, or "style N" if it has none."""
 
 
 def load_catalog(uri: str) -> Catalog:
     """Read a catalog: a mapping with `styles`, a list of entries, and optionally `defaults`, shared by all entries.
 
+    An invalid entry is refused and does not affect the others. Entries that share the name of a network are all refused.
+
     Args:
         uri: path or URI of a YAML file.
 
     Raises:
-        UserError: the file cannot be read or an entry is invalid; the message names it.
+        UserError: the file cannot be read, or is no such mapping.
     """
     try:
         import yaml  # type: ignore[import-untyped]
@@ -192,11 +190,21 @@ def load_catalog(uri: str) -> Catalog:
     defaults = content.get("defaults") or {}
     if not isinstance(defaults, dict):
         raise UserError(f"the catalog {uri}: defaults must be a mapping of values")
-    entries = [_entry(uri, index, values, defaults) for index, values in enumerate(content["styles"])]
-    try:
-        return Catalog(styles=entries)
-    except ValidationError as error:
-        raise UserError(f"the catalog {uri}: {complaint(error)}") from error
+    entries: list[StyleEntry] = []
+    refused: dict[str, str] = {}
+    for index, values in enumerate(content["styles"]):
+        name = values.get("name") if isinstance(values, dict) else None
+        label = shortened(" ".join(str(name).split()), 60) if name else f"style {index + 1}"
+        try:
+            entries.append(_entry(uri, values, defaults))
+        except (UserError, ValidationError) as error:
+            refused[label] = sentence(error) or str(error)
+    names = Counter(training.name for entry in entries for training in entry.trainings)
+    for entry in entries:
+        shared = [training.name for training in entry.trainings if names[training.name] > 1]
+        if shared:
+            refused[entry.name] = f"the name {shared[0]} is used twice; each network needs a unique name"
+    return Catalog([entry for entry in entries if entry.name not in refused], refused)
 
 
 def _parsed(text: str) -> Any:
@@ -218,24 +226,17 @@ def _parsed(text: str) -> Any:
 _PARTS = {"styles", "defaults"}
 
 
-def _entry(uri: str, index: int, values: Any, defaults: dict[str, Any]) -> StyleEntry:
-    label = f"style {index + 1}"
-    try:
-        if not isinstance(values, dict):
-            raise UserError("an entry must be a mapping with name and image")
-        label = str(values.get("name", label))
-        entry = StyleEntry.model_validate({**defaults, **values})
-        entry = entry.model_copy(update={"image": _beside(uri, entry.image)})
-        entry.trainings  # noqa: B018  reports invalid values here
-    except ValidationError as error:
-        raise UserError(f"the catalog {uri}, {label}: {complaint(error)}") from error
-    except UserError as error:
-        raise UserError(f"the catalog {uri}, {label}: {error}") from error
+def _entry(uri: str, values: Any, defaults: dict[str, Any]) -> StyleEntry:
+    if not isinstance(values, dict):
+        raise UserError("an entry must be a mapping with name and image")
+    entry = StyleEntry.model_validate({**defaults, **values})
+    entry = entry.model_copy(update={"image": _beside(uri, entry.image)})
+    entry.trainings  # noqa: B018  reports invalid values here
     return entry
 
 
 def _beside(uri: str, image: str) -> str:
-    if styles.builtin_name(image) is not None or storage.is_remote(image) or Path(image).is_absolute():
+    if styles.builtin_name(image) is not None or storage.is_remote(image) or storage.local_path(image).is_absolute():
         return image
-    folder = uri.rpartition("/")[0]
+    folder = uri.rpartition("/")[0] if storage.is_remote(uri) else str(storage.local_path(uri).parent)
     return storage.join(folder, image) if folder else image

@@ -54,6 +54,8 @@ def check(training: Training, checkpoints: str) -> ModelVersion | None:
         raise UserError(
             f"`photos` {config.photos}: {manifest.count} photos, {len(manifest.held_out)} held out; ingest more"
         )
+    if f"{checkpoints.rstrip('/')}/".startswith(f"{config.photos.rstrip('/')}/"):
+        raise UserError(f"`checkpoints` {checkpoints}: inside the photos {config.photos}; give another place")
     probe = storage.join(checkpoints, f".write-test-{flow_run.id or 'here'}")
     storage.write_bytes(probe, b"")
     storage.remove(probe)

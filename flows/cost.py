@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinystyle.training.run_folder import RunFolder
+from tinystyle.training.run_folder import RunFolder, metric_lines
 
 if TYPE_CHECKING:
     from tinystyle.training.record import RunRecord
@@ -72,8 +71,6 @@ def cost_of(record: RunRecord, run: Path, gpu: bool) -> Cost | None:
 
 def _seconds_per_image(metrics: Path) -> float | None:
     """Return the mean over the lines of metrics.jsonl, each of which has the speed since the one before."""
-    if not metrics.is_file():
-        return None
-    speeds = [json.loads(line).get("images_per_second") for line in metrics.read_text().splitlines()]
+    speeds = [values.get("images_per_second") for _, values in metric_lines(metrics)]
     inverse = [1 / speed for speed in speeds if speed and math.isfinite(speed)]
     return sum(inverse) / len(inverse) if inverse else None

@@ -223,8 +223,8 @@ def _collapse(model: Path, training: Training) -> str | None:
 
     from tinystyle import styles
     from tinystyle.data.ingest import dataset_for_training
-    from tinystyle.data.photos import evenly_spaced, photo_tensor
-    from tinystyle.data.shards import ShardDataset
+    from tinystyle.data.photos import photo_tensor
+    from tinystyle.data.shards import ShardDataset, evenly_spaced
     from tinystyle.evaluation import collapse, color_match
     from tinystyle.evaluation.collapsed import EVALUATION_PHOTOS
     from tinystyle.model_file import load_model

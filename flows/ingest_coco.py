@@ -21,14 +21,15 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.faults import NETWORK, failed
+from flows.faults import FLOW_ERRORS, NETWORK, failed
 from flows.notifications import ON_FAILURE
 from flows.outside import admit, title
 from tinystyle.data import addresses, storage
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.partitions import PartitionReport, Plan, merge_partitions, plan_partitions, reasons_of
 from tinystyle.data.partitions import ingest_partition as ingest_photos
-from tinystyle.errors import USER_ERRORS, UnavailableError, UserError
+from tinystyle.data.syncing import sync_dataset
+from tinystyle.errors import UnavailableError, UserError
 
 __all__ = ["ingest_coco", "ingest_partition"]
 
@@ -50,7 +51,12 @@ def _run_name() -> str:
 
 @flow(name="ingest-coco", flow_run_name=_run_name, **ON_FAILURE)
 async def ingest_coco(
-    source: Place, dataset: Place, partitions: Partitions = 4, size: Size = 256, spread: bool = True
+    source: Place,
+    dataset: Place,
+    partitions: Partitions = 4,
+    size: Size = 256,
+    spread: bool = True,
+    sync: bool = False,
 ) -> dict[str, Any]:
     """Make a shard dataset of raw photos, or resume or extend an existing one.
 
@@ -63,6 +69,7 @@ async def ingest_coco(
         partitions: Number of flow runs that share the work; the work pool limits how many run at a time.
         size: Short side of the stored photos in pixels, 16 to 2048; training crops can be at most this large.
         spread: Run each partition as a flow run on the work pool; otherwise run them one by one in this flow run.
+        sync: Also replace photos that have changed at the source, and drop those that have vanished.
     """
     try:
         admit({"source": source}, {"dataset": dataset})
@@ -77,8 +84,10 @@ async def ingest_coco(
                 + "; ".join(faults)
             )
         manifest = merge(plan)
+        if sync:
+            manifest = bring_in_line(source, dataset, size)
         show(dataset, manifest)
-    except USER_ERRORS as error:
+    except FLOW_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
     held_out, lost = len(manifest.held_out), len(manifest.quarantined)
     message = f"{dataset}: {manifest.count:,} photos, {held_out:,} held out, {lost:,} quarantined"
@@ -108,7 +117,7 @@ def ingest_partition(
     try:
         admit({"source": source}, {"dataset": dataset})
         report = ingest_one(source, dataset, index, of, size)
-    except USER_ERRORS as error:
+    except FLOW_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
     lost = ", ".join(f"{count:,} {reason}" for reason, count in report.quarantined.items()) or "none"
     message = f"partition {index} of {of}: {report.photos:,} photos; quarantined: {lost}"
@@ -122,7 +131,7 @@ async def check_deployed(source: str, dataset: str) -> None:
         UserError: `source` or `dataset` is a relative path, or the deployment of the partitions is missing.
     """
     for name, place in (("source", source), ("dataset", dataset)):
-        if not storage.is_remote(place) and not place.startswith(("/", "~", "file:///")):
+        if not storage.is_remote(place) and not storage.local_path(place).is_absolute():
             raise UserError(f"{name} {place} is relative to nothing that workers share; give a URI or an absolute path")
     async with get_client() as client:
         try:
@@ -137,6 +146,8 @@ def plan_ingest(source: str, dataset: str, partitions: int, size: int) -> Plan:
     plan = plan_partitions(source, dataset, partitions, size=size)
     photos = sum(len(plan.names(index)) for index in plan.to_do)
     get_run_logger().info("%d files to ingest, in %d partitions", photos, len(plan.to_do))
+    if plan.changes:
+        get_run_logger().warning("%s: %s", dataset, plan.changes)
     return plan
 
 
@@ -172,6 +183,14 @@ def merge(plan: Plan) -> Manifest:
     return merge_partitions(plan)
 
 
+@task(name="sync", **NETWORK)
+def bring_in_line(source: str, dataset: str, size: int) -> Manifest:
+    """Replace photos that have changed at the source, and drop those that have vanished; a retry resumes it."""
+    manifest, changes = sync_dataset(source, dataset, size=size)
+    get_run_logger().info("%s", changes)
+    return manifest
+
+
 @task(name="show", **NETWORK)
 def show(dataset: str, manifest: Manifest) -> None:
     """Create the artifact of the flow run: the numbers of photos, and of files left out for each reason."""
@@ -198,5 +217,6 @@ if __name__ == "__main__":
     parser.add_argument("dataset")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--sync", action="store_true")
     end: State[Any] = asyncio.run(ingest_coco(**vars(parser.parse_args()), spread=False, return_state=True))  # type: ignore[arg-type]
     sys.exit(0 if end.is_completed() else str(end.message))

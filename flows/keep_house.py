@@ -21,7 +21,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from flows.faults import NETWORK, failed
+from flows.faults import FLOW_ERRORS, NETWORK, failed
 from flows.notifications import ON_FAILURE
 from flows.outside import admit
 from flows.retention import (
@@ -74,7 +74,7 @@ def keep_house(
     """
     try:
         admit({}, {"checkpoints": checkpoints, "root": root})
-    except USER_ERRORS as error:
+    except FLOW_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
     days = {"checkpoint_days": checkpoint_days, "version_days": version_days, "cache_days": cache_days}
     days |= {"run_days": run_days, "failed_run_days": failed_run_days}

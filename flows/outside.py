@@ -29,7 +29,8 @@ LONGEST_LIST = 256
 _STARTED_BY_A_WORKER = "PREFECT__FLOW_RUN_ID"
 """Environment variable of processes that run what somebody asked Prefect's server for."""
 _CHECKOUT = Path(__file__).resolve().parent.parent
-_OF_CHECKOUT = {"catalog": (".yaml", ".yml"), "style": (".avif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")}
+_IMAGES = (".avif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_OF_CHECKOUT = {"catalog": (".yaml", ".yml"), "style": _IMAGES, "styles": _IMAGES}
 """Parameters that may name files of the checkout, which the operator has put there, and their suffixes."""
 _LONGEST_NAME = 100
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
@@ -107,7 +108,7 @@ def _admit(name: str, uri: str, permission: Permission) -> None:
 
 
 def _of_checkout(name: str, uri: str) -> bool:
-    path = Path(os.path.realpath(uri.removeprefix("file://")))
+    path = Path(os.path.realpath(addresses.local_path(uri)))
     if not path.is_relative_to(_CHECKOUT) or path.suffix.lower() not in _OF_CHECKOUT.get(name, ()):
         return False
     return not any(part.startswith(".") for part in path.relative_to(_CHECKOUT).parts)

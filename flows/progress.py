@@ -67,11 +67,12 @@ def _newest(metrics: Path) -> tuple[int, str]:
     try:
         with metrics.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL))
-            lines = file.read().split(b"\n")
+            lines = file.read().split(b"\n")[:-1]  # what follows the last newline is not complete
     except OSError:
         return -1, ""
-    if len(lines) < 2:
-        return -1, ""
-    values = json.loads(lines[-2])  # the last complete line
-    losses = ", ".join(f"{name} {values[name]:.3f}" for name in ("content", "style", "total"))
-    return values["step"], f"{losses}, {values['images_per_second']:.1f} images/s"
+    for line in reversed(lines):
+        with suppress(ValueError, KeyError, TypeError):  # a power cut may leave lines that are none
+            values = json.loads(line)
+            losses = ", ".join(f"{name} {values[name]:.3f}" for name in ("content", "style", "total"))
+            return int(values["step"]), f"{losses}, {values['images_per_second']:.1f} images/s"
+    return -1, ""

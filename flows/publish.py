@@ -9,11 +9,11 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows.faults import NETWORK, failed
+from flows.faults import FLOW_ERRORS, NETWORK, failed
 from flows.notifications import ON_FAILURE, notify
 from flows.outside import admit, title
 from tinystyle.data import storage
-from tinystyle.errors import USER_ERRORS, UserError
+from tinystyle.errors import UserError
 from tinystyle.release.publishing import DEFAULT_ROOT, PublishedVersion, check_published, presign, read_index
 from tinystyle.tracking.publish import publish_version
 
@@ -84,7 +84,7 @@ def publish(style: str, version: str = "champion", root: str = DEFAULT_ROOT, pre
         check_files(style, published.version, root)
         link_page(published, root, presign_hours)
         current = read_index(root).style(style)
-    except USER_ERRORS as error:
+    except FLOW_ERRORS as error:
         return failed(error)
     assert current is not None
     if current.current == published.version:

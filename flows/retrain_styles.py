@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from flows.catalog import StyleEntry, Training, load_catalog
 from flows.checks import registered
-from flows.faults import NETWORK, failed
+from flows.faults import FLOW_ERRORS, NETWORK, failed
 from flows.notifications import ON_FAILURE, notify
 from flows.outside import admit, admit_run
 from flows.trainings import run_trainings
-from tinystyle.errors import USER_ERRORS, UserError, is_temporary, sentence
+from tinystyle.errors import UserError, is_temporary, sentence
 
 if TYPE_CHECKING:
     from flows.gates import Decision
@@ -75,28 +75,38 @@ def retrain_styles(
     """
     try:
         admit({"catalog": catalog}, {"checkpoints": checkpoints})
-        works = [_compared(entry, training) for entry, training in read(catalog)]
+        networks, refused = read(catalog)
+        works = [_compared(entry, training) for entry, training in networks]
         due = [work for work in works if work.version is None and not work.fault]
         if not dry_run:
             train_due(due, checkpoints, spread)
             for work in works:
                 judge_if_undecided(work)
-        return _state(catalog, works, len(due), dry_run)  # type: ignore[no-any-return]
-    except USER_ERRORS as error:
+        return _state(catalog, works, refused, len(due), dry_run)  # type: ignore[no-any-return]
+    except FLOW_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
 
 
 @task(name="read-catalog", **NETWORK)
-def read(catalog: str) -> list[tuple[StyleEntry, Training]]:
-    """List all networks that the enabled entries of the catalog ask for, one for each alpha.
+def read(catalog: str) -> tuple[list[tuple[StyleEntry, Training]], dict[str, str]]:
+    """List all networks that the enabled entries of the catalog ask for, one for each alpha; and the refused entries.
+
+    Returns:
+        The networks, and by the name of each entry that is invalid, or not open to the caller, the reason.
 
     Raises:
-        UserError: the catalog cannot be read or an entry is invalid.
+        UserError: the catalog cannot be read.
     """
-    entries = [entry for entry in load_catalog(catalog).styles if entry.enabled]
+    found = load_catalog(catalog)
+    entries, refused = [entry for entry in found.styles if entry.enabled], dict(found.refused)
     for entry in entries:
-        admit_run({**entry.parameters, "style": entry.image})
-    return [(entry, training) for entry in entries for training in entry.trainings]
+        try:
+            admit_run({**entry.parameters, "style": entry.image})
+        except UserError as error:
+            refused[entry.name] = sentence(error) or str(error)
+    for name, reason in refused.items():
+        get_run_logger().error("%s: %s", name, reason)
+    return [(entry, one) for entry in entries if entry.name not in refused for one in entry.trainings], refused
 
 
 @task(name="compare", task_run_name="compare {training.name}", **NETWORK)
@@ -191,11 +201,14 @@ def _evidence(version: ModelVersion, training: Training) -> Any:
         return measure(f"version {version.version}", folder, training)
 
 
-def _state(catalog: str, works: list[Work], due: int, dry_run: bool) -> Any:
+def _state(catalog: str, works: list[Work], refused: dict[str, str], due: int, dry_run: bool) -> Any:
     """Create the artifact, and return the final state of the flow run."""
     trained = sum(work.trained for work in works)
-    faults = [f"{work.training.name}: {work.fault}" for work in works if work.fault]
-    if dry_run:
+    faults = [f"{name}: {reason}" for name, reason in refused.items()]
+    faults += [f"{work.training.name}: {work.fault}" for work in works if work.fault]
+    if not works:
+        message = "no networks to train"
+    elif dry_run:
         message = f"{due} of {len(works)} networks would be trained"
     elif not due and not faults and not any(work.decision for work in works):
         message = f"nothing to do: all {len(works)} networks are trained and judged"
@@ -205,6 +218,10 @@ def _state(catalog: str, works: list[Work], due: int, dry_run: bool) -> Any:
     if faults:
         message += f"; failed: {'; '.join(faults)}"
     rows = [_row(work, dry_run) for work in works]
+    rows += [
+        {"style": name, "state": "refused", "version": None, "aliases": [], "decision": reason}
+        for name, reason in refused.items()
+    ]
     create_markdown_artifact(markdown(catalog, message, rows), key="retrain-styles", description=message[:200])
     get_run_logger().info(message)
     data = {"trained": trained, "due": due, "styles": rows}

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.catalog import PHOTOS, Training, style_name
-from flows.faults import NETWORK, failed
+from flows.faults import FLOW_ERRORS, NETWORK, failed
 from flows.notifications import ON_FAILURE
 from flows.outside import LONGEST_LIST, READ, admit, admit_run
 from flows.parameters import run_parameters
@@ -87,7 +87,7 @@ def sweep_styles(
             tracker.finish("KILLED")
             raise
         report = report_on(outcomes, tracker, trainings[0])
-    except USER_ERRORS as error:
+    except FLOW_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
     message = f"{report['registered']} of {len(outcomes)} registered"
     if report["missing"]:

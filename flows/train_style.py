@@ -19,7 +19,7 @@ from prefect.states import Completed
 from flows.accelerator import hold_gpus, visible_gpus
 from flows.catalog import PHOTOS, Training, style_name
 from flows.checks import check, registered
-from flows.faults import NETWORK, failed
+from flows.faults import FLOW_ERRORS, NETWORK, failed
 from flows.notifications import ON_FAILURE
 from flows.outside import admit_run, title
 from flows.parameters import run_parameters
@@ -28,7 +28,7 @@ from flows.progress import shown
 from flows.results import result_of, show_result, skipped_state, taken_over_state, unfinished_state
 from infra.tracked_runs import FLOW_RUN_TAG
 from tinystyle.data import storage
-from tinystyle.errors import USER_ERRORS, UnavailableError
+from tinystyle.errors import UnavailableError
 
 if TYPE_CHECKING:
     from tinystyle.evaluation.model_report import ModelReport
@@ -87,7 +87,7 @@ def train_style(
         sync_dataset(training)
         with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
             return _train(training, checkpoints, parent_run, force, Path(scratch))  # type: ignore[return-value]
-    except USER_ERRORS as error:
+    except FLOW_ERRORS as error:
         return failed(error)  # type: ignore[return-value]
 
 
@@ -152,12 +152,12 @@ def train(
 
     log = get_run_logger()
     with hold_gpus(found.config.execution.processes, visible_gpus(), log) as environment:
-        record = begin(found, run, resume=not begin_anew)
+        record = begin(found, run, resume=not begin_anew, leased=True)
         if record.step:
             log.info("resuming from step %d", record.step)
         _track(training, record, run, parent_run)
         with shown(run, training.run.optimizer.steps, log):
-            record = launch(record, run, environment=environment, stop=lease.lost)
+            record = launch(record, run, environment=environment, stop=lease.lost, leased=True)
     record.write_beside_checkpoints()  # with the final step, so that another machine can resume it
     return record
 
@@ -221,10 +221,13 @@ def log_and_register(
 ) -> ModelVersion:
     """Upload the folder `model` to the MLflow run and register a version; a repeated call creates no second version."""
     from tinystyle.tracking import registry
+    from tinystyle.training.progress import complete_tracking
     from tinystyle.training.record import RunRecord
 
     record = RunRecord.read(run)
     assert record.tracking_run is not None
+    if complete_tracking(record, run):
+        get_run_logger().info("MLflow was away when the training ended; its run is complete now")
     registry.log_model(record.tracking_run, model)
     return registry.register(training.name, record.tracking_run, _tags(training, record, report, files))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,17 @@ def micro_run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "micro"
     prepare(micro_config(dataset, steps=20), folder, resume=True)
     assert fit(folder, show_progress=False).state == "completed"
+    return folder
+
+
+@pytest.fixture
+def unfinished(micro_run: Path, tmp_path: Path) -> Path:
+    """A run as if it had been killed after its last checkpoint, at its last step."""
+    from tinystyle.training.record import RunRecord
+
+    folder = shutil.copytree(micro_run, tmp_path / "run")
+    (folder / "model.safetensors").unlink()
+    RunRecord.read(folder).update(folder, state="running")
     return folder
 
 

@@ -6,7 +6,7 @@
     model.stylize("cat.jpg").save("starry-cat.png")
     model.export("starry-night.mlmodel", bits=8)
 
-Importing it imports neither torch nor coremltools; the first use does.
+Importing it imports nothing else, neither torch nor coremltools; the first use does.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tinystyle.errors import UserError
-
 if TYPE_CHECKING:
     from tinystyle.api import Model, load, train, verify
+    from tinystyle.errors import UserError
 
 __all__ = ["Model", "UserError", "__version__", "load", "train", "verify"]
 __version__ = "0.1.0"
@@ -25,7 +24,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("tinystyle.api"), name)
+        return getattr(import_module("tinystyle.errors" if name == "UserError" else "tinystyle.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -17,14 +17,16 @@ from PIL import Image
 
 from tinystyle.config import NetworkConfig, run_config
 from tinystyle.coreml.verification import MAX_PHOTOS
-from tinystyle.data.images import open_rgb, to_rgb
+from tinystyle.data import storage
+from tinystyle.data.addresses import local_only, shown
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, load_model, save_model
-from tinystyle.training.run_folder import RunFolder
+from tinystyle.training.run_model import model_of, trained_with
 
 if TYPE_CHECKING:
     from tinystyle.coreml.verification.verify import Verification
     from tinystyle.evaluation.model_report import ModelReport
+    from tinystyle.stylize.picture import Picture
 
 __all__ = ["Model", "load", "train", "verify"]
 
@@ -61,34 +63,38 @@ class Model:
         strength: float = 1.0,
         keep_colors: bool = False,
         stroke_size: float = 1.0,
+        tile: str | int = "auto",
     ) -> Any:
         """Stylize an image at its own size.
 
         Args:
-            image: a PIL image of any mode; a NumPy array of uint8 with shape (height, width), (height, width, 3) or
-                (height, width, 4); or the path of an image file, as str or Path.
+            image: a PIL image of any mode, converted to sRGB by its ICC profile if it has one; a NumPy array of uint8
+                with shape (height, width), (height, width, 3) or (height, width, 4); or the path or URI of an image
+                file, as str or Path.
             strength: strength of the style, from 0 (the photo) to 1 (the stylized image); in between, their linear
                 blend.
             keep_colors: take only the luminance from the stylized image, and the colors from the photo.
             stroke_size: size of the strokes relative to training, from 0.25 to 16; above 1, the photo's edges are added
                 back.
+            tile: "auto" to compute images in tiles that would otherwise take over 4 GB of memory, or more than there is;
+                "off"; or the side of a tile in pixels. The result is the same; the image itself is in memory.
 
         Returns:
             A PIL image for a PIL image or a path, and a NumPy array for an array. RGB, plus the alpha channel if there
-                is one.
+                is one. A PIL image has what the file said in its `info`: exif, xmp, dpi, comment, icc_profile. What is
+                read from a path is upright.
 
         Raises:
             UserError: the image cannot be read or has an unsupported type or shape, or an argument is out of range.
         """
-        from tinystyle.stylize import stylize_image
+        from tinystyle.stylize.single import stylize_picture
 
         if not isinstance(strength, int | float) or not 0 <= strength <= 1:
             raise UserError(f"`strength` {strength!r}: give a number from 0 (the photo) to 1 (the stylized image)")
-        photo, alpha = _read(image)
-        picture = stylize_image(self.loaded, photo, keep_colors=keep_colors, strength=strength, stroke_size=stroke_size)
-        if alpha is not None:
-            picture.putalpha(alpha)
-        return np.array(picture) if isinstance(image, np.ndarray) else picture
+        stylized = stylize_picture(
+            self.loaded, _read(image), keep_colors=keep_colors, strength=strength, stroke_size=stroke_size, tile=tile
+        )
+        return np.array(stylized) if isinstance(image, np.ndarray) else stylized
 
     def save(self, path: str | Path) -> None:
         """Write the network as .safetensors to a path or URI."""
@@ -122,19 +128,22 @@ class Model:
         from tinystyle.coreml.exporter.convert import export_model
         from tinystyle.coreml.sizes import ImageSizes
 
-        path = Path(path)
+        path = local_only(path, "`path`")
         sizes = ImageSizes.parse(size) if isinstance(size, str) else size
         export_model(self.loaded, format=path.suffix[1:], bits=bits, size=sizes, out=path, ios=ios, compute=compute)
         return path
 
-    def evaluate(self, *, style: str, photos: str, exports: bool = False, **parameters: Any) -> ModelReport:
+    def evaluate(
+        self, *, style: str | None = None, photos: str | None = None, exports: bool = False, **parameters: Any
+    ) -> ModelReport:
         """Evaluate the network on held-out photos against two baselines, as `tinystyle evaluate` does.
 
         Args:
-            style: style image: path, URI or builtin:NAME.
-            photos: a dataset made by `tinystyle ingest`, or a folder of photos.
+            style: style image: path, URI or builtin:NAME. By default that of the run whose run.json is beside the model.
+            photos: a dataset made by `tinystyle ingest`, or a folder of photos; by default those of that run.
             exports: also convert to every Core ML format, to report the file sizes.
-            parameters: other parameters from `tinystyle.config.PARAMETERS`, such as perceptual_weights.
+            parameters: other parameters from `tinystyle.config.PARAMETERS`, such as perceptual_weights; by default those
+                of that run.
 
         Raises:
             UserError: a parameter is invalid, no photo is held out, or the style image, the photos or the weights of
@@ -142,9 +151,15 @@ class Model:
         """
         from tinystyle.evaluation.model_report import evaluate_model
 
-        config = run_config({"style": style, "photos": photos, **parameters})
+        given = {name: value for name, value in {"style": style, "photos": photos}.items() if value is not None}
+        config = run_config(trained_with(self.source, self.lineage, {**given, **parameters}))
         return evaluate_model(
-            self.source, photos=photos, style=style, loss=config.loss, size=config.data.size, exports=exports
+            self.source,
+            photos=config.photos,
+            style=config.style,
+            loss=config.loss,
+            size=config.data.size,
+            exports=exports,
         )
 
 
@@ -152,16 +167,15 @@ def load(source: str | Path) -> Model:
     """Load a trained network.
 
     Args:
-        source: path or URI of a model.safetensors or a checkpoint, the folder of a run, or `pretrained:NAME` (listed by
-            `tinystyle styles`).
+        source: path or URI of a model.safetensors or a checkpoint, the folder of a run (its model.safetensors, or
+            best.ckpt while it is not completed), or `pretrained:NAME` (listed by `tinystyle styles`).
 
     Raises:
         UserError: the model does not exist or is damaged.
     """
     if not isinstance(source, str | Path):
         raise UserError(f"`source` is a {type(source).__name__}; give the path, URI or name of a model as text")
-    inside = RunFolder(Path(source)).model
-    place = str(inside if inside.is_file() else source)
+    place = model_of(source)
     return Model(load_model(place), place)
 
 
@@ -183,7 +197,7 @@ def train(*, style: str, photos: str, out: str | Path, resume: bool = True, **pa
     """
     from tinystyle.training.launch import launch, prepare
 
-    folder = Path(out)
+    folder = local_only(out, "`out`", "`checkpoints` takes s3://")
     record = prepare(run_config({"style": style, "photos": photos, **parameters}), folder, resume=resume)
     if record.state != "completed":
         record = launch(record, folder)
@@ -221,22 +235,24 @@ def verify(
 
     model = against if isinstance(against, Model) else load(against)
     images = verification_photos(str(photos), max_photos)
-    return compare(Path(file), model.loaded, images, against=model.source, min_psnr=min_psnr)
+    return compare(local_only(file, "`file`"), model.loaded, images, against=model.source, min_psnr=min_psnr)
 
 
-def _read(image: Any) -> tuple[Image.Image, Image.Image | None]:
-    """Return the RGB image, and its alpha channel if it has one.
+def _read(image: Any) -> Picture:
+    """Return the image as a picture in sRGB.
 
     Raises:
         UserError: the image cannot be read or has an unsupported type or shape.
     """
+    from tinystyle.stylize.picture import picture_of, read_picture
+
     if isinstance(image, str | Path):
-        path = Path(image).expanduser()
+        place = shown(image)
         try:
-            data = path.read_bytes()
+            data = storage.read_bytes(image)
         except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror or error}); give an image file") from error
-        return open_rgb(data, str(path)), None
+            raise UserError(f"{place}: cannot be read ({error.strerror or error}); give an image file") from error
+        return read_picture(data, place)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
             raise UserError(
@@ -247,5 +263,4 @@ def _read(image: Any) -> tuple[Image.Image, Image.Image | None]:
         raise UserError(f"`image` is a {type(image).__name__}; give a PIL image, a NumPy array, or the path of a file")
     if 0 in image.size:
         raise UserError(f"`image` is {image.width}x{image.height}; give one with pixels")
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    return to_rgb(image), alpha
+    return picture_of(image, "`image`")

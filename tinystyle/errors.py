@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 
 from pydantic import ValidationError
 
@@ -20,9 +21,12 @@ __all__ = [
     "USER_ERRORS",
     "UnavailableError",
     "UserError",
+    "closest",
     "complaint",
     "debugging",
     "is_temporary",
+    "lowered",
+    "nearest",
     "sentence",
     "shortened",
     "with_parameters",
@@ -71,9 +75,9 @@ def sentence(error: BaseException) -> str | None:
     elif isinstance(error, ValidationError):
         text = complaint(error)
     elif isinstance(error, OSError) and error.filename and error.strerror:
-        text = f"{error.filename}: {_lower(error.strerror)}"
+        text = f"{error.filename}: {lowered(error.strerror)}"
     elif isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-        text = _lower(error.strerror or os.strerror(error.errno))
+        text = lowered(error.strerror or os.strerror(error.errno))
     else:
         return None
     return _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(_without_secrets(text).split()))
@@ -96,12 +100,43 @@ def with_parameters(text: str, spelled: Callable[[str], str]) -> str:
 def complaint(error: ValidationError) -> str:
     """Return pydantic's first validation error: the field's name in backticks, its value, and what is wrong with it."""
     first = error.errors()[0]
-    text = first["msg"].removeprefix("Value error, ")
+    given = str(first["input"])
+    text = first["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    if meant := _whole_number(given) if first["type"].startswith("int_") else "":
+        text += f"; did you mean {meant}?"
     fields = [part for part in first["loc"] if isinstance(part, str)]  # numbers are positions within a field
-    if not fields:
+    if not fields and not isinstance(first["input"], str):  # about several fields, which the text names
         return text
-    value = "" if first["type"] == "missing" else f" {shortened(_without_secrets(str(first['input'])), _LONGEST_VALUE)}"
-    return f"`{fields[-1]}`{value}: {_lower(text)}"
+    name = f"`{fields[-1]}` " if fields else ""
+    if first["type"] == "missing":
+        return f"{name}is missing"
+    return f"{name}{shortened(_without_secrets(given), _LONGEST_VALUE)}: {lowered(text).rstrip('.')}"
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean NAME?)" with the one of `known` that is most like `name`, or nothing if none is like it."""
+    found = nearest(name, known)
+    return f" (did you mean {found}?)" if found else ""
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the one of `known` that is most like `name`, in any case of its letters, or None if none is like it.
+
+    Args:
+        cutoff: difflib's ratio, 0 to 1, from which two names are like each other.
+    """
+    lower = {each.lower(): each for each in known}
+    found = get_close_matches(name.lower(), lower, n=1, cutoff=cutoff)
+    return lower[found[0]] if found else None
+
+
+def _whole_number(text: str) -> str:
+    """Return the whole number that 4k, 1e4 or 4,000 stands for, as text; empty if it is none."""
+    number = re.fullmatch(r"(\d[\d,_]*(?:\.\d*)?(?:e\+?\d{1,2})?)([km]?)", text.strip().lower())
+    if not number:
+        return ""
+    value = float(re.sub("[,_]", "", number[1])) * {"": 1, "k": 1e3, "m": 1e6}[number[2]]
+    return str(int(value)) if value.is_integer() else ""
 
 
 def debugging() -> bool:
@@ -109,5 +144,6 @@ def debugging() -> bool:
     return os.environ.get(DEBUG_VARIABLE, "").lower() not in ("", "0", "false", "no")
 
 
-def _lower(text: str) -> str:
-    return text[0].lower() + text[1:]
+def lowered(text: str) -> str:
+    """Return a sentence to stand after a colon: its first letter in lower case, if it begins with an ordinary word."""
+    return text[:1].lower() + text[1:] if re.match(r"(?:[A-Z][a-z]*|[a-z]+)\b(?![-_.:/=])", text) else text

@@ -20,6 +20,7 @@ from torch import Tensor
 from tinystyle.config import NetworkConfig
 from tinystyle.data import storage
 from tinystyle.data.addresses import public
+from tinystyle.data.placeholders import placeholder
 from tinystyle.errors import UserError
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
@@ -84,9 +85,11 @@ def load_model(uri: str | Path) -> LoadedModel:
     try:
         data = read_model_bytes(uri)
     except FileNotFoundError as error:
-        raise UserError(f"{uri}: no such file; give a model.safetensors or a .ckpt") from error
+        raise pretrained.not_found(uri) from error
     except OSError as error:
         raise storage.unreadable(uri, error, f"{uri}: cannot be read ({error.strerror or error})") from error
+    if found := placeholder(data):
+        raise UserError(f"{uri}: is {found}")
     weights, config_json, lineage = (_checkpoint if public(uri).endswith(".ckpt") else _safetensors)(data, uri)
     try:
         config = NetworkConfig.model_validate_json(config_json)

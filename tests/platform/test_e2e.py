@@ -179,7 +179,7 @@ def sweep_with_a_poisoned_style(checkout: Checkout) -> None:
     poison = checkout.folder / "poison.jpg"
     poison.write_text("not an image")
     run = run_of(checkout, "sweep-styles/default", styles=[str(poison), "builtin:mosaic"], alphas=[0.3], **SHORT)
-    assert run["state"]["type"] == "COMPLETED"
+    assert run["state"]["type"] == "COMPLETED", run["state"]
     assert run["state"]["message"].startswith(f"1 of 2 registered; missing: poison small 0.3: style {poison} ")
     failed = [run for run in Prefect(checkout.environment).runs("train-style") if run["state"]["type"] == "FAILED"]
     assert len(failed) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from tests.support.images import Image, Images, skip_unless_images_can_be_built
@@ -133,8 +133,7 @@ class Containers:
         )  # fmt: skip
         with log.open("wb") as out:
             process = subprocess.Popen(command, stdout=out, stderr=out)
-        self._open.callback(process.wait)
-        self._open.callback(process.send_signal, signal.SIGKILL)  # its namespace ends with it
+        self._open.callback(end, process)
         deadline = time.monotonic() + START_SECONDS
         while not answers(ready):
             assert process.poll() is None, f"{role} ended:\n{log.read_text()[-3000:]}"
@@ -146,6 +145,19 @@ class Containers:
 
     def close(self) -> None:
         self._open.close()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a container by the first process of its namespace, with which all others end; none may be left.
+
+    The signal that unshare has this process sent when it ends itself is gone since that process became another user.
+    """
+    unshare = psutil.Process(process.pid)
+    inside = unshare.children(recursive=True)
+    for first in unshare.children():
+        first.kill()
+    process.wait()
+    assert not psutil.wait_procs(inside, timeout=10)[1]
 
 
 def answers(ready: Callable[[], bool]) -> bool:

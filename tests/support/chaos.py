@@ -18,16 +18,16 @@ from typing import Any, TypeVar
 
 import httpx
 import psutil
-import torch
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.processes import descendants
+from tests.support.files import contents
 from tests.support.flow_run import FINAL, FlowRun, processes_of_runs
+from tests.support.models import different_weights
 from tests.support.photos import synthetic_photo
 from tests.support.rest import MLflow, Prefect, s3
 from tests.support.runs import micro_config, micro_parameters
 from tests.support.stack import Stack
-from tinystyle.model_file import load_model
 from tinystyle.release.publishing import Index, check_published, read_index
 from tinystyle.tracking import registry
 from tinystyle.training.launch import prepare
@@ -212,7 +212,8 @@ class Rounds:
         if found:
             self._said |= {run.id for run in runs.values()}
             return found
-        written = self._files(f"datasets/chaos-{number}/")
+        dataset = patiently(lambda: self._fetched(f"datasets/chaos-{number}/"))
+        written = {path: hashlib.sha256(body).hexdigest() for path, body in contents(dataset).items()}
         self.dataset = self.dataset or written
         if written != self.dataset:
             found.append(f"the dataset has other bytes: {sorted(written.items() ^ self.dataset.items())}")
@@ -224,7 +225,7 @@ class Rounds:
             found.append(f"trained twice, or not to its end: {sorted(steps.items())}")
         if (versions := patiently(lambda: self.mlflow.versions(name))) != 1:
             found.append(f"{versions} versions of {name}")
-        elif not self._same_weights(number):
+        elif not self._same_weights(number, dataset):
             found.append("the weights differ from those of an undisturbed run")
         published = patiently(lambda: check_published(name, ROOT, 1))
         style = read_index(ROOT).style(name)
@@ -247,30 +248,24 @@ class Rounds:
         self._said |= {run["id"] for run in unfinished}  # of a later round they are not the fault
         return found
 
-    def _files(self, prefix: str) -> dict[str, str]:
-        """The checksum of every object below a prefix of the bucket coco; partial results of partitions included."""
+    def _fetched(self, prefix: str) -> Path:
+        """A copy of every object below a prefix of the bucket coco; partial results of partitions included."""
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
         with s3(self.stack.environment) as store:
-            keys = [one["Key"] for one in store.list_objects_v2(Bucket="coco", Prefix=prefix)["Contents"]]
-            bodies = {key: store.get_object(Bucket="coco", Key=key)["Body"].read() for key in keys}
-        here = self.scratch / "dataset"
-        if not here.exists():
-            here.mkdir()
-            for key, body in bodies.items():
-                if "/" not in key.removeprefix(prefix):
-                    (here / key.removeprefix(prefix)).write_bytes(body)
-        return {key.removeprefix(prefix): hashlib.sha256(body).hexdigest() for key, body in bodies.items()}
+            for one in store.list_objects_v2(Bucket="coco", Prefix=prefix)["Contents"]:
+                file = folder / one["Key"].removeprefix(prefix)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                store.download_file("coco", one["Key"], str(file))
+        return folder
 
-    def _same_weights(self, number: int) -> bool:
+    def _same_weights(self, number: int, dataset: Path) -> bool:
         """Compare the registered network with one that is trained here from the same dataset."""
         out = Path(tempfile.mkdtemp(dir=self.scratch))
-        config = micro_config(self.scratch / "dataset", steps=STEPS, checkpoint_every=EVERY, preview_every=1000)
+        config = micro_config(dataset, steps=STEPS, checkpoint_every=EVERY, preview_every=1000)
         prepare(config.model_copy(update={"seed": number}), out / "run", resume=True)
         fit(out / "run", show_progress=False)
         folder = patiently(lambda: registry.fetch(registry.find(f"chaos-{number}", 1), out / "fetched"))
-        ours, theirs = (
-            load_model(file / "model.safetensors").network.state_dict() for file in (out / "run", folder / "model")
-        )
-        return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+        return not different_weights(out / "run" / "model.safetensors", folder / "model" / "model.safetensors")
 
 
 def _seconds(start: str, end: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -9,11 +10,11 @@ import pytest
 
 from tinystyle.commands import app
 
-__all__ = ["COMMANDS", "Run", "runner"]
+__all__ = ["COMMANDS", "Run", "complaint", "runner"]
 
 COMMANDS = (
-    "ingest", "train", "export", "verify", "evaluate", "stylize", "swift", "networks", "styles", "frontier",
-    "models", "promote", "publish", "rollback", "published", "doctor", "demo",
+    "ingest", "train", "report", "export", "verify", "evaluate", "stylize", "swift", "networks", "styles", "frontier",
+    "compare", "models", "promote", "publish", "rollback", "published", "doctor", "demo",
 )  # fmt: skip
 
 Run = Callable[..., tuple[int, str, str]]
@@ -31,3 +32,8 @@ def runner(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         return int(ended.value.code or 0), output, error
 
     return run
+
+
+def complaint(error: str) -> str:
+    """What a command wrote to stderr, without the line in which `train` says what it is reading."""
+    return re.sub(r"^Reading the style image, .* \.\.\.\n", "", error)

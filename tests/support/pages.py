@@ -25,6 +25,13 @@ def commands(page: str) -> dict[str, list[str]]:
     return {heading: blocks for heading, blocks in found.items() if blocks}
 
 
+_COMPARED = (
+    "pyproject.toml",
+    *(f"requirements/{name}" for name in ("dev.txt", "cuda.txt", "torch-cpu.txt", "install.sh")),
+)
+"""What `make` compares with the environment's age."""
+
+
 class Checkout:
     """A clone of this repository, with its uncommitted changes and its virtual environment, and a shell in it."""
 
@@ -36,12 +43,12 @@ class Checkout:
         self.environment = kept | environment
         subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
         # What make compares is older than the environment, so that it installs nothing.
-        for name in ("pyproject.toml", "constraints.txt"):
+        for name in _COMPARED:
             os.utime(folder / name, (0, 0))
         (folder / ".venv").symlink_to(REPOSITORY / ".venv")
         changed = ["git", "ls-files", "--modified", "--others", "--exclude-standard", "-z"]
         for name in subprocess.check_output(changed, cwd=REPOSITORY, text=True).split("\0"):
-            if name and (REPOSITORY / name).is_file() and name not in ("pyproject.toml", "constraints.txt"):
+            if name and (REPOSITORY / name).is_file() and name not in _COMPARED:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(REPOSITORY / name, folder / name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -66,7 +67,7 @@ def micro_parameters(photos: str, name: str, **changes: Any) -> dict[str, Any]:
 def micro_command(dataset: Path, out: Path, *options: str, steps: int = 160, precision: str = "32") -> list[str]:
     """The command line of `micro_config`'s run."""
     return [
-        sys.executable, "-m", "tinystyle.commands.app", "train", "--style", "builtin:mosaic", "--photos", str(dataset),
+        sys.executable, "-m", "tinystyle", "train", "--style", "builtin:mosaic", "--photos", str(dataset),
         "--out", str(out), "--alpha", "0.1", "--size", "48", "--steps", str(steps), "--seed", "3",
         "--perceptual", "efficientnet-lite0", "--style-size", "96", "--tv-weight", "1",
         "--saturation-weight", "1", "--precision", precision, "--checkpoint-every", "10", "--threads", "1",
@@ -75,8 +76,15 @@ def micro_command(dataset: Path, out: Path, *options: str, steps: int = 160, pre
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
-    """Start a command; its output is kept."""
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """Start a command that a hang-up reaches, even where the tests run under nohup; its output is kept."""
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_hangups
+    )
+
+
+def heed_hangups() -> None:
+    """Undo what nohup does."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def steps_done(out: Path) -> int:

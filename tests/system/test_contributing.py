@@ -45,7 +45,7 @@ class Checkout:
                 shutil.copy(REPOSITORY / name, self.folder / name)
         commands = folder / "bin"
         commands.mkdir()
-        for name, arguments in (("python", ""), ("tinystyle", " -m tinystyle.commands.app")):
+        for name, arguments in (("python", ""), ("tinystyle", " -m tinystyle")):
             (commands / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)}{arguments} "$@"\n')
             (commands / name).chmod(0o755)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,14 @@ import pytest
 import tinystyle
 from tests.support.command_line import COMMANDS
 from tests.support.coreml import untrained_model
+from tests.support.runs import start
 from tinystyle.model_file import save_model
 from tinystyle.styles import BUILTIN_STYLES
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_explains_itself_without_torch_in_under_a_second(command: str) -> None:
-    arguments = [sys.executable, "-X", "importtime", "-m", "tinystyle.commands.app", *command.split(), "--help"]
+def test_c10_help_explains_itself_without_torch_in_under_a_second(command: str) -> None:
+    arguments = [sys.executable, "-X", "importtime", "-m", "tinystyle", *command.split(), "--help"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     shown = subprocess.run(arguments, capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -31,8 +33,40 @@ def test_help_explains_itself_without_torch_in_under_a_second(command: str) -> N
     assert "--help" in shown.stdout
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train --lr 0.1",
+        "train -s builtin:wave -p {here} -o {here}/out --steps 4k",
+        "train -s builtin:Wave -p {here} -o {here}/out",
+        "train -s wave -p {here} -o {here}/out",
+        "export {here}/none -o a.mlmodel",
+        "export starry-night -o a.onnx",
+        "export pretrained:starry -o a.mlmodel",
+        "evaluate {here}",
+        "verify {here}/none.mlmodel -a pretrained:starry-night -p {here}",
+        "verify pretrained:starry-night -a a.mlmodel -p {here}",
+        "stylize {here}/none.ckpt a.jpg",
+        "swift {here}/none.mlmodel",
+        "ingest {here} {here}/out --size 3",
+    ],
+)
+def test_c9_a_wrong_argument_is_answered_without_torch_in_under_a_second(line: str, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-X", "importtime", "-m", "tinystyle", *line.format(here=tmp_path).split()]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    answer = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 1
+    said = [each for each in answer.stderr.splitlines() if not each.startswith("import time:")]
+    assert (answer.returncode, answer.stdout) == (2, ""), said
+    assert said[-1].startswith("Error: ")
+    assert all(each.startswith("Reading ") for each in said[:-1])
+    imported = {each.rsplit("|", 1)[-1].strip() for each in answer.stderr.splitlines()}
+    assert not imported & {"torch", "lightning", "mlflow", "coremltools"}
+
+
 def test_help_imports_neither_torch_nor_matplotlib() -> None:
-    arguments = [sys.executable, "-X", "importtime", "-m", "tinystyle.commands.app", "frontier", "--help"]
+    arguments = [sys.executable, "-X", "importtime", "-m", "tinystyle", "frontier", "--help"]
     shown = subprocess.run(arguments, capture_output=True, text=True, check=True)
     imported = {line.rsplit("|", 1)[-1].strip() for line in shown.stderr.splitlines()}
     assert "tinystyle.commands.frontier" in imported
@@ -138,3 +172,15 @@ def test_bytes_are_the_same_in_every_process_and_nothing_is_printed(photo_folder
     assert len(contents[0]) == 1 + 4 * 3 + 5 * 2
     assert contents[0] == contents[1]
     assert not list((tmp_path / "cwd").iterdir())
+
+
+@pytest.mark.parametrize(("asked", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGHUP, 75)])
+def test_a_stop_while_commands_are_imported_is_one_sentence(asked: signal.Signals, code: int) -> None:
+    with start([sys.executable, "-X", "importtime", "-m", "tinystyle", "train", "--help"]) as process:
+        assert process.stderr is not None
+        for line in process.stderr:  # the first import of those that take a while
+            if line.rsplit("|", 1)[-1].strip() == "typer._click.globals":
+                process.send_signal(asked)
+                break
+        said = [line for line in process.stderr.read().splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, said) == (code, ["Interrupted before anything was done; run the same command again"])

@@ -50,7 +50,7 @@ def test_an_interrupted_ingest_says_how_to_go_on(tmp_path: Path) -> None:
     for i in range(1, 600):  # links are enough: the same photo is decoded every time
         (photos / f"{i}.png").hardlink_to(photos / "0.png")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tinystyle.commands.app", "ingest", str(photos), str(out)],
+        [sys.executable, "-m", "tinystyle", "ingest", str(photos), str(out)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     command = psutil.Process(process.pid)

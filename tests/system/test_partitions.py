@@ -78,8 +78,8 @@ def test_another_shard_of_the_same_number_is_refused(tmp_path: Path) -> None:
     first, twin, second = (ShardWriter(out, 64, "somewhere", None) for _ in range(3))
     photo = prepare_photo(encoded(photograph(1), "JPEG"), 64)
     for writer in (first, twin):
-        writer.append([("a.jpg", photo)], [("b.jpg", "empty file")])
+        writer.append([("a.jpg", photo)], [("b.jpg", "empty file")], {})
     with pytest.raises(ConcurrentIngestError, match="is being written"):
-        second.append([("a.jpg", photo)], [])
+        second.append([("a.jpg", photo)], [], {})
     third = ShardWriter(out, 64, "somewhere", None)
     assert (third.names_by_hash, third.quarantined) == ({photo.sha256: "a.jpg"}, {"b.jpg": "empty file"})

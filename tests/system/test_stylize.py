@@ -18,7 +18,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def stylize(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "tinystyle.commands.app", "stylize", *map(str, arguments)]
+    command = [sys.executable, "-m", "tinystyle", "stylize", *map(str, arguments)]
     return subprocess.run(command, input=stdin, capture_output=True, check=False)
 
 
@@ -46,7 +46,7 @@ def test_what_was_written_is_printed_though_a_photo_failed(model: str, tmp_path:
     assert done.returncode == 2
     assert done.stdout.decode() == f"{out}/a.png\n{out}/c.png\n"
     note, error = done.stderr.decode().splitlines()
-    assert note == f"{tmp_path}: skipped, as they are not images: list.txt"
+    assert note == f"{tmp_path}: skipped, as they are not images that can be read: list.txt"
     assert error.startswith(f"Error: 1 of 3 photos could not be stylized: {tmp_path}/b.png is truncated or damaged")
     with Image.open(out / "a.png") as image:
         assert image.size == (48, 36)

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 
 from tests.support.runs import micro_command, micro_config, start, wait_for_step
+from tinystyle.errors import UserError
+from tinystyle.tracking.connection import run_page
 from tinystyle.tracking.run import Tracker
 from tinystyle.training.launch import prepare
+from tinystyle.training.progress import complete_tracking
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
 
@@ -60,8 +63,9 @@ def tracked(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Tracked:
         prepare(RunRecord.read(folder).config, folder, resume=True)
         assert fit(folder, show_progress=False).state == "completed"
     assert process.returncode == 75, errors
-    # Nothing but progress and the resume command.
-    assert re.fullmatch(r"(step \d+/60 .*\n)+stopped at step \d+ of 60; resume with: tinystyle train .*\n", errors)
+    # Nothing but what it is about, progress, and the resume command.
+    said = r"Reading .*\nTraining .*\n(step \d+/60 .*\n)+(Stopping.*\n)?stopped at step \d+ of 60; resume with: .*\n"
+    assert re.fullmatch(said, errors), errors
     return tracked
 
 
@@ -72,7 +76,7 @@ def test_a_resumed_run_goes_on_with_its_mlflow_run(tracked: Tracked) -> None:
     assert len(tracked.client().search_runs([run.info.experiment_id])) == 1
 
 
-def test_parameters_lineage_and_metrics_by_step(tracked: Tracked) -> None:
+def test_c4_parameters_lineage_dataset_and_metrics_by_step(tracked: Tracked) -> None:
     run, record = tracked.run(), RunRecord.read(tracked.folder)
     assert tracked.client().get_experiment(run.info.experiment_id).name == "mosaic"
     assert run.data.params["network.alpha"] == "0.1"
@@ -92,7 +96,7 @@ def test_parameters_lineage_and_metrics_by_step(tracked: Tracked) -> None:
     assert run.data.metrics["held_out/total"] == pytest.approx(record.results["held_out_total"])
 
 
-def test_previews_and_the_model_in_a_local_folder(tracked: Tracked, tmp_path: Path) -> None:
+def test_c4_previews_have_a_step_slider_and_the_model_is_there(tracked: Tracked, tmp_path: Path) -> None:
     run = tracked.run()
     images = [file.path for file in tracked.client().list_artifacts(run.info.run_id, "images")]
     steps = {re.search(r"preview.*?step.(\d+)", image)[1] for image in images}  # type: ignore[index]
@@ -102,6 +106,36 @@ def test_previews_and_the_model_in_a_local_folder(tracked: Tracked, tmp_path: Pa
         assert (downloaded / name).read_bytes() == (tracked.folder / name).read_bytes()
     assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(tracked.working_folder)
     assert (tracked.working_folder / "mlflow.db").is_file()
+
+
+def test_c4_the_page_of_a_run_its_description_and_source(tracked: Tracked, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tracked.run()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.store)
+    assert run_page(run.info.run_id) == (
+        f"`mlflow ui --backend-store-uri {tracked.store}`, then http://127.0.0.1:5000/#/experiments/"
+        f"{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
+    )
+    tags, commit = run.data.tags, RunRecord.read(tracked.folder).lineage["commit"].removesuffix("-dirty")
+    assert tags.get("mlflow.source.git.commit", "") == commit
+    assert tags["mlflow.note.content"].startswith("mosaic small 0.1 in the style of builtin:mosaic, on ")
+
+
+def test_c4_runs_of_one_key_have_names_of_their_own(tracked: Tracked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.store)
+    monkeypatch.chdir(tracked.working_folder)
+    ids: list[str] = []
+    for _ in range(3):
+        Tracker("names", "a 'name' 50%", None, {}, {}, ids.append).finish("FINISHED")
+    names = [tracked.client().get_run(run_id).info.run_name for run_id in ids]
+    assert names == ["a 'name' 50%", "a 'name' 50% (2)", "a 'name' 50% (3)"]
+
+
+def test_c7_the_speed_of_a_run_is_its_mean(tracked: Tracked) -> None:
+    record = RunRecord.read(tracked.folder)
+    speeds = [
+        json.loads(line)["images_per_second"] for line in (tracked.folder / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert 0 < record.results["images_per_second"] < 2 * max(speeds)
 
 
 def tracker(run_id: str | None = None, started: Any = lambda _: None) -> Tracker:
@@ -174,3 +208,33 @@ def test_a_server_that_is_not_there_costs_one_line_and_some_seconds(
     assert len(lines) == 1
     assert lines[0].startswith(FAULT)
     assert str(free_port) in lines[0]
+
+
+def test_a_run_that_was_completed_while_mlflow_was_away_is_brought_up_to_date(
+    tracked: Tracked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.store)
+    client, whole = tracked.client(), tracked.run().info.run_id
+    histories = {
+        name: [(each.step, each.value) for each in client.get_metric_history(whole, name)]
+        for name in tracked.run().data.metrics
+        if name.startswith(("train/", "held_out/"))
+    }
+    found: list[str] = []
+    tracker = Tracker("wave", "cut off", None, {}, {}, found.append)
+    for step, value in histories["train/content"][:2]:
+        tracker.metrics(step, {"train/content": value})
+    record = RunRecord.read(tracked.folder).model_copy(update={"tracking_run": found[0]})
+    assert client.get_run(found[0]).info.status == "RUNNING"
+    assert complete_tracking(record, tracked.folder)
+    assert client.get_run(found[0]).info.status == "FINISHED"
+    for name, history in histories.items():
+        expected = history if name.startswith("train/") else history[-1:]
+        assert [(each.step, each.value) for each in client.get_metric_history(found[0], name)] == expected, name
+    assert {file.path for file in client.list_artifacts(found[0], "model")} == {
+        "model/model.safetensors",
+        "model/run.json",
+    }
+    assert not complete_tracking(record, tracked.folder)
+    with pytest.raises(UserError, match="has no MLflow run"):
+        complete_tracking(record.model_copy(update={"tracking_run": None}), tmp_path)

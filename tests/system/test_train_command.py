@@ -39,14 +39,15 @@ def test_the_record_of_a_run_repeats_it_bit_for_bit(micro_run: Path, tmp_path: P
         assert torch.equal(tensor, weights[name]), name
 
 
-def test_it_ends_by_naming_the_run_and_what_to_do_next(dataset: Path, tmp_path: Path, store: str) -> None:
+def test_c4_it_ends_by_naming_the_run_its_page_and_what_to_do_next(dataset: Path, tmp_path: Path, store: str) -> None:
     out = tmp_path / "run"
     ended = subprocess.run(
         micro_command(dataset, out, "--track", steps=6), capture_output=True, text=True, check=False, timeout=120
     )
     assert ended.returncode == 0, ended.stderr
     run_id = RunRecord.read(out).tracking_run
-    assert f"MLflow run {run_id}: mlflow ui --backend-store-uri sqlite:///mlflow.db" in ended.stdout
+    page = f"http://127.0.0.1:5000/#/experiments/1/runs/{run_id}?workflowType=machine_learning"
+    assert f"MLflow run {run_id}: `mlflow ui --backend-store-uri sqlite:///mlflow.db`, then {page}" in ended.stdout
     assert f"Previews: {out / 'previews'}" in ended.stdout
     assert f"Next: tinystyle stylize {out / 'model.safetensors'} PHOTO" in ended.stdout
     assert shutil.which("mlflow", path=str(Path(sys.executable).parent)), "the command that it names is there"
@@ -54,7 +55,7 @@ def test_it_ends_by_naming_the_run_and_what_to_do_next(dataset: Path, tmp_path: 
     assert (tmp_path / "mlflow.db").is_file()
 
 
-def test_the_mlflow_run_of_a_killed_training_is_closed_as_killed(dataset: Path, tmp_path: Path, store: str) -> None:
+def test_c1_the_mlflow_run_of_a_killed_training_is_closed_as_killed(dataset: Path, tmp_path: Path, store: str) -> None:
     from mlflow import MlflowClient
 
     out = tmp_path / "run"

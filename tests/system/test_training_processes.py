@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +16,7 @@ import psutil
 import pytest
 import torch
 
+from tests.support.kills import Kills
 from tests.support.places import REPOSITORY
 from tests.support.runs import assert_all_gone, family, micro_command, micro_config, start, steps_done, wait_for_step
 from tinystyle.model_file import load_model
@@ -25,15 +26,6 @@ from tinystyle.training.runner import fit
 
 STEPS = 160
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
-
-
-@pytest.fixture
-def unfinished(micro_run: Path, tmp_path: Path) -> Path:
-    """A run as if it had been killed after its last checkpoint."""
-    folder = shutil.copytree(micro_run, tmp_path / "run")
-    (folder / "model.safetensors").unlink()
-    RunRecord.read(folder).update(folder, state="running")
-    return folder
 
 
 @pytest.mark.long
@@ -71,8 +63,12 @@ def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path:
     assert [json.loads(line)["total"] for line in first] == [json.loads(line)["total"] for line in second]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
-def test_asked_to_stop_it_saves_and_names_the_way_on(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.long) for one in (signal.SIGINT, signal.SIGHUP))]
+)
+def test_c1_i5_asked_to_stop_it_saves_and_names_the_way_on(
+    dataset: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     out = tmp_path / "run"
     process = start(micro_command(dataset, out, "--checkpoint-every", "1000", steps=100000))
     wait_for_step(process, out, 5)
@@ -96,6 +92,13 @@ def test_asked_to_stop_it_saves_and_names_the_way_on(dataset: Path, tmp_path: Pa
     assert "Traceback" not in errors
 
 
+@pytest.mark.long
+def test_c1_disturbed_in_every_way_it_arrives_at_the_same_weights(dataset: Path, tmp_path: Path) -> None:
+    """A few of `make kills`; the worker that is frozen for 40 s stands for a step that takes longer than torchrun waits."""
+    done = Kills(dataset, tmp_path).run(1, ["STOP+TERM", "KILL"])
+    assert not [one.problems for one in done if one.problems], done
+
+
 @pytest.mark.parametrize(("precision", "tolerance"), [("32", 1e-4), pytest.param("bf16", 2e-2, marks=pytest.mark.long)])
 def test_two_processes_do_the_same_as_one(dataset: Path, tmp_path: Path, precision: str, tolerance: float) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
@@ -117,7 +120,7 @@ def test_two_processes_do_the_same_as_one(dataset: Path, tmp_path: Path, precisi
 
 
 @pytest.mark.parametrize("devices", ["1", "2"])
-def test_alone_on_its_machine_a_run_listens_to_no_other(dataset: Path, tmp_path: Path, devices: str) -> None:
+def test_i9_alone_on_its_machine_a_run_listens_to_no_other(dataset: Path, tmp_path: Path, devices: str) -> None:
     out = tmp_path / "run"
     # As a training operator on Kubernetes sets them for its own launcher; they are the defaults of torchrun's options.
     foreign = {**os.environ, "PET_NNODES": "3", "PET_NPROC_PER_NODE": "5", "PET_RDZV_ENDPOINT": "10.0.0.1:29400"}
@@ -195,3 +198,33 @@ def test_a_bug_in_a_training_process_keeps_its_traceback(
         launch(record, folder)
     assert "too many values to unpack" in (folder / "error.log").read_text()
     assert RunRecord.read(folder).state == "failed"
+
+
+@pytest.mark.parametrize("program", ["agent", "worker"])
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0])
+def test_c1_an_interrupt_while_a_training_process_is_imported_prints_no_traceback(
+    program: str, seconds: float, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", f"tinystyle.training.{program}"]
+    arguments = [str(os.getpid()), "--nnodes=2", "--rdzv-endpoint=127.0.0.1:1", "none.py"] if program == "agent" else []
+    process = subprocess.Popen([*command, *(arguments or [str(tmp_path)])], stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" not in error
+    assert process.returncode
+
+
+ENDING = """
+import atexit, os, signal, sys
+from tinystyle.data.processes import interruptible
+atexit.register(lambda: [os.kill(os.getpid(), number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)])
+with interruptible():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+sys.exit(5)
+"""
+
+
+def test_c1_what_is_asked_to_stop_as_it_ends_ends() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (5, "")

@@ -30,6 +30,19 @@ def test_a_server_that_does_not_answer_fails_within_seconds(
     assert f"127.0.0.1:{free_port}" in error
 
 
+@pytest.mark.parametrize("option", ["--photos s3://bucket/photos", "--style s3://bucket/a.png", "--init-from s3://b/x"])
+def test_i13_what_is_not_public_asks_for_credentials_in_capitals(
+    option: str, run: Run, free_port: int, photo_folder: Path, tmp_path: Path, no_object_store: pytest.MonkeyPatch
+) -> None:
+    no_object_store.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port}")
+    line = f"train --style builtin:wave --photos {photo_folder} --out {tmp_path / 'out'} --no-track --size 32 --style-size 32"
+    code, _, error = run(*line.split(), "--perceptual", "efficientnet-lite0", *option.split())
+    last = error.splitlines()[-1]
+    assert (code, last.startswith("Error: ")) == (2, True)
+    assert option.split()[1] in last
+    assert "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE" in last
+
+
 def test_a_finished_model_is_refused_only_by_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     model = bundle_in(tmp_path / "model", tmp_path)

@@ -43,7 +43,7 @@ def test_defaults_are_those_of_the_command(
     assert {name: library[name].default for name in names} == {name: line[name].default for name in names}
 
 
-def test_an_image_comes_back_as_what_it_was_given(model: tinystyle.Model, tmp_path: Path) -> None:
+def test_c5_an_image_comes_back_as_what_it_was_given(model: tinystyle.Model, tmp_path: Path) -> None:
     photo = synthetic_photo(1, 64, 48)
     expected = np.array(stylize_image(model.loaded, photo))
     photo.save(tmp_path / "photo.png")
@@ -57,7 +57,7 @@ def test_an_image_comes_back_as_what_it_was_given(model: tinystyle.Model, tmp_pa
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "I;16", "1", "F"])
-def test_a_pil_image_of_any_mode(model: tinystyle.Model, mode: str) -> None:
+def test_c5_a_pil_image_of_any_mode(model: tinystyle.Model, mode: str) -> None:
     photo = synthetic_photo(2, 40, 32)
     image = Image.fromarray(np.full((32, 40), 9000, np.uint16)) if mode == "I;16" else photo.convert(mode)
     picture = model.stylize(image)
@@ -65,7 +65,32 @@ def test_a_pil_image_of_any_mode(model: tinystyle.Model, mode: str) -> None:
     assert picture.mode == ("RGBA" if mode in ("LA", "RGBA") else "RGB")
 
 
-def test_transparency_is_kept(model: tinystyle.Model) -> None:
+def test_o5_o8_what_a_file_says_comes_with_the_picture(model: tinystyle.Model, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Camera"
+    photo = synthetic_photo(1, 40, 32).convert("RGBA")
+    photo.putalpha(77)
+    photo.save(tmp_path / "photo.png", exif=exif, dpi=(200, 100))
+    picture = model.stylize(tmp_path / "photo.png")
+    assert (picture.mode, picture.size) == ("RGBA", (32, 40))
+    assert picture.getchannel("A").getextrema() == (77, 77)
+    assert dict(picture.getexif()) == {0x0112: 1, 0x010F: "Camera"}
+    assert tuple(map(round, picture.info["dpi"])) == (100, 200)
+    opened = Image.open(tmp_path / "photo.png")
+    stored = model.stylize(opened)  # as Pillow opens it: not turned, which it keeps saying
+    assert stored.size == (40, 32)
+    assert stored.getexif()[0x0112] == opened.getexif()[0x0112] == 6
+
+
+def test_item_11_tiles_give_the_same_picture(model: tinystyle.Model) -> None:
+    photo = synthetic_photo(1, 70, 50)
+    whole, tiled = (np.array(model.stylize(photo, tile=tile)).astype(int) for tile in ("off", 32))
+    assert np.abs(whole - tiled).max() <= 1
+    with pytest.raises(tinystyle.UserError, match="`tile` 3"):
+        model.stylize(photo, tile=3)
+
+
+def test_c5_transparency_is_kept(model: tinystyle.Model) -> None:
     photo = np.dstack([np.array(synthetic_photo(3, 40, 32)), np.arange(32 * 40, dtype=np.uint8).reshape(32, 40)])
     picture = model.stylize(photo)
     assert picture.shape == (32, 40, 4)
@@ -83,7 +108,7 @@ def test_transparency_is_kept(model: tinystyle.Model) -> None:
         (Image.new("RGB", (0, 3)), "`image` is 0x3"),
     ],
 )
-def test_what_is_no_image_is_refused(model: tinystyle.Model, image: Any, sentence: str) -> None:
+def test_c5_what_is_no_image_is_refused(model: tinystyle.Model, image: Any, sentence: str) -> None:
     with pytest.raises(tinystyle.UserError) as caught:
         model.stylize(image)
     assert sentence in str(caught.value)
@@ -96,6 +121,6 @@ def test_a_strength_out_of_range_is_refused(model: tinystyle.Model, strength: An
 
 
 @pytest.mark.parametrize("source", [None, 3, "nowhere.safetensors", "pretrained:none"])
-def test_what_is_no_model_is_refused(source: Any) -> None:
+def test_c5_what_is_no_model_is_refused(source: Any) -> None:
     with pytest.raises(tinystyle.UserError):
         tinystyle.load(source)

@@ -9,10 +9,13 @@ from types import ModuleType
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from PIL import Image
 
 from tests.support.places import REPOSITORY
 from tinystyle.commands.app import app
 from tinystyle.config import PARAMETERS
+from tinystyle.data.contact_sheet import CELL
+from tinystyle.styles import pretrained
 
 FOLDERS = ("", "docs", "benchmarks", "examples", ".github", "tests", "infra")
 PAGES = sorted(page for folder in FOLDERS for page in (REPOSITORY / folder).glob("*.md"))
@@ -52,6 +55,14 @@ def commands(name: str) -> set[str]:
         for piece in code:
             found |= set(re.findall(rf"(?:^|[ `(]){name} ([a-z][a-z0-9-]*)", piece, re.MULTILINE))
     return found
+
+
+def test_c3_the_readme_begins_with_a_picture_of_every_style_that_ships() -> None:
+    beginning = (REPOSITORY / "README.md").read_text().splitlines()[:5]
+    (picture,) = re.findall(r"!\[.+\]\((\S+)\)", "\n".join(beginning))
+    with Image.open(REPOSITORY / picture) as image:
+        columns = 1 + len(pretrained.names())
+        assert image.width == 8 + columns * (CELL[0] + 8), "it is drawn anew when a style is added"
 
 
 def test_commands_of_tinystyle_exist() -> None:

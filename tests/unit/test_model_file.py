@@ -119,7 +119,7 @@ def test_foreign_safetensors_are_refused(
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100, b"PK\x03\x04 not a zip"])
 def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match="that tinystyle saved"):
+    with pytest.raises(UserError, match=r"that tinystyle saved|is an empty file"):
         load_model(tmp_path / name)
 
 

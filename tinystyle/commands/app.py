@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from tinystyle import __version__
-from tinystyle.commands import coreml, doctor, frontier, models, publishing, registry, styles, training
+from tinystyle.commands import compare, coreml, doctor, frontier, models, publishing, registry, report, styles, training
 from tinystyle.commands.help import WIDTH, Command, CommandGroup
-from tinystyle.commands.terminal import log_to_stderr, refuse_empty, reporting_errors, screen
+from tinystyle.commands.terminal import check_current_folder, log_to_stderr, refuse_empty, reporting_errors, screen
+from tinystyle.data.streams import settle
 from tinystyle.errors import DEBUG_VARIABLE
 
 __all__ = ["app", "main"]
@@ -20,9 +21,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="tinystyle",
     cls=CommandGroup,
-    context_settings={"max_content_width": WIDTH},
-    no_args_is_help=True,
-    add_completion=False,
+    context_settings={"max_content_width": WIDTH, "help_option_names": ["--help", "-h"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Train style-transfer networks that are small enough for an iOS app to ship dozens of them.",
@@ -31,15 +30,18 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the console script. A user error exits with one sentence and code 2, a bug with a traceback and code 70."""
+    settle()
     log_to_stderr()
     with reporting_errors():
+        check_current_folder()
         refuse_empty(sys.argv[1:])
-        app()
+        sys.exit(app(standalone_mode=False, prog_name="tinystyle"))
 
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help=f"Print tracebacks for user errors too, like {DEBUG_VARIABLE}=1.")
     ] = False,
@@ -49,9 +51,13 @@ def _root(
     if version:
         screen.print(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        screen.print(context.get_help(), soft_wrap=True)
 
 
-def demo(out: Annotated[Path, typer.Option(help="Folder for all files that the demo writes.")] = Path("demo")) -> None:
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all files that the demo writes.")] = Path("demo"),
+) -> None:
     """Train, export and show a style in under five minutes.
 
     It takes two CPU cores and only packages that are installed, downloads nothing, and needs no server.
@@ -68,12 +74,13 @@ for _section, _commands in {
     "From photos to an app": (
         training.ingest,
         training.train,
+        report.report,
         models.evaluate,
         coreml.export,
         coreml.verify,
         coreml.swift,
     ),
-    "Choose a network": (models.networks, frontier.frontier),
+    "Choose a network": (compare.compare, models.networks, frontier.frontier),
     "Register and publish": (
         registry.models,
         registry.promote,
@@ -88,7 +95,3 @@ for _section, _commands in {
             app.add_typer(_command, name="models", rich_help_panel=_section)
         else:
             app.command(cls=Command, rich_help_panel=_section)(_command)
-
-
-if __name__ == "__main__":
-    main()

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tinystyle.commands.terminal import FAILED, photo_progress, screen
-from tinystyle.coreml import FORMATS, IOS
+from tinystyle.commands.arguments import MODEL_HELP, check_core_ml, check_network
+from tinystyle.commands.terminal import FAILED, photo_progress, say, screen
+from tinystyle.coreml import FORMATS, IOS, check_format
 from tinystyle.coreml.verification import MAX_PHOTOS
 from tinystyle.errors import UserError
 
@@ -17,23 +18,30 @@ __all__ = ["export", "swift", "verify"]
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Trained network: model.safetensors, a checkpoint, or pretrained:NAME.")],
-    format: Annotated[
-        str,
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    out: Annotated[
+        Path,
         typer.Option(
-            metavar="|".join(FORMATS),
-            help="Core ML format: neural network (mlmodel, smallest) or ML Program (mlpackage).",
+            "--out",
+            "-o",
+            help="Core ML file to write: NAME.mlmodel (neural network, smallest) or NAME.mlpackage (ML Program).",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Core ML file to write; its name must end in the format.")],
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(FORMATS), help="Core ML format. [default: the one that the name of OUT ends in]"),
+    ] = None,
     bits: Annotated[
-        int, typer.Option(metavar="|".join(map(str, FORMATS["mlmodel"])), help="Bits per convolution weight.")
+        int,
+        typer.Option(
+            "--bits", "-b", metavar="|".join(map(str, FORMATS["mlmodel"])), help="Bits per convolution weight."
+        ),
     ] = 8,
     size: Annotated[
         str,
         typer.Option(
             help="Image size, WIDTHxHEIGHT in pixels. An .mlpackage can also accept several sizes, W1xH1,W2xH2, "
-            "or a range, W1xH1..W2xH2."
+            "or a range, W1xH1..W2xH2.",
         ),
     ] = "640x480",
     ios: Annotated[
@@ -62,19 +70,32 @@ def export(
     """
     from tinystyle.coreml.sizes import ImageSizes
 
+    check_network(model, "export")
+    format = format or out.suffix[1:].lower()
+    if format not in FORMATS and format == out.suffix[1:].lower():
+        raise UserError(f"{out}: give a name that ends in .mlmodel or .mlpackage")
+    check_format(format, bits, ios)
+    if out.suffix[1:].lower() != format:
+        raise UserError(f"{out} is not the name of an .{format}; leave out --format, or give a name that ends in it")
     sizes = ImageSizes.parse(size)
     if preview and not card:
         raise UserError("--preview is a picture for the card; leave out --no-card")
+    from tinystyle.training.run_model import model_of
+
+    model = model_of(model)  # before anything imports torch
     from tinystyle.coreml.exporter.convert import export_model
     from tinystyle.data.storage import check_writable
     from tinystyle.model_file import load_model
     from tinystyle.release.card import newest_preview, remove_card, stylized_preview, write_card
+    from tinystyle.release.swift_names import model_name_hint
 
     check_writable(out.parent)
     loaded = load_model(model)
     picture = stylized_preview(loaded, preview) if preview else newest_preview(model)
     result = export_model(loaded, format=format, bits=bits, size=sizes, out=out, ios=ios, compute=compute)
     screen.print(f"{result.path}: {result.bytes:,} bytes", soft_wrap=True)
+    if hint := model_name_hint(out):
+        say(hint)
     if card:
         screen.print(f"{write_card(result, loaded, preview=picture)}: model card", soft_wrap=True)
     else:
@@ -86,11 +107,17 @@ def verify(
     against: Annotated[
         str,
         typer.Option(
-            help="Trained network that FILE was exported from: model.safetensors, a checkpoint, or pretrained:NAME."
+            "--against",
+            "-a",
+            help="Trained network that FILE was exported from: the folder of a run, model.safetensors, a checkpoint, or "
+            "pretrained:NAME.",
         ),
     ],
     photos: Annotated[
-        str, typer.Option(help="Photos to compare on: a folder, or a dataset, whose held-out photos are used.")
+        str,
+        typer.Option(
+            "--photos", "-p", help="Photos to compare on: a folder, or a dataset, whose held-out photos are used."
+        ),
     ],
     min_psnr: Annotated[
         float | None,
@@ -109,6 +136,11 @@ def verify(
     works on any machine. The result is added to the model card beside FILE. The exit code is 1 if the file is not the
     network.
     """
+    check_core_ml(file, against)
+    check_network(against, "verify --against")
+    from tinystyle.training.run_model import model_of
+
+    against = model_of(against)  # before anything imports torch
     from tinystyle.coreml.verification.verify import verify as run
     from tinystyle.model_file import load_model
     from tinystyle.release.card import record_verification
@@ -138,11 +170,12 @@ def verify(
 
 def swift(
     file: Annotated[Path, typer.Argument(help="Core ML file: .mlmodel or .mlpackage.")],
-    out: Annotated[Path, typer.Option(help="Swift file to write; the class is named after it.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Swift file to write; the class is named after it.")] = Path(
         "StyleTransfer.swift"
     ),
 ) -> None:
     """Write a Swift file that runs a Core ML file in an app."""
+    check_core_ml(file)
     from tinystyle.coreml.evaluator.model import read_model
     from tinystyle.data.storage import check_writable, write_bytes
     from tinystyle.release.swift import class_name, swift_source

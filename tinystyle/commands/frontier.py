@@ -29,12 +29,16 @@ _ALPHAS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
     *(name for name in PARAMETERS if name not in ("style", "photos", "architecture", "alpha", "checkpoints", "track"))
 )
 def frontier(
-    photos: Annotated[str, typer.Option(help=PARAMETERS["photos"].help)],
+    photos: Annotated[str, typer.Option("--photos", "-p", help=PARAMETERS["photos"].help)],
     out: Annotated[
-        Path, typer.Option(help="Folder for the runs, frontier.html, frontier.csv, the plots and the gallery.")
+        Path,
+        typer.Option(
+            "--out", "-o", help="Folder for the runs, frontier.html, frontier.csv, the plots and the gallery."
+        ),
     ],
     style: Annotated[
-        list[str] | None, typer.Option(help=f"{PARAMETERS['style'].help} Repeat the option for several styles.")
+        list[str] | None,
+        typer.Option("--style", "-s", help=f"{PARAMETERS['style'].help} Repeat the option for several styles."),
     ] = None,
     architecture: Annotated[
         list[str], typer.Option(help="Architecture of the networks to train. Repeat the option for several.")

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tinystyle.commands.examples import EXAMPLES
 from tinystyle.config import PARAMETERS
+from tinystyle.data.addresses import local_only
+from tinystyle.errors import UserError
 
 __all__ = ["WIDTH", "Command", "CommandGroup"]
 
@@ -50,6 +55,14 @@ class _Readable:
         with formatter.indentation():
             formatter.write_text(_whole(inspect.cleandoc(self.help)))  # type: ignore[attr-defined]
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        program, _, name = ctx.command_path.partition(" ")
+        if lines := EXAMPLES.get(name):
+            with formatter.section("Examples"):
+                for line in lines:
+                    formatter.write(f"{'':{formatter.current_indent}}{program} {line}\n")
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, options and parameters of a run in sections, advanced ones last."""
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -67,13 +80,34 @@ class _Readable:
 
 
 class Command(_Readable, TyperCommand):
-    """A command with readable help. The names of its arguments are in capitals, in error messages too."""
+    """A command with readable help. The names of its arguments are in capitals, in error messages too.
+
+    Its parameters of type Path are paths of this machine, in any form that `local_only` knows.
+    """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         for parameter in self.params:
             if _is_argument(parameter) and not parameter.metavar:
                 parameter.metavar = (parameter.name or "").upper()
+            _keep_local(parameter, "`checkpoints` takes s3://" if _is_run(self) else "")
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse arguments; of a file that is called like an option, say how to name it.
+
+        Raises:
+            UserError: an option that does not exist is a file.
+        """
+        given = list(args)
+        try:
+            parsed: list[str] = super().parse_args(ctx, args)
+            return parsed
+        except typer.TyperException as error:
+            option = getattr(error, "option_name", None)  # that does not exist
+            file = next((name for name in given if option and name.startswith(option) and Path(name).exists()), None)
+            if file is None:
+                raise
+            raise UserError(f"{file} is a file here; write ./{file}, since options begin with -") from error
 
 
 class CommandGroup(_Readable, TyperGroup):
@@ -97,6 +131,26 @@ class CommandGroup(_Readable, TyperGroup):
         for title, rows in sections.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(column), text) for name, text in rows])
+
+
+def _keep_local(parameter: Any, instead: str) -> None:
+    """Let a parameter of type Path refuse addresses, and expand "~" and file:// in its value."""
+    name = str(parameter.metavar) if _is_argument(parameter) else f"`{parameter.name}`"
+    process = parameter.process_value
+
+    def local(ctx: Any, given: Any) -> Any:
+        value = process(ctx, given)
+        if isinstance(value, Path):  # which has only one of the two slashes of an address
+            return local_only(given, name, instead)
+        if isinstance(value, list | tuple) and value and all(isinstance(each, Path) for each in value):
+            return [local_only(each, name, instead) for each in given]
+        return value
+
+    parameter.process_value = local
+
+
+def _is_run(command: Any) -> bool:
+    return any(parameter.name == "checkpoints" for parameter in command.params)
 
 
 def _is_argument(parameter: Any) -> bool:

@@ -8,9 +8,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from tinystyle.commands.arguments import MODEL_HELP, check_network, check_photos
 from tinystyle.commands.options import run_options
-from tinystyle.commands.terminal import photo_progress, screen
+from tinystyle.commands.terminal import photo_progress, say, screen
 from tinystyle.config import PARAMETERS, STYLE_WEIGHT_START, NetworkConfig, run_config
+from tinystyle.data.addresses import local_only
+from tinystyle.errors import UserError
 
 __all__ = ["evaluate", "networks", "stylize"]
 
@@ -25,14 +28,20 @@ __all__ = ["evaluate", "networks", "stylize"]
     },
 )
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Trained network: model.safetensors, a checkpoint, or pretrained:NAME.")],
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     photos: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Photos to measure on: a dataset made by `tinystyle ingest` (folder or URI), or a folder of photographs."
+            "--photos",
+            "-p",
+            help="Photos to measure on: a dataset made by `tinystyle ingest` (folder or URI), or a folder of photographs. "
+            "[default: those of the training run]",
         ),
-    ],
-    style: Annotated[str, typer.Option(help=PARAMETERS["style"].help)],
+    ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option("--style", "-s", help=f"{PARAMETERS['style'].help} [default: that of the training run]"),
+    ] = None,
     all_photos: Annotated[
         bool, typer.Option("--all-photos", help="Use all photos instead of only the held-out ones.")
     ] = False,
@@ -49,19 +58,34 @@ def evaluate(
     It is compared with two baselines: the unchanged photo, and the photo with its colors matched to the style image.
     The report has the losses; the distances to the style image (paint3, paint4); black, white or flat blocks,
     checkerboard and border error; the number of weights, multiply-accumulates, latency on this machine and the sizes of
-    exported files. Give the --size, --style-size and --perceptual of the training run.
+    exported files. What is not given is taken from the run.json of the training run beside the model.
     """
-    config = run_config({"style": style, "photos": photos, **parameters})
-    loss, size = config.loss, config.data.size
-    from tinystyle.evaluation.model_report import evaluate_model
+    check_network(model, "evaluate")
+    given = {name: value for name, value in {"style": style, "photos": photos}.items() if value is not None}
+    run_config({"style": "", "photos": "", **given, **parameters})  # reports a wrong value before anything is loaded
+    from tinystyle.training.run_model import model_of, trained_with
 
+    model = model_of(model)  # before anything imports torch
+    from tinystyle.evaluation.model_report import evaluate_model
+    from tinystyle.model_file import load_model
+
+    values = trained_with(model, load_model(model).lineage, {**parameters, **given})
+    for name in ("style", "photos"):
+        if name not in values:
+            raise UserError(
+                f"`{name}` is missing: {model} has no run.json beside it that says with which it was trained"
+            )
+    taken = {name: values[name] for name in values.keys() - parameters.keys() - given.keys()}
+    if shown := [f"--{name.replace('_', '-')} {_plain(taken[name])}" for name in PARAMETERS if _is_news(name, taken)]:
+        say(f"As in training: {', '.join(shown)}")
+    config = run_config(values)
     with photo_progress() as progress:
         report = evaluate_model(
             model,
-            photos=photos,
-            style=style,
-            loss=loss,
-            size=size,
+            photos=config.photos,
+            style=config.style,
+            loss=config.loss,
+            size=config.data.size,
             all_photos=all_photos,
             max_photos=max_photos,
             exports=export,
@@ -74,11 +98,20 @@ def evaluate(
         screen.print(table)
 
 
+def _is_news(name: str, taken: dict[str, Any]) -> bool:
+    return name in taken and taken[name] != PARAMETERS[name].default
+
+
+def _plain(value: Any) -> str:
+    return ",".join(f"{each:g}" for each in value) if isinstance(value, list | tuple) else str(value)
+
+
 def stylize(
     model: Annotated[
         str,
         typer.Argument(
-            help="Trained network: model.safetensors, a checkpoint, .mlmodel, .mlpackage, or pretrained:NAME."
+            help="Trained network or Core ML file: the folder of a run, model.safetensors, a checkpoint, .mlmodel, "
+            ".mlpackage, or pretrained:NAME."
         ),
     ],
     photos: Annotated[
@@ -87,7 +120,10 @@ def stylize(
     out: Annotated[
         str,
         typer.Option(
-            help="Folder for the PNG files, each named after its photo; - writes one photo's PNG to standard output."
+            "--out",
+            "-o",
+            help="Folder for the results, each named after its photo; or, for one photo, the file: .png, .jpg, .jpeg, .webp, "
+            ".tif or .tiff. - writes one photo to standard output.",
         ),
     ] = "stylized",
     max_side: Annotated[
@@ -106,18 +142,41 @@ def stylize(
             help="Size of the strokes relative to training, from 0.25 to 16. Above 1, the photo's edges are added back."
         ),
     ] = 1.0,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="Format of the results: png, jpeg, webp or tiff. [default: by the suffix of --out; png in a folder]"
+        ),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(help="Quality of JPEG and WebP, from 1 (smallest file) to 100 (best). [default: 92, WebP 90]"),
+    ] = None,
+    flatten: Annotated[
+        bool, typer.Option("--flatten", help="Put results on white, without the photo's transparency. JPEG always is.")
+    ] = False,
+    tile: Annotated[
+        str,
+        typer.Option(
+            help="Side of the tiles, in pixels, in which photos of any size are computed in little memory, with the same "
+            "result; auto uses them for photos that would take over 4 GB; off never does."
+        ),
+    ] = "auto",
 ) -> None:
     """Stylize photos with a trained network or a Core ML file.
 
-    Photos keep their size and EXIF data, and are written upright, as sRGB PNG files. For a folder, only the images
-    directly in it are stylized. If a Core ML file does not accept a photo's size, the photo is scaled to the nearest
-    size it accepts, even if that changes the proportions, and the output is scaled back.
+    Photos keep their size, transparency, EXIF, XMP and resolution, and are written upright, in sRGB. For a folder, only
+    the images directly in it are stylized. If a Core ML file does not accept a photo's size, the photo is scaled to the
+    nearest size it accepts, even if that changes the proportions, and the output is scaled back.
     """
-    from tinystyle.data.storage import check_writable
+    if out != "-":
+        local_only(out, "`out`")
+    check_photos(model, photos)
+    from tinystyle.training.run_model import model_of
+
+    model = model_of(model)  # before anything imports torch
     from tinystyle.stylize import open_model, stylize_photos
 
-    if out != "-":
-        check_writable(Path(out))
     paths: list[Path] = []
     try:
         with photo_progress() as progress:
@@ -129,6 +188,10 @@ def stylize(
                 keep_colors=keep_colors,
                 strength=strength,
                 stroke_size=stroke_size,
+                format=format,
+                quality=quality,
+                flatten=flatten,
+                tile=tile,
                 progress=progress,
                 written=paths.append,
             )

@@ -67,20 +67,33 @@ def _annotation(parameter: Parameter, texts: Mapping[str, str]) -> Any:
     return Annotated[
         str | None,
         typer.Option(
-            flag, metavar=_metavar(parameter), help=help, rich_help_panel=parameter.heading, show_default=False
+            flag,
+            *_SHORT.get(parameter.name, ()),
+            metavar=_metavar(parameter),
+            help=help,
+            rich_help_panel=parameter.heading,
+            show_default=False,
         ),
     ]
+
+
+_SHORT = {"style": ("-s",), "photos": ("-p",)}
+"""Letters for the options that most commands have."""
 
 
 def _metavar(parameter: Parameter) -> str:
     """Return the placeholder for the value: the choices, or a word for the type."""
     if parameter.choices:
         return "|".join(parameter.choices)
-    words = [word for kind in _kinds(parameter.field.annotation) for word in _WORDS.get(kind, ())]
+    words = [word for kind in _kinds(parameter.field.annotation) for word in _words(kind)]
     return "|".join(dict.fromkeys(words)) or "TEXT"
 
 
-_WORDS = {int: ("INTEGER",), float: ("NUMBER",), tuple: ("NUMBER,...",), "auto": ("auto",)}
+_WORDS = {int: "INTEGER", float: "NUMBER", tuple: "NUMBER,..."}
+
+
+def _words(kind: Any) -> list[str]:
+    return [kind] if isinstance(kind, str) else [_WORDS[kind]] if kind in _WORDS else []
 
 
 def _kinds(annotation: Any) -> list[Any]:

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from tinystyle.commands.terminal import resumable, screen
-from tinystyle.errors import UserError
+from tinystyle.errors import UserError, closest
 
 __all__ = ["publish", "published", "rollback"]
 
@@ -105,7 +105,11 @@ def published(
     index = publishing.read_index(root)
     styles = [entry for entry in index.styles if style in (None, entry.name)]
     if style is not None and not styles:
-        raise UserError(f"{style} is not published at {root}; tinystyle published --root {root} lists what is")
+        names = [entry.name for entry in index.styles]
+        others = (
+            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}{closest(style, names)}" if names else "nothing is"
+        )
+        raise UserError(f"{style} is not published at {root}; {others}")
     if as_json:
         screen.print_json(index.model_copy(update={"styles": tuple(styles)}).model_dump_json())
         return

@@ -93,7 +93,7 @@ def show(style: Style, version: Version = "champion", as_json: AsJson = False) -
 @models.command(cls=Command)
 def fetch(
     style: Style,
-    out: Annotated[Path, typer.Option(help="Folder for the files; must be new or empty.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files; must be new or empty.")],
     version: Version = "champion",
 ) -> None:
     """Download the files of one version, and verify all SHA-256 checksums.

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
 import typer
 from rich.console import Console
+from rich.control import Control
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import ControlType
+from typer.exceptions import TyperException
 
+from tinystyle.commands.mistakes import mistake
+from tinystyle.data.processes import stop_signals
+from tinystyle.data.streams import forget_empty_terminal
 from tinystyle.errors import UserError, debugging, sentence, with_parameters
 
 __all__ = [
-    "BUG", "FAILED", "INTERRUPTED", "STOPPED", "USAGE_ERROR", "errors", "log_to_stderr", "photo_progress", "refuse_empty",
-    "reporting_errors", "resumable", "say", "screen",
+    "BUG", "FAILED", "INTERRUPTED", "STOPPED", "USAGE_ERROR", "check_current_folder", "errors", "log_to_stderr",
+    "photo_progress", "refuse_empty", "reporting_errors", "resumable", "say", "screen",
 ]  # fmt: skip
 
 FAILED, USAGE_ERROR = 1, 2
 BUG, STOPPED = 70, 75  # EX_SOFTWARE and EX_TEMPFAIL of sysexits.h; the latter means: run the command again
 INTERRUPTED = 130
 """Exit code that shells report for a command ended by SIGINT."""
+forget_empty_terminal()
 screen = Console(highlight=False, markup=False, emoji=False)  # paths may contain brackets and :names:
 errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
@@ -34,6 +44,8 @@ def say(text: str) -> None:
 
 class _Sentences(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        # The bar of a training process may be on this line; it is drawn again below.
+        errors.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
         say(record.getMessage())
 
 
@@ -54,6 +66,9 @@ def reporting_errors() -> Iterator[None]:
     """End the command if the block raises: with one sentence for a user error, with a traceback for a bug."""
     try:
         yield
+    except TyperException as error:
+        say(f"Error: {mistake(error)}")
+        sys.exit(USAGE_ERROR)
     except Exception as error:
         text = sentence(error)
         if text is None or debugging():
@@ -65,27 +80,60 @@ def reporting_errors() -> Iterator[None]:
         sys.exit(BUG)
 
 
+class _Asked(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, raised where Ctrl-C would raise a KeyboardInterrupt."""
+
+
 @contextmanager
 def resumable() -> Iterator[None]:
-    """On Ctrl-C in the block, print that the same command resumes, and exit with code 130."""
+    """End the command with one sentence if it is asked to stop in the block: by Ctrl-C, SIGTERM, or a closed terminal.
+
+    The exit code is 130 for Ctrl-C, as in shells, and 75 for the others.
+    """
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        raise _Asked
+
+    before = {number: signal.signal(number, ask) for number in stop_signals() if number != signal.SIGINT}
     try:
         yield
     except KeyboardInterrupt as error:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)  # while what the block has begun is cleaned up
         say("Interrupted; what is done is kept, run the same command again to continue")
-        raise typer.Exit(INTERRUPTED) from error
+        raise typer.Exit(STOPPED if isinstance(error, _Asked) else INTERRUPTED) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def check_current_folder() -> None:
+    """Reject a current folder that was deleted: relative paths mean nothing there, and torch's libraries do not load.
+
+    Raises:
+        UserError: it does not exist, or is hidden from this user.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError("the current folder does not exist any more; change to another one") from error
 
 
 def refuse_empty(arguments: Sequence[str]) -> None:
     """Reject empty arguments, which mostly come from unset shell variables, and as a path mean the current folder.
 
+    And memory://, which ends with the command.
+
     Raises:
-        UserError: an argument or the value of an option is empty.
+        UserError: an argument or the value of an option is empty, or is in this process's memory.
     """
     for before, argument in zip(["", *arguments], arguments, strict=False):
         option, equals, value = argument.partition("=")
         if not argument or (option.startswith("--") and equals and not value):
             option = option or (before if before.startswith("--") else "an argument")
             raise UserError(f"{option} is empty; give a value, or leave it out")
+        if (value if equals and option.startswith("--") else argument).startswith("memory://"):
+            raise UserError(f"{argument}: is gone when the command ends; give a path, s3://, http:// or https://")
 
 
 @contextmanager

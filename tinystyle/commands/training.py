@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tinystyle.commands.options import run_options
 from tinystyle.commands.terminal import FAILED, STOPPED, photo_progress, resumable, say, screen
-from tinystyle.config import run_config
+from tinystyle.config import RunConfig, run_config
+from tinystyle.errors import UserError
+
+if TYPE_CHECKING:
+    from tinystyle.training.record import RunRecord
 
 __all__ = ["ingest", "train"]
 
@@ -22,15 +27,30 @@ def ingest(
     ],
     destination: Annotated[str, typer.Argument(help="Folder or s3:// prefix for the dataset.")],
     size: Annotated[int, typer.Option(help="Short side of the stored photos, in pixels.", min=16, max=4096)] = 256,
+    sync: Annotated[
+        bool,
+        typer.Option(
+            "--sync", help="Also replace photos that have changed at the source, and drop those that have vanished."
+        ),
+    ] = False,
 ) -> None:
     """Convert photos into a dataset of Arrow shards and a manifest.
 
     Unusable files are skipped and listed in manifest.json with the reason. Rerun an interrupted command to resume it.
+    Rerun a completed one to add what is new.
     """
+    from tinystyle.data import storage
     from tinystyle.data.ingest import ingest as run
+    from tinystyle.data.syncing import sync_dataset
 
+    if not storage.is_remote(destination):
+        storage.check_can_be_made(storage.local_path(destination))
     with resumable(), photo_progress() as progress:
-        manifest = run(source, destination, size=size, progress=progress)
+        if sync:
+            manifest, changes = sync_dataset(source, destination, size=size, progress=progress)
+            say(f"{destination}: {changes}")
+        else:
+            manifest = run(source, destination, size=size, progress=progress)
     screen.print(
         f"{manifest.count} photos in {len(manifest.shards)} shards at {destination}: {len(manifest.held_out)} held out, "
         f"{len(manifest.quarantined)} could not be used"
@@ -41,7 +61,9 @@ def ingest(
 
 @run_options()
 def train(
-    out: Annotated[Path, typer.Option(help="Folder for the model, the checkpoints and the run record (run.json).")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the model, the checkpoints and the run record (run.json).")
+    ],
     config: Annotated[
         str | None,
         typer.Option(
@@ -66,15 +88,23 @@ def train(
     from tinystyle.commands.config_file import read_config
 
     run = run_config({**(read_config(config) if config else {}), **parameters})
-    from tinystyle.tracking.connection import public_uri, run_url
+    with resumable():
+        say(f"Reading the style image, the photos and {run.loss.perceptual} ...")
+        _train(run, out, resume == "auto")
+
+
+def _train(run: RunConfig, out: Path, resume: bool) -> None:
+    from tinystyle.tracking.connection import run_page
     from tinystyle.training.launch import launch, prepare
     from tinystyle.training.run_folder import RunFolder
 
-    with resumable(), photo_progress() as progress:
-        record = prepare(run, out, resume=resume == "auto", progress=progress)
+    with photo_progress() as progress:
+        record = prepare(run, out, resume=resume, progress=progress)
     if record.state == "completed":
+        _complete_tracking(record, out)
         screen.print(f"{out} already contains this completed run; use --resume never to train it again", soft_wrap=True)
         return
+    say(_beginning(record))
     record = launch(record, out)
     if record.state == "stopped":
         say(f"{record.message}; resume with: {_resume_command()}")
@@ -88,11 +118,35 @@ def train(
     losses = ", ".join(f"{name} {record.results[f'held_out_{name}']:.3f}" for name in ("content", "paint3", "paint4"))
     files = RunFolder(out)
     screen.print(f"{files.model}: {record.step} steps; on held-out photos {losses}", soft_wrap=True)
-    screen.print(f"Previews: {files.previews}", soft_wrap=True)
+    screen.print(f"Previews: {files.previews}; as a page: tinystyle report {shlex.quote(str(out))}", soft_wrap=True)
     if record.config.execution.track and record.tracking_run:
-        url = run_url(record.tracking_run) or f"mlflow ui --backend-store-uri {public_uri()}"
-        screen.print(f"MLflow run {record.tracking_run}: {url}", soft_wrap=True)
+        screen.print(f"MLflow run {record.tracking_run}: {run_page(record.tracking_run)}", soft_wrap=True)
     screen.print(f"Next: tinystyle stylize {shlex.quote(str(files.model))} PHOTO --out stylized", soft_wrap=True)
+
+
+def _complete_tracking(record: RunRecord, out: Path) -> None:
+    """Bring MLflow up to date if it was away when the training ended; if it still is, say nothing."""
+    if record.config.execution.track and record.tracking_run:
+        from tinystyle.training.progress import complete_tracking
+
+        with suppress(UserError):
+            if complete_tracking(record, out):
+                say(f"MLflow run {record.tracking_run} is complete now; MLflow was away when the training ended")
+
+
+def _beginning(record: RunRecord) -> str:
+    """Return what is trained on what, before the first step is."""
+    from tinystyle.data.manifest import Manifest
+
+    run, execution = record.config, record.config.execution
+    manifest = Manifest.read(record.dataset)
+    processes = f"{execution.processes} process{'es' if execution.processes > 1 else ''}"
+    step = f" from step {record.step}" if record.step else ""
+    number = "bfloat16" if run.precision == "bf16" else "float32"
+    return (
+        f"Training {run.network.architecture} {run.network.alpha:g}{step} to step {run.optimizer.steps}: {processes} in "
+        f"{number}, {manifest.count - len(manifest.held_out)} photos, {len(manifest.held_out)} held out"
+    )
 
 
 def _resume_command() -> str:

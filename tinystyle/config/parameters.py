@@ -74,9 +74,9 @@ class Parameter:
     def range(self) -> str:
         """Bounds of the value x in mathematical notation, such as 0<x<=4; empty if there are none."""
         bounds = [bound for bound in self.field.metadata if getattr(bound, "lt", 0) < _NO_BOUND]
-        low = next((f"{b.gt:g}<" if isinstance(b, Gt) else f"{b.ge:g}<=" for b in bounds if isinstance(b, Gt | Ge)), "")
+        low = next((f"{b.gt:,}<" if isinstance(b, Gt) else f"{b.ge:,}<=" for b in bounds if isinstance(b, Gt | Ge)), "")
         high = next(
-            (f"<{b.lt:g}" if isinstance(b, Lt) else f"<={b.le:g}" for b in bounds if isinstance(b, Lt | Le)), ""
+            (f"<{b.lt:,}" if isinstance(b, Lt) else f"<={b.le:,}" for b in bounds if isinstance(b, Lt | Le)), ""
         )
         if low and not high:
             return f"x>{'=' if '=' in low else ''}{low.rstrip('<=')}"

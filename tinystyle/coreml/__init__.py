@@ -5,7 +5,7 @@ Importing this package imports neither torch nor coremltools.
 
 from __future__ import annotations
 
-from tinystyle.errors import UserError
+from tinystyle.errors import UserError, closest
 
 __all__ = ["FORMATS", "IOS", "VARIANTS", "check_compute", "check_format", "check_size"]
 
@@ -26,17 +26,18 @@ MIN_SIDE, MAX_SIDE = 20, 4096
 
 
 def check_format(format: str, bits: int, ios: int = 16) -> None:
-    """Raise UserError unless a file of `format` can have `bits` bits per weight and run on iOS version `ios`.
-
-    The message lists all combinations that are possible.
-    """
-    if (format, bits, ios) in VARIANTS:
-        return
-    allowed = [f"{name} with {', '.join(map(str, choices))} bits" for name, choices in FORMATS.items()]
-    raise UserError(
-        f"there is no {format} with {bits} bits for iOS {ios}; choose from: {'; '.join(allowed)}; "
-        "mlpackage with 4 bits for iOS 18 (all others are for iOS 16, and run on later ones)"
-    )
+    """Raise UserError unless a file of `format` can have `bits` bits per weight and run on iOS version `ios`."""
+    if format not in FORMATS:
+        raise UserError(f"`format` {format}{closest(format, FORMATS)}: give {' or '.join(FORMATS)}")
+    if bits not in FORMATS[format]:
+        *others, last = map(str, FORMATS[format])
+        raise UserError(f"`bits` {bits}: give {', '.join(others)} or {last}")
+    if ios not in IOS:
+        raise UserError(f"`ios` {ios}: give {' or '.join(map(str, IOS))}")
+    if (format, bits, ios) not in VARIANTS:
+        raise UserError(
+            f"`ios` {ios} is for an mlpackage of 4 bits; give 16 for this one, which runs on later versions too"
+        )
 
 
 def check_compute(format: str, bits: int, compute: str | None) -> str | None:

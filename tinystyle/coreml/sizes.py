@@ -23,8 +23,7 @@ _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 class ImageSizes:
     """The image sizes that a Core ML file accepts, in pixels, each (width, height).
 
-    A range includes sides that are not multiples of the network's stride (4). For these, each side of the file's output
-    is rounded up to a multiple, with the image at the top left.
+    A range includes sides that are not multiples of the network's stride (4), which only its bounds have to be.
     """
 
     kind: Literal["fixed", "enumerated", "ranged"]

@@ -1,37 +1,52 @@
 """Which addresses of files are accepted at all, and how one is shown: without user, password and query.
 
-Opens no file and no connection. What an accepted address may lead to is decided in `permission`.
+Also which of them are local paths, and which path that is. Opens no file and no connection. What an accepted address
+may lead to is decided in `permission`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
 import unicodedata
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote_to_bytes
 
 from pydantic import AfterValidator
 
 from tinystyle.errors import UserError, shortened
 
-__all__ = ["WEB", "Address", "check", "full", "has_secrets", "is_remote", "public", "shown", "withhold"]
+__all__ = [
+    "WEB",
+    "Address",
+    "check",
+    "full",
+    "has_secrets",
+    "is_remote",
+    "local_only",
+    "local_path",
+    "public",
+    "shown",
+    "withhold",
+]
 
 WEB = ("http", "https")
 SCHEMES = {"file", "s3", "s3a", "memory", *WEB}
 """Kinds of addresses that are read; `memory` is for tests."""
-OPTIONAL_SCHEMES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
-"""More of them, each read where the package that is named here is installed."""
 LONGEST = 4096
 """Maximum length in characters; a signed address takes 500 to 2000."""
 WITHHELD = "TINYSTYLE_WITHHELD"
 """Environment variable by which child processes know the parts of addresses that are recorded nowhere, as JSON."""
 
 _PARTS = re.compile(r"([^:/?#]*)://([^/?#]*)(.*)", re.DOTALL)
-_OF_STORES = {"s3", "s3a", "memory", *OPTIONAL_SCHEMES}
-_KIND = re.compile(r"[a-z][a-z0-9+.-]*")
+_OF_STORES = {"s3", "s3a", "memory"}
+_FILE = re.compile(r"file:(?://([^/]*))?(/.*)?", re.DOTALL | re.IGNORECASE)
+"""A file URI: file:///PATH, file://localhost/PATH or file:/PATH (RFC 8089), in upper or lower case."""
+_ONE_SLASH = re.compile(rf"({'|'.join(sorted(SCHEMES - {'file'}))}|gs|az|hf|abfs):(?:/(?!/)|$)", re.IGNORECASE)
+"""What a path library makes of an address; and as a path, a folder that nobody has."""
+_OF_WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\")
 _BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _INVISIBLE = {"Cc", "Zl", "Zp"}
 _REVERSING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
@@ -39,7 +54,54 @@ _REVERSING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u
 
 def is_remote(uri: str | Path) -> bool:
     """Return whether `uri` is outside the local file system."""
-    return "://" in str(uri) and not str(uri).startswith("file://")
+    return "://" in str(uri) and not _FILE.match(str(uri))
+
+
+def local_path(uri: str | Path) -> Path:
+    """Return the path of a local file, given by its path or file URI.
+
+    In a path, "~" is the home folder, and "~name" that of a user; in a URI, %20 and the like are decoded.
+
+    Raises:
+        UserError: it is an address of something else, another machine's file, or no path of this machine.
+    """
+    text = str(uri)
+    if not text:
+        raise UserError("a path is empty; give a file or folder")
+    if match := _FILE.fullmatch(text):
+        host, path = match[1] or "", match[2] or ""
+        if host.lower() not in ("", "localhost") or not path:
+            raise UserError(f"{shown(uri)}: is not a file of this machine; give its path, or file:///PATH")
+        text = os.fsdecode(unquote_to_bytes(path))
+    elif fault := _no_path(text):
+        raise UserError(f"{shown(uri)}: {fault}")
+    else:
+        text = os.path.expanduser(text)  # noqa: PTH111 - for a Path, ./~a and ~a are the same
+        if text == "~" or text.startswith("~/"):
+            raise UserError(f"{shown(uri)}: the home folder is not known; set HOME, or give a whole path")
+    if "\0" in text:
+        raise UserError(f"{shown(uri)}: has control characters; remove them")
+    return Path(text)
+
+
+def local_only(uri: str | Path, name: str, instead: str = "") -> Path:
+    """Return the local path that a parameter must be; `local_path` says which forms it may have.
+
+    Args:
+        uri: the value of the parameter.
+        name: its name as the error shows it, such as "`out`".
+        instead: what takes an address, for the error, such as "`checkpoints` takes s3://".
+
+    Raises:
+        UserError: it is an address, or no path of this machine.
+    """
+    if is_remote(uri) or _ONE_SLASH.match(str(uri)):
+        advice = f"; {instead}" if instead else ""
+        raise UserError(f"{name} {shown(uri)}: is an address; give a path on this machine{advice}")
+    try:
+        return local_path(uri)
+    except UserError as error:
+        raise UserError(f"{name} {error}") from error
 
 
 def public(uri: str | Path) -> str:
@@ -113,22 +175,32 @@ def _hidden(character: str) -> bool:
     return unicodedata.category(character) in _INVISIBLE or character in _REVERSING
 
 
+def _no_path(text: str) -> str | None:
+    """Return why a text that is not a file URI cannot be a local path, or None."""
+    if "://" in text:
+        return _fault(text) or "is an address; give a path on this machine"
+    if slash := _ONE_SLASH.match(text):
+        return f"has one slash; write {slash[1].lower()}://{text[slash.end() :]}"
+    if _OF_WINDOWS.match(text) and not os.path.lexists(text):
+        return "is a path of Windows; give one of this machine"
+    return None
+
+
 def _fault(text: str) -> str | None:
     """Return what is wrong with an address, or None."""
     if len(text) > LONGEST:
         return f"has {len(text):,} characters; an address has at most {LONGEST:,}"
     if any(_hidden(character) for character in text):
         return "has control characters; remove them"
-    if "://" not in text:
+    if _FILE.match(text):
         return None
-    kind, _, rest = text.partition("://")
-    package = OPTIONAL_SCHEMES.get(kind, "")
-    if not _KIND.fullmatch(kind) or kind not in {*SCHEMES, *OPTIONAL_SCHEMES}:
+    kind, slashes, rest = text.partition("://")
+    if not slashes:
+        return _no_path(text)
+    if kind not in SCHEMES:
+        if kind.lower() in SCHEMES:
+            return f"write {kind.lower()}:// in lower case"
         return "this kind of address is not read; give a path, s3://, http:// or https://"
-    if package and importlib.util.find_spec(package) is None:
-        return f"{kind}:// is read with another package: pip install {package}"
-    if kind == "file":
-        return None
     if "::" in rest.partition("/")[2].partition("?")[0] or ("::" in rest and kind not in WEB):
         return "addresses within addresses (::) are not read; unpack the file"
     return _web_fault(text, rest) if kind in WEB else _store_fault(kind, rest)
@@ -153,6 +225,6 @@ def _store_fault(kind: str, rest: str) -> str | None:
             return "a bucket has no user and password; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         if not _BUCKET.fullmatch(bucket):
             return "is not s3://BUCKET/KEY"
-        if "?" in key or "#" in key:
-            return "an s3:// address has a bucket and a key, and no options after ? or #"
+        if "?versionId=" in key:
+            return "versions of objects are not read; copy the version to a key of its own"
     return "give the key without . and .." if {".", ".."} & set(key.split("/")) else None

@@ -104,12 +104,14 @@ def preview_strip(photos: Sequence[Image.Image], outputs: Sequence[Image.Image],
     return strip
 
 
-def style_sheet(photos: Sequence[Image.Image], styles: Mapping[str, Sequence[Image.Image]]) -> Image.Image:
+def style_sheet(
+    photos: Sequence[Image.Image], styles: Mapping[str, Sequence[Image.Image]], cell: tuple[int, int] = CELL
+) -> Image.Image:
     """Draw a table of pictures: one line per photo, one column per style, with the photos themselves at the left.
 
     Args:
-        styles: column heading, one or more lines of text -> the photos in that style. Pictures are cropped to 300x260
-            px.
+        styles: column heading, one or more lines of text -> the photos in that style.
+        cell: width and height, in pixels, that pictures are scaled and cropped to.
 
     Raises:
         UserError: there are no photos or no styles, or a column does not have one picture per photo.
@@ -117,7 +119,7 @@ def style_sheet(photos: Sequence[Image.Image], styles: Mapping[str, Sequence[Ima
     if not photos or not styles or any(len(column) != len(photos) for column in styles.values()):
         raise UserError("a sheet needs photos, and in each style one picture for each of them")
     columns = {"photograph": photos, **styles}
-    width, height = CELL
+    width, height = cell
     header = _CAPTION_LINE * max(heading.count("\n") + 1 for heading in columns) + 16
     size = (_CELL_GAP + len(columns) * (width + _CELL_GAP), header + len(photos) * (height + _CELL_GAP) + _CELL_GAP)
     sheet = Image.new("RGB", size, _PAPER)
@@ -127,8 +129,8 @@ def style_sheet(photos: Sequence[Image.Image], styles: Mapping[str, Sequence[Ima
             font, color = (_font(20), _TEXT) if line == 0 else (_font(16), _MUTED)
             _write(sheet, text, (left + 2, 8 + line * _CAPTION_LINE), font, color, width)
         for line, picture in enumerate(column):
-            cell = ImageOps.fit(picture.convert("RGB"), CELL, Image.Resampling.LANCZOS)
-            sheet.paste(cell, (left, header + line * (height + _CELL_GAP)))
+            fitted = ImageOps.fit(picture.convert("RGB"), cell, Image.Resampling.LANCZOS)
+            sheet.paste(fitted, (left, header + line * (height + _CELL_GAP)))
     return sheet
 
 

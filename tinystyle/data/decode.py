@@ -12,7 +12,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from tinystyle.data.images import Unusable, decode
+from tinystyle.data.color_signals import Note
+from tinystyle.data.images import decode
+from tinystyle.data.reasons import Unusable
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "PreparedPhoto", "Unusable", "decode_photo", "prepare_photo"]
 
@@ -35,6 +37,8 @@ class PreparedPhoto:
     """Hexadecimal SHA-256 of b"{height}x{width}" and the RGB pixels before they became JPEG."""
     width: int
     height: int
+    note: str = ""
+    """What is odd about a photo that is used nevertheless, as a part of a sentence; "" is nothing."""
 
 
 def prepare_photo(data: bytes, size: int) -> PreparedPhoto:
@@ -43,20 +47,22 @@ def prepare_photo(data: bytes, size: int) -> PreparedPhoto:
     Raises:
         Unusable: as in `decode_photo`.
     """
-    pixels = decode_photo(data, size)
+    notes: list[str] = []
+    pixels = decode_photo(data, size, notes.append)
     height, width = pixels.shape[:2]
     digest = hashlib.sha256(f"{height}x{width}".encode())
     digest.update(pixels.data)
     jpeg = simplejpeg.encode_jpeg(pixels, quality=_JPEG_QUALITY, colorsubsampling="444", fastdct=False)
-    return PreparedPhoto(jpeg, digest.hexdigest(), width, height)
+    return PreparedPhoto(jpeg, digest.hexdigest(), width, height, "; ".join(notes))
 
 
-def decode_photo(data: bytes, size: int) -> NDArray[np.uint8]:
+def decode_photo(data: bytes, size: int, note: Note = lambda _: None) -> NDArray[np.uint8]:
     """Decode an image file, as `images.decode` does, and scale it to a given short side.
 
     Args:
         data: content of the file.
         size: short side of the result in pixels; the aspect ratio is kept.
+        note: called with what is odd about a photo that is decoded nevertheless.
 
     Returns:
         (H, W, 3) uint8, 0..255, C-contiguous, min(H, W) == size.
@@ -67,7 +73,7 @@ def decode_photo(data: bytes, size: int) -> NDArray[np.uint8]:
     """
     if len(data) > MAX_BYTES:
         raise Unusable(f"too large: {len(data)} bytes")
-    return np.ascontiguousarray(np.asarray(decode(data, lambda claimed: _target_size(claimed, size))))
+    return np.ascontiguousarray(np.asarray(decode(data, lambda claimed: _target_size(claimed, size), note)))
 
 
 def _target_size(claimed: tuple[int, int], size: int) -> tuple[int, int]:

@@ -34,7 +34,7 @@ def sync(dataset: str) -> Path:
     """
     manifest = Manifest.read(dataset)
     if not storage.is_remote(dataset):
-        folder = Path(dataset.removeprefix("file://")).expanduser()
+        folder = storage.local_path(dataset)
         differing = differing_shards(folder, manifest.shards, _checks_of_local(folder))
         if differing:
             raise UserError(damaged_shard(folder / differing[0].file))

@@ -7,28 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import Counter, deque
+import logging
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from tinystyle.data import cache, storage
+from tinystyle.data import addresses, cache, storage
+from tinystyle.data.changes import changes_of, groups_to_do
 from tinystyle.data.decode import PreparedPhoto, Unusable
 from tinystyle.data.decode_pool import DecodePool
 from tinystyle.data.fetch import discard_if_damaged, sync
+from tinystyle.data.generations import complete_generation
+from tinystyle.data.images import decoder
 from tinystyle.data.locks import exclusive
 from tinystyle.data.manifest import MANIFEST, Manifest
 from tinystyle.data.processes import cpu_count
+from tinystyle.data.reasons import UNREADABLE
 from tinystyle.data.shard_writer import ShardWriter
-from tinystyle.data.sources import Source, open_source
+from tinystyle.data.sources import Source, in_utf8, open_source
 from tinystyle.errors import UnavailableError, UserError
 
 __all__ = [
-    "UNREADABLE",
     "Progress",
+    "check_large_enough",
     "dataset_for_training",
-    "groups_to_do",
     "ingest",
     "is_dataset",
     "open_for_ingest",
@@ -36,11 +40,11 @@ __all__ = [
     "write_groups",
 ]
 
+_LOG = logging.getLogger(__name__)
+
 Progress = Callable[[int, int, int], None]
 """Callback with three numbers: photos done, photos in total, and how many of those done are quarantined (unusable)."""
 
-UNREADABLE = "unreadable"
-"""Prefix of the reason for quarantining a photo that may be readable at another time."""
 # This many unreadable photos in a row mean that a remote source is gone, not that the photos are damaged.
 _GONE = 64
 
@@ -58,7 +62,8 @@ def ingest(
     """Convert the photos at `source` to a shard dataset, or resume or extend the one at `destination`.
 
     Existing shards are not rewritten: new photos go to additional shards. Photos that could not be read are tried
-    again.
+    again, and so are quarantined ones that have changed. What has changed or vanished of the photos in the dataset is
+    logged; `syncing.sync_dataset` brings them in line.
 
     Args:
         source: folder, zip file, object store prefix or https address of a zip file.
@@ -111,24 +116,32 @@ def dataset_for_training(
         OSError: the photos cannot be read, or the cache cannot be written.
     """
     if is_dataset(photos):
-        manifest = Manifest.read(photos)
-        if manifest.size < size:
-            raise UserError(
-                f"{photos} holds photos with a short side of {manifest.size} pixels, {size} are needed; "
-                f"ingest with `size` {size}"
-            )
+        check_large_enough(photos, size)
         return sync(photos)
     source, size = open_source(photos), ingest_size or size
-    key = hashlib.sha256(f"{source.uri}\0{size}\0{source.fingerprint()}".encode()).hexdigest()
+    key = hashlib.sha256(f"{source.uri}\0{size}\0{source.fingerprint()}\0{decoder()}".encode()).hexdigest()
     folder = storage.cache_dir("ingested") / f"{source.uri.rsplit('/', 1)[-1]}-{key[:16]}"
     cache.hold(folder)
     with exclusive(str(folder), wait=True):
         discard_if_damaged(folder)
         if not (folder / MANIFEST).exists():
             _ingest(source, str(folder), size, None, None, progress, 512)
+        elif any(entry.reason.startswith(UNREADABLE) for entry in Manifest.read(folder).quarantined):
+            from tinystyle.data.syncing import sync_with  # which needs this module
+
+            sync_with(source, str(folder), size, None, None, progress, 512)
         refuse_nothing_usable(Manifest.read(folder))
     cache.trim(folder)
     return folder
+
+
+def check_large_enough(dataset: str, size: int) -> None:
+    """Raise UserError if the photos of a dataset have a short side of less than `size` pixels."""
+    manifest = Manifest.read(dataset)
+    if manifest.size < size:
+        raise UserError(
+            f"{dataset} holds photos with a short side of {manifest.size} pixels, {size} are needed; ingest with `size` {size}"
+        )
 
 
 def _ingest(
@@ -140,11 +153,12 @@ def _ingest(
     progress: Progress | None,
     photos_per_shard: int,
 ) -> Manifest:
+    complete_generation(destination)
     writer = ShardWriter(destination, size, source.uri, held_out)
-    names = source.names()
-    write_groups(
-        source, writer, groups_to_do(names, writer, photos_per_shard), names, workers, progress, len(source.problems)
-    )
+    if changes := changes_of(source, writer):
+        _LOG.warning("%s: %s", destination, changes)
+    groups = groups_to_do(source, writer, photos_per_shard)
+    write_groups(source, writer, groups, source.names(), workers, progress, len(source.problems))
     manifest = writer.finish(source.problems)
     refuse_nothing_usable(manifest)
     return manifest
@@ -157,33 +171,15 @@ def open_for_ingest(source: str, destination: str) -> tuple[Source, str]:
         UserError: the source is empty, or the destination is inside it.
     """
     opened = open_source(source)
-    destination = destination.removeprefix("file://")
     if storage.is_remote(destination):
-        destination = destination.rstrip("/")
+        destination = addresses.check(destination).rstrip("/")
         inside = f"{destination}/".startswith(f"{opened.uri}/")
     else:
-        destination = str(Path(destination).expanduser().resolve())
-        inside = Path(destination).is_relative_to(opened.uri)
+        destination = str(storage.local_path(destination).resolve())
+        inside = Path(in_utf8(destination)).is_relative_to(opened.uri)
     if inside:
         raise UserError(f"{destination} lies inside the source {opened.uri}; give a destination elsewhere")
     return opened, destination
-
-
-def groups_to_do(names: Sequence[str], writer: ShardWriter, photos_per_shard: int) -> list[Sequence[str]]:
-    """Return the names of the files that are still to be ingested, in one group for each additional shard.
-
-    These are new files, and quarantined ones that could not be read.
-
-    Args:
-        names: names of all files of the source.
-        writer: the dataset so far.
-        photos_per_shard: maximum size of a group.
-    """
-    standing = set(writer.names_by_hash.values())
-    new = [name for name in names if name not in standing and name not in writer.quarantined]
-    # After the new names, so that shards are cut where an uninterrupted run would cut them.
-    again = [name for name in names if writer.quarantined.get(name, "").startswith(UNREADABLE)]
-    return [*_cut(new, photos_per_shard), *_cut(again, photos_per_shard)]
 
 
 def write_groups(
@@ -194,8 +190,11 @@ def write_groups(
     workers: int | None,
     progress: Progress | None,
     problems: int = 0,
+    known: Callable[[str], PreparedPhoto | str | None] = lambda _: None,
 ) -> None:
     """Read and decode `groups` of `names`, and write one shard for each group.
+
+    `known` returns the photo of a name, or the reason why there is none, if the file need not be read.
 
     Raises:
         OSError: as in `ingest`.
@@ -211,6 +210,8 @@ def write_groups(
     pool = DecodePool(workers)
 
     def prepare(name: str) -> PreparedPhoto | str:
+        if (outcome := known(name)) is not None:
+            return outcome
         try:
             return pool.prepare(source.read(name), writer.size)
         except Unusable as reason:
@@ -219,32 +220,44 @@ def write_groups(
     outcomes = _map_in_order(prepare, itertools.chain(*groups), threads=source.parallel_reads + 2 * workers)
     with pool, closing(outcomes):  # after an error, no thread continues to read
         seen = dict(writer.names_by_hash)
+        notes: defaultdict[str, list[str]] = defaultdict(list)
         in_a_row = 0
         for group in groups:
             photos: list[tuple[str, PreparedPhoto]] = []
             quarantined: list[tuple[str, str]] = []
             for name, outcome in zip(group, outcomes, strict=False):
+                if isinstance(outcome, PreparedPhoto) and outcome.note:
+                    notes[outcome.note].append(name)
                 if isinstance(outcome, PreparedPhoto) and outcome.sha256 not in seen:
                     seen[outcome.sha256] = name
                     photos.append((name, outcome))
                     in_a_row = 0
                 else:
                     reason = outcome if isinstance(outcome, str) else f"duplicate of {seen[outcome.sha256]}"
-                    in_a_row = in_a_row + 1 if reason.startswith(UNREADABLE) else 0
+                    in_a_row = in_a_row + 1 if reason.startswith(f"{UNREADABLE}:") else 0
                     if source.remote and in_a_row >= _GONE:
                         raise UnavailableError(
                             f"{source.uri} stopped responding ({reason}); run the same command later to resume"
                         )
                     quarantined.append((name, reason))
                 tally.count(isinstance(outcome, str) or seen[outcome.sha256] != name)
+            states = {name: source.state(name) for name in group}
             # Photos that are still unreadable are already recorded in an earlier shard.
             quarantined = [
                 (name, reason)
                 for name, reason in quarantined
-                if not (reason.startswith(UNREADABLE) and name in writer.quarantined)
+                if not (
+                    reason.startswith(UNREADABLE)
+                    and name in writer.quarantined
+                    and writer.states.get(name) == states[name]
+                )
             ]
             if photos or quarantined:
-                writer.append(photos, quarantined)
+                writer.append(photos, quarantined, states)
+        for note, odd in notes.items():
+            _LOG.warning(
+                "%s: of %s, %s", source.uri, f"{len(odd)} photos such as {odd[0]}" if odd[1:] else odd[0], note
+            )
 
 
 class _Tally:
@@ -274,10 +287,6 @@ def _map_in_order(
             yield pending.popleft().result()
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def _cut(names: Sequence[str], length: int) -> list[Sequence[str]]:
-    return [names[start : start + length] for start in range(0, len(names), length)]
 
 
 def refuse_nothing_usable(manifest: Manifest) -> None:

@@ -52,15 +52,27 @@ class Manifest(_Model):
     quarantined: list[Quarantined]
     held_out: list[str]
     """Names of the photos that are never used for training."""
+    photos: str | None = None
+    """Hexadecimal SHA-256 of the photos in order: of their pixels' hashes, and which are held out. None in a dataset of
+    an earlier version."""
 
     def sha256(self) -> str:
-        """Return the dataset's identity: the hexadecimal SHA-256 of the manifest's content."""
-        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        """Return the dataset's identity, as hexadecimal SHA-256: what a training sees of it.
+
+        That is the photos' pixels, their order, their size and which are held out; neither where they came from, nor
+        their names, nor how they are divided into shards. Of a dataset of an earlier version, all of the manifest.
+        """
+        content = self.model_dump()
+        if self.photos is None:
+            del content["photos"]
+        else:
+            content = {name: content[name] for name in ("format", "size", "photos")}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_json(self) -> bytes:
         """Return the content of the file."""
-        return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode()
+        return (json.dumps(self.model_dump(exclude_none=True), indent=1, ensure_ascii=False) + "\n").encode()
 
     @classmethod
     def read(cls, dataset: str | Path) -> Manifest:

@@ -36,6 +36,8 @@ class Plan(BaseModel):
     """Names for each shard of each partition; a partition may have no shards."""
     problems: list[Quarantined]
     """Entries of the source listing that are not files."""
+    changes: str = ""
+    """What has changed or vanished of the photos in the dataset, in words."""
 
     @property
     def to_do(self) -> list[int]:

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinystyle.data import shards, storage
+from tinystyle.data.changes import changes_of, cut, groups_to_do, looked_at_again
+from tinystyle.data.file_kinds import is_worth_another_try
+from tinystyle.data.generations import complete_generation
 from tinystyle.data.ingest import (
-    UNREADABLE,
     Progress,
-    groups_to_do,
     open_for_ingest,
     refuse_nothing_usable,
     write_groups,
@@ -72,14 +73,15 @@ def plan_partitions(source: str, destination: str, of: int, *, size: int = 256, 
         standing = standing_plan(destination)
         if standing and standing.is_of(opened, size, photos_per_shard, of):
             return standing
+        complete_generation(destination)
         writer = ShardWriter(destination, size, opened.uri, None)
         for folder in partition_folders(destination):
             _merge(ShardWriter(folder, size, opened.uri, None), writer)
         remove_partitions(destination)
-        groups = groups_to_do(opened.names(), writer, photos_per_shard)
+        groups = groups_to_do(opened, writer, photos_per_shard)
         if len(groups) < of:  # smaller shards are better than partitions with nothing to do
             smaller = max(_LEAST_PER_SHARD, math.ceil(sum(map(len, groups)) / of))
-            groups = groups_to_do(opened.names(), writer, min(smaller, photos_per_shard))
+            groups = groups_to_do(opened, writer, min(smaller, photos_per_shard))
         cuts = [len(groups) * index // of for index in range(of + 1)]
         plan = Plan(
             source=opened.uri,
@@ -89,6 +91,7 @@ def plan_partitions(source: str, destination: str, of: int, *, size: int = 256, 
             photos_per_shard=photos_per_shard,
             partitions=[list(map(list, groups[start:end])) for start, end in itertools.pairwise(cuts)],
             problems=[Quarantined(name=name, reason=reason) for name, reason in opened.problems],
+            changes=changes_of(opened, writer),
         )
         if plan.to_do:
             plan.write()
@@ -144,8 +147,8 @@ def ingest_partition(
             writer = ShardWriter(plan.folder(index), size, opened.uri, None)
             done = _names_in(writer)
             rest = [[name for name in group if name not in done] for group in groups]
-            again = groups_to_do([name for name in names if name in done], writer, photos_per_shard)
-            to_do = [group for group in [*rest, *again] if group]
+            again = [name for name in names if name in writer.quarantined and looked_at_again(name, opened, writer)]
+            to_do = [group for group in [*rest, *cut(again, photos_per_shard)] if group]
             with suppress(ConcurrentIngestError):
                 write_groups(opened, writer, to_do, names, workers, progress)
                 break
@@ -167,7 +170,7 @@ def merge_partitions(plan: Plan) -> Manifest:
         writer = ShardWriter(plan.destination, plan.size, plan.source, None)
         done = _names_in(writer)
         if standing_plan(plan.destination) == plan:  # otherwise another process has merged it
-            done -= {name for name, reason in writer.quarantined.items() if reason.startswith(UNREADABLE)}
+            done -= writer.quarantined.keys()  # the plan has those of them that are looked at again
         for index, part in parts.items():
             if missing := set(plan.names(index)) - done - (_names_in(part) if part else set()):
                 raise UserError(
@@ -206,7 +209,7 @@ def _merge(part: ShardWriter, writer: ShardWriter) -> None:
                 kept.add(name)
         for entry in index.quarantined:
             entries.append(Quarantined(name=entry.name, reason=originals.get(entry.reason, entry.reason)))
-        entries = [entry for entry in entries if entry.name not in names and _is_news(entry, writer.quarantined)]
+        entries = [entry for entry in entries if entry.name not in names and _is_news(entry, part, writer)]
         entries.sort(key=lambda entry: entry.name)
         if len(kept) == len(index.names) and entries == index.quarantined:
             writer.adopt(storage.join(part.destination, info.file), info, index)
@@ -215,13 +218,17 @@ def _merge(part: ShardWriter, writer: ShardWriter) -> None:
             writer.append(
                 [(name, photo) for name, photo in photos if name in kept],
                 [(entry.name, entry.reason) for entry in entries],
+                index.states,
             )
         names |= kept
 
 
-def _is_news(entry: Quarantined, known: dict[str, str]) -> bool:
-    return entry.name not in known or (
-        known[entry.name].startswith(UNREADABLE) and not entry.reason.startswith(UNREADABLE)
+def _is_news(entry: Quarantined, part: ShardWriter, writer: ShardWriter) -> bool:
+    known = writer.quarantined.get(entry.name)
+    return (
+        known is None
+        or writer.states.get(entry.name) != part.states.get(entry.name)
+        or (is_worth_another_try(known) and not is_worth_another_try(entry.reason))
     )
 
 

@@ -100,7 +100,7 @@ def _server(entry: str) -> tuple[str, int]:
 
 
 def _real(path: str | Path) -> Path:
-    return Path(os.path.realpath(Path(str(path).removeprefix("file://")).expanduser()))
+    return Path(os.path.realpath(addresses.local_path(path)))
 
 
 def _meanings(address: str) -> list[IPv4Address | IPv6Address]:

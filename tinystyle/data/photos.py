@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tinystyle.data.shards import ShardDataset
+from tinystyle.data.shards import ShardDataset, evenly_spaced
 
-__all__ = ["evenly_spaced", "held_out_photos", "photo_tensor", "reference_photos", "trained_on"]
+__all__ = ["held_out_photos", "photo_tensor", "reference_photos", "trained_on"]
 
 
 def photo_tensor(pixels_hw3: np.ndarray, side: int | None = None) -> Tensor:
@@ -30,11 +30,6 @@ def photo_tensor(pixels_hw3: np.ndarray, side: int | None = None) -> Tensor:
         .float()
         .contiguous(memory_format=torch.channels_last)
     )
-
-
-def evenly_spaced(indices: list[int], count: int) -> list[int]:
-    """Return at most `count` of `indices`, evenly spaced, including the first."""
-    return [indices[i * len(indices) // count] for i in range(count)] if len(indices) > count else indices
 
 
 def trained_on(shards: ShardDataset) -> list[int]:

@@ -8,9 +8,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-__all__ = ["bf16_pays", "cpu_count", "die_with_parent", "kill_with_parent"]
+__all__ = ["bf16_pays", "cpu_count", "die_with_parent", "interruptible", "kill_with_parent", "stop_signals"]
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 WATCH_SECONDS = 1.0
@@ -19,6 +20,28 @@ WATCH_SECONDS = 1.0
 def cpu_count() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Return the signals that ask a process to stop: SIGTERM, SIGINT, and SIGHUP unless it is ignored, as under nohup."""
+    closed = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *closed]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let requests to stop end this process without a traceback during the block, and do nothing to it afterwards.
+
+    For the main program of a child process: SIGINT would raise KeyboardInterrupt while modules are imported, until the
+    block handles it, and whatever comes at the end would interrupt what Python does at exit.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in stop_signals():
+            signal.signal(number, signal.SIG_IGN)
 
 
 def bf16_pays(cpu: Mapping[str, object]) -> bool:

@@ -22,6 +22,7 @@ from tinystyle.data.shards import ShardIndex
 from tinystyle.errors import UserError
 
 __all__ = [
+    "GENERATIONS",
     "OURS",
     "PARTITIONS",
     "SHARD",
@@ -30,6 +31,7 @@ __all__ = [
     "describe",
     "link_or_copy",
     "list_files",
+    "number_of",
     "read_index_at",
     "remove_half_written",
 ]
@@ -37,9 +39,18 @@ __all__ = [
 SHARD = re.compile(r"shard-([0-9]{5,9})\.arrow")
 PARTITIONS = "ingest-partitions"
 """Subfolder of a dataset in which its partitions are ingested before they are merged."""
+GENERATIONS = "ingest-sync"
+"""Subfolder of a dataset in which its next generation is made before it takes its place."""
 OURS = re.compile(
-    rf"\.?(shard-[0-9]+\.arrow|manifest\.json)(\..*\.tmp)?|{PARTITIONS}"
+    rf"\.?(shard-[0-9]+\.arrow|manifest\.json)(\..*\.tmp)?|{PARTITIONS}|{GENERATIONS}"
 )  # includes files that a killed process left half-written
+
+
+def number_of(file: str) -> int:
+    """Return the number in the name of a shard file."""
+    match = SHARD.fullmatch(file)
+    assert match
+    return int(match[1])
 
 
 def create(destination: str, file: str, data: bytes) -> None:
@@ -59,6 +70,7 @@ def create(destination: str, file: str, data: bytes) -> None:
         storage.write_bytes(uri, data)
         return
     filesystem, path = remote.file_system(uri)
+    remote.refuse_anonymous(uri)
 
     def create() -> None:
         try:

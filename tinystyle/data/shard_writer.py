@@ -7,13 +7,14 @@ written last.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
 from tinystyle.data import shards, storage
 from tinystyle.data.decode import PreparedPhoto
+from tinystyle.data.images import decoder
 from tinystyle.data.manifest import FORMAT, MANIFEST, Manifest, Quarantined, ShardInfo
 from tinystyle.data.shard_files import (
     OURS,
@@ -23,6 +24,7 @@ from tinystyle.data.shard_files import (
     describe,
     link_or_copy,
     list_files,
+    number_of,
     read_index_at,
     remove_half_written,
 )
@@ -42,6 +44,7 @@ class ShardWriter:
         size: short side of the photos in pixels.
         source: where the photos come from; recorded in the dataset.
         held_out: names of the photos that are never used for training; None holds out one in twenty by their hash.
+        first: number of the first shard, if there is none yet.
 
     Raises:
         UserError: the destination contains a dataset of another size, source or choice of held-out photos, a damaged
@@ -49,22 +52,37 @@ class ShardWriter:
         OSError: it cannot be read.
     """
 
-    def __init__(self, destination: str, size: int, source: str, held_out: Collection[str] | None) -> None:
+    def __init__(
+        self, destination: str, size: int, source: str, held_out: Collection[str] | None, *, first: int = 0
+    ) -> None:
         self.destination = destination
+        self._first = first
         self.size = size
         self.source = source
         self.names_by_hash: dict[str, str] = {}
         """Every photo in the dataset: hash of its pixels -> name."""
         self.quarantined: dict[str, str] = {}
         """Quarantined files, as recorded in the shards: name -> reason."""
+        self.states: dict[str, str] = {}
+        """State of every file when it was listed for the shard that records it last: name -> state."""
         self._held_out_names = None if held_out is None else frozenset(held_out)
         self._held_out: list[str] = []
         self.shards: list[tuple[ShardInfo, ShardIndex]] = []
         """Shards in the order in which they were written."""
         self._load()
 
-    def append(self, photos: Sequence[tuple[str, PreparedPhoto]], quarantined: Sequence[tuple[str, str]]) -> None:
+    def append(
+        self,
+        photos: Sequence[tuple[str, PreparedPhoto]],
+        quarantined: Sequence[tuple[str, str]],
+        states: Mapping[str, str],
+    ) -> None:
         """Write a shard with `photos` (name, photo), which also records the `quarantined` files (name, reason).
+
+        Args:
+            photos: name and photo.
+            quarantined: name and reason.
+            states: state of each of these files, by name.
 
         Raises:
             OSError: it cannot be written; existing shards are unchanged.
@@ -72,7 +90,8 @@ class ShardWriter:
         """
         rows = [ShardRow(name, photo, self._holds_out(name, photo.sha256)) for name, photo in photos]
         entries = [Quarantined(name=name, reason=reason) for name, reason in quarantined]
-        data = shards.encode_shard(rows, entries, self.size, self.source)
+        states = {name: states[name] for name in sorted((*dict(photos), *dict(quarantined))) if name in states}
+        data = shards.encode_shard(rows, entries, self.size, self.source, states)
         info = ShardInfo(
             file=self._next_file(), sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), count=len(rows)
         )
@@ -80,7 +99,7 @@ class ShardWriter:
             create(self.destination, info.file, data)
         hashes = [row.photo.sha256 for row in rows]
         names, flags = [row.name for row in rows], [row.held_out for row in rows]
-        self._add(info, ShardIndex(self.size, self.source, names, hashes, flags, entries))
+        self._add(info, ShardIndex(self.size, self.source, names, hashes, flags, entries, states, decoder()))
 
     def adopt(self, uri: str, info: ShardInfo, index: ShardIndex) -> None:
         """Add a finished shard of another dataset in the same store or file system, without downloading it.
@@ -114,6 +133,7 @@ class ShardWriter:
             shards=[info for info, _ in self.shards],
             quarantined=[Quarantined(name=name, reason=reasons[name]) for name in sorted(reasons)],
             held_out=sorted(self._held_out),
+            photos=self._photos_sha256(),
         )
         target = storage.join(self.destination, MANIFEST)
         if not storage.exists(target) or storage.read_bytes(target) != manifest.to_json():
@@ -121,11 +141,18 @@ class ShardWriter:
                 storage.write_bytes(target, manifest.to_json())
         return manifest
 
+    def _photos_sha256(self) -> str:
+        digest = hashlib.sha256()
+        for _, index in self.shards:
+            for sha256, held_out in zip(index.sha256, index.held_out, strict=True):
+                digest.update(f"{sha256} {held_out:d}\n".encode())
+        return digest.hexdigest()
+
     def _holds_out(self, name: str, sha256: str) -> bool:
         return shards.holds_out(sha256) if self._held_out_names is None else name in self._held_out_names
 
     def _next_file(self) -> str:
-        number = int(self.shards[-1][0].file[len("shard-") : -len(".arrow")]) + 1 if self.shards else 0
+        number = number_of(self.shards[-1][0].file) + 1 if self.shards else self._first
         return f"shard-{number:05d}.arrow"
 
     @contextmanager
@@ -168,6 +195,7 @@ class ShardWriter:
     def _add(self, info: ShardInfo, index: ShardIndex) -> None:
         self.shards.append((info, index))
         self.names_by_hash.update(zip(index.sha256, index.names, strict=True))
+        self.states.update(index.states)
         self.quarantined.update((entry.name, entry.reason) for entry in index.quarantined)
         for name, held in zip(index.names, index.held_out, strict=True):
             self.quarantined.pop(name, None)  # it was unreadable when an earlier shard was made

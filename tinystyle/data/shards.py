@@ -10,8 +10,8 @@ import itertools
 import json
 import os
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tinystyle.data import storage
 from tinystyle.data.cache import hold_if_cached
 from tinystyle.data.decode import PreparedPhoto
 from tinystyle.data.fetch import sync
+from tinystyle.data.images import decoder
 from tinystyle.data.manifest import FORMAT, Manifest, Quarantined, ShardInfo, damaged_shard
 from tinystyle.errors import UserError
 
@@ -33,6 +34,7 @@ __all__ = [
     "ShardIndex",
     "ShardRow",
     "encode_shard",
+    "evenly_spaced",
     "holds_out",
     "read_index",
     "read_photos",
@@ -71,6 +73,10 @@ class ShardIndex:
     sha256: list[str]
     held_out: list[bool]
     quarantined: list[Quarantined]
+    states: dict[str, str] = field(default_factory=dict)
+    """State of each file of the source, quarantined ones too, when it was listed, as in `zip_members.Entry`."""
+    decoder: str = ""
+    """What decoded the photos, as in `images.decoder`."""
 
 
 def holds_out(sha256: str) -> bool:
@@ -82,7 +88,13 @@ def holds_out(sha256: str) -> bool:
     return int(sha256, 16) % 20 == 0
 
 
-def encode_shard(rows: Sequence[ShardRow], quarantined: Sequence[Quarantined], size: int, source: str) -> bytes:
+def encode_shard(
+    rows: Sequence[ShardRow],
+    quarantined: Sequence[Quarantined],
+    size: int,
+    source: str,
+    states: Mapping[str, str] | None = None,
+) -> bytes:
     """Return the bytes of a shard file; the same content gives the same bytes.
 
     Args:
@@ -90,12 +102,15 @@ def encode_shard(rows: Sequence[ShardRow], quarantined: Sequence[Quarantined], s
         quarantined: files of the source that could not be used, to be recorded in the shard.
         size: short side of the photos in pixels.
         source: where the photos come from.
+        states: see `ShardIndex`.
     """
     about = {
         "format": FORMAT,
         "size": size,
         "source": source,
         "quarantined": [entry.model_dump() for entry in quarantined],
+        "states": dict(states or {}),
+        "decoder": decoder(),
     }
     schema = _SCHEMA.with_metadata({_METADATA: json.dumps(about, sort_keys=True).encode()})
     columns = [
@@ -131,6 +146,8 @@ def read_index(file: Any) -> ShardIndex:
         sha256=batch.column("sha256").to_pylist(),
         held_out=batch.column("held_out").to_pylist(),
         quarantined=[Quarantined(**entry) for entry in about["quarantined"]],
+        states=dict(about.get("states", {})),  # none in shards of earlier versions
+        decoder=about.get("decoder", ""),
     )
 
 
@@ -225,3 +242,8 @@ class ShardDataset:
         # A shard without photos starts at the same index as the next one; bisect_right skips it.
         shard = bisect.bisect_right(self._starts, index) - 1
         return self._batches[shard].column(column)[index - self._starts[shard]]
+
+
+def evenly_spaced(indices: list[int], count: int) -> list[int]:
+    """Return at most `count` of `indices`, evenly spaced, including the first."""
+    return [indices[i * len(indices) // count] for i in range(count)] if len(indices) > count else indices

@@ -12,30 +12,29 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from tinystyle.data import remote, storage
+from tinystyle.data import addresses, remote, storage
 from tinystyle.data.addresses import public
-from tinystyle.data.decode import Unusable
+from tinystyle.data.reasons import UNREADABLE, Unusable
 from tinystyle.data.zip_members import (
     FOLDER,
     NOT_REGULAR,
     Entry,
-    NotAZipError,
     list_zip,
     named_like_an_image,
     refuse_large,
 )
-from tinystyle.errors import UnavailableError, UserError
+from tinystyle.errors import UserError, lowered
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "in_utf8", "open_source"]
 
 _LOCAL_READS, _REMOTE_READS = 4, 32
-_HTTP = ("http://", "https://")
 _ANNOTATIONS = "annotations"
+_ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 
 
 class Source:
@@ -64,6 +63,10 @@ class Source:
         """Return the sorted names of all files, relative to the source, with "/" between folders."""
         return sorted(self._entries)
 
+    def state(self, name: str) -> str:
+        """Return what changes when the file does: its size, and times or checksum."""
+        return self._entries[name].state
+
     def fingerprint(self) -> str:
         """Return a hexadecimal digest of the listing: names, sizes, and times or checksums."""
         listing = "\0".join(f"{name}\0{self._entries[name].state}" for name in self.names())
@@ -78,7 +81,7 @@ class Source:
         try:
             return self._entries[name].read()
         except OSError as error:
-            raise Unusable(f"unreadable: {_why(error)}") from error
+            raise Unusable(f"{UNREADABLE}: {_why(error)}") from error
 
 
 def open_source(uri: str) -> Source:
@@ -90,12 +93,12 @@ def open_source(uri: str) -> Source:
     try:
         if not storage.is_remote(uri):
             return _open_local(uri)
-        if uri.startswith(_HTTP) or urlsplit(uri).path.lower().endswith(".zip"):
+        if storage.is_web(uri) or public(uri).lower().endswith(".zip"):
             return _open_remote_zip(uri)
         return _open_prefix(uri)
     except FileNotFoundError as error:
         # Over https, every failure is reported as FileNotFoundError, with the real one as its cause.
-        cause = error.__cause__ if uri.startswith(_HTTP) else None
+        cause = error.__cause__ if storage.is_web(uri) else None
         if cause is not None and getattr(cause, "status", None) != 404:
             raise UserError(f"{_public(uri)} cannot be read: {cause}") from error
         raise UserError(f"{_public(uri)}: no such file or folder") from error
@@ -104,20 +107,23 @@ def open_source(uri: str) -> Source:
 
 
 def _open_local(uri: str) -> Source:
-    path = Path(uri.removeprefix("file://")).expanduser().resolve(strict=True)
+    path = storage.local_path(uri).resolve(strict=True)
+    shown = in_utf8(str(path))
     if path.is_dir():
         entries, problems = _scan(path)
-        return Source(str(path), entries, problems, remote=False)
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        raise UserError(f"{uri} is neither a folder nor a zip file")
+        return Source(shown, entries, problems, remote=False)
+    if not path.is_file():
+        raise UserError(f"{addresses.shown(uri)} is neither a folder nor a zip file")
 
     def fetch(start: int, end: int) -> bytes:
         with path.open("rb") as file:
             return os.pread(file.fileno(), end - start, start)
 
     with path.open("rb") as file:
-        entries, problems = list_zip(str(path), file, fetch)
-    return Source(str(path), entries, problems, remote=False)
+        if file.read(2) != b"PK" and not zipfile.is_zipfile(file):
+            raise UserError(f"{addresses.shown(uri)} is neither a folder nor a zip file")
+        entries, problems = list_zip(shown, file, fetch)
+    return Source(shown, entries, problems, remote=False)
 
 
 def _scan(root: Path) -> tuple[dict[str, Entry], list[tuple[str, str]]]:
@@ -132,9 +138,10 @@ def _scan(root: Path) -> tuple[dict[str, Entry], list[tuple[str, str]]]:
         except OSError as error:
             problems.append((prefix, f"unreadable: {_why(error)}"))
             continue
-        for item in found:
-            # A file name need not be UTF-8 on disk, but it must be in a shard.
-            name = prefix + os.fsencode(item.name).decode("utf-8", "backslashreplace")
+        for item in sorted(found, key=lambda item: os.fsencode(item.name)):
+            name = prefix + in_utf8(item.name)
+            while name in entries:  # one has a backslash in its name where the other has a byte that is not UTF-8
+                name += "~"
             try:
                 status = item.stat()
             except OSError as error:
@@ -148,10 +155,15 @@ def _scan(root: Path) -> tuple[dict[str, Entry], list[tuple[str, str]]]:
                     problems.append((name, FOLDER))
                 folders.append((Path(item.path), f"{name}/", ancestors | {_identity(status)}))
             elif stat.S_ISREG(status.st_mode):
-                entries[name] = Entry(f"{status.st_size} {status.st_mtime_ns}", partial(_read_local, item.path))
+                entries[name] = Entry(_state_of(status), partial(_read_local, item.path))
             else:  # never opened: a FIFO would wait for a writer forever
                 problems.append((name, NOT_REGULAR))
     return entries, problems
+
+
+def _state_of(status: os.stat_result) -> str:
+    """Return the state of a local file; its time of change tells of permissions, and of a date that was set back."""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _read_local(path: str) -> bytes:
@@ -162,13 +174,19 @@ def _read_local(path: str) -> bytes:
 def _open_prefix(uri: str) -> Source:
     filesystem, path = remote.file_system(uri)
     filesystem.invalidate_cache()
-    listing: dict[str, dict[str, Any]] = remote.retrying(partial(filesystem.find, path, detail=True))
+    with remote.naming(uri):
+        listing: dict[str, dict[str, Any]] = remote.retrying(partial(filesystem.find, path, detail=True))
     root = path.rstrip("/") + "/"
 
-    def read(key: str, size: int) -> bytes:
+    def read(key: str, size: int, storage_class: str) -> bytes:
         refuse_large(size)
-        # As patiently as a write: what cannot be read now is left out, while a store that is started again is back soon.
-        data: bytes = remote.retrying(filesystem.cat_file, key, attempts=remote.WRITE_ATTEMPTS)
+        try:
+            # As patiently as a write: what cannot be read now is left out, while a store that is started again is back soon.
+            data: bytes = remote.retrying(filesystem.cat_file, key, attempts=remote.WRITE_ATTEMPTS)
+        except PermissionError as error:
+            if storage_class in _ARCHIVES:
+                raise Unusable(f"{UNREADABLE} in storage class {storage_class}; restore it first") from error
+            raise
         return data
 
     entries = {}
@@ -177,13 +195,16 @@ def _open_prefix(uri: str) -> Source:
         if key.startswith(root) and not info["name"].endswith("/") and info["type"] == "file":
             size = int(info.get("size") or 0)
             state = f"{size} {info.get('ETag') or info.get('LastModified') or info.get('created')}"
-            entries[key[len(root) :]] = Entry(state, partial(read, key, size))
+            entries[key[len(root) :]] = Entry(state, partial(read, key, size, str(info.get("StorageClass"))))
     return Source(_public(uri), entries, [], remote=True)
 
 
 def _open_remote_zip(uri: str) -> Source:
+    from tinystyle.data.web import NoRangesError
+
     filesystem, path = remote.file_system(uri)
-    info = remote.retrying(filesystem.info, path)
+    with nullcontext() if storage.is_web(uri) else remote.naming(uri):
+        info = remote.retrying(filesystem.info, path)
     no_ranges = f"{_public(uri)}: the server does not serve parts of a file; download the zip and ingest the local copy"
     if info.get("size") is None or info.get("partial") is False:
         raise UserError(no_ranges)
@@ -202,9 +223,7 @@ def _open_remote_zip(uri: str) -> Source:
 
     try:
         entries, problems = remote.retrying(listing)
-    except (NotAZipError, UnavailableError):
-        raise
-    except ValueError as error:  # raised by the file if it requests a range and does not get it
+    except NoRangesError as error:
         raise UserError(no_ranges) from error
     return Source(_public(uri), entries, problems, remote=True)
 
@@ -224,6 +243,11 @@ def _public(uri: str) -> str:
     return public(uri).rstrip("/")
 
 
+def in_utf8(name: str) -> str:
+    """Return a name for a shard: what is not UTF-8 on disk becomes \\x and two digits."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
@@ -235,4 +259,4 @@ def _why_no_stat(error: OSError) -> str:
 
 
 def _why(error: OSError) -> str:
-    return " ".join((error.strerror or str(error) or type(error).__name__).split()).lower()[:120]
+    return lowered(" ".join((error.strerror or str(error) or type(error).__name__).split()))[:200]

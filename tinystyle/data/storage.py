@@ -5,6 +5,7 @@ Does not depend on photos or networks. Writes are atomic: a file appears under i
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -13,14 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import platformdirs
 
 from tinystyle.data import addresses, remote
-from tinystyle.data.addresses import is_remote, shown
+from tinystyle.data.addresses import is_remote, local_path, shown
 from tinystyle.errors import UnavailableError, UserError, is_temporary
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "check_writable",
     "copy",
     "exists",
-    "fetch",
     "find",
     "is_remote",
     "is_web",
@@ -50,15 +49,33 @@ _MEMORY_LIMIT, _FILE_LIMIT = (1 << 30, 600.0), (1 << 33, 7200.0)
 
 
 def cache_dir(subfolder: str = "") -> Path:
-    """Return the cache folder (created if absent): $TINYSTYLE_CACHE, or the platform's cache folder for the user."""
+    """Return the cache folder (created if absent): $TINYSTYLE_CACHE, or the platform's cache folder for the user.
+
+    Raises:
+        UserError: there is none, or it cannot be created.
+    """
     folder = cache_root() / subfolder
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: no cache can be made there ({error.strerror}); set TINYSTYLE_CACHE to a folder that can be written to"
+        ) from error
     return folder
 
 
 def cache_root() -> Path:
-    """Return the cache folder, which need not exist."""
-    return Path(os.environ.get("TINYSTYLE_CACHE") or platformdirs.user_cache_path("tinystyle"))
+    """Return the cache folder, which need not exist.
+
+    Raises:
+        UserError: the user has no home folder, and no other is set.
+    """
+    if given := os.environ.get("TINYSTYLE_CACHE"):
+        return Path(given)
+    try:
+        return platformdirs.user_cache_path("tinystyle")
+    except RuntimeError as error:
+        raise UserError("there is no home folder for the cache; set TINYSTYLE_CACHE to a folder, or HOME") from error
 
 
 def join(uri: str | Path, *names: str) -> str:
@@ -94,7 +111,10 @@ def read_bytes(uri: str | Path, limit: tuple[int, float] | None = None) -> bytes
         return content
     most = limit[0] if limit else -1
     if not is_remote(uri):
-        with local_path(uri).open("rb") as file:
+        path = local_path(uri)
+        if path.is_char_device():  # /dev/zero has no end
+            raise OSError(errno.EINVAL, "is a device, not a file", str(path))
+        with path.open("rb") as file:
             return _of_size(uri, file.read(most + 1 if limit else -1), most)
     if limit and int(remote.call(uri, "info").get("size") or 0) > most:
         raise _too_large(uri, most)
@@ -193,30 +213,6 @@ def find(folder: str | Path) -> list[StoredFile]:
     ]
 
 
-def fetch(uri: str | Path, subfolder: str) -> Path:
-    """Return a local path with the content of `uri`: itself if it is local, else a copy in the cache, fetched once.
-
-    Meant for files that never change: a file that is replaced under the same name is not fetched again.
-
-    Raises:
-        OSError: it is missing or cannot be read.
-    """
-    if not is_remote(uri):
-        path = local_path(uri)
-        if not path.is_file():
-            raise FileNotFoundError("no such file")
-        return path
-    # In a signed address, only the path names the file.
-    name = PurePosixPath(urlsplit(str(uri)).path).name[-80:]
-    cached = cache_dir(subfolder) / f"{hashlib.sha256(str(uri).encode()).hexdigest()[:16]}-{name}"
-    if not cached.exists():
-        try:
-            copy(uri, cached)
-        except OSError as error:
-            raise type(error)(error.strerror or str(error)) from error
-    return cached
-
-
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a local file."""
     with path.open("rb") as file:
@@ -269,12 +265,19 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"{folder} cannot be written to ({error.strerror}); give another folder") from error
 
 
-def local_path(uri: str | Path) -> Path:
-    """Return the path of a local file, given by its path or file:// URI; "~" is the home folder."""
-    if "\0" in str(uri):
-        raise UserError(f"{shown(uri)}: has control characters; remove them")
-    path = Path(str(uri).removeprefix("file://"))
-    try:
-        return path.expanduser()
-    except RuntimeError:  # "~nobody" is then treated like any other name
-        return path
+def check_can_be_made(folder: Path) -> None:
+    """Check that a local folder exists and can be written to, or can be made; unlike `check_writable`, make nothing.
+
+    Raises:
+        UserError: neither.
+    """
+    above = next((each for each in (folder, *folder.parents) if os.path.lexists(each)), Path())
+    if not above.is_dir():
+        problem = (
+            "is a file; give a folder"
+            if above == folder
+            else f"cannot be made ({above} is a file); give another folder"
+        )
+        raise UserError(f"{folder} {problem}")
+    if not os.access(above, os.W_OK | os.X_OK) or os.statvfs(above).f_flag & os.ST_RDONLY:
+        raise UserError(f"{folder} cannot be written to (no permission, or read-only); give another folder")

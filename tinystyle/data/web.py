@@ -24,7 +24,7 @@ from tinystyle.data.addresses import shown
 from tinystyle.data.permission import Permission
 from tinystyle.errors import UserError
 
-__all__ = ["Limit", "NotPermittedError", "WebFileSystem", "read", "save"]
+__all__ = ["Limit", "NoRangesError", "NotPermittedError", "WebFileSystem", "read", "save"]
 
 MAX_REDIRECTS = 4
 MAX_RANGE_BYTES = 1 << 28
@@ -43,6 +43,10 @@ class Limit(NamedTuple):
 
 class NotPermittedError(UserError):
     """A server that may not be contacted; the message does not name the address that led to it."""
+
+
+class NoRangesError(ValueError):
+    """The server sends a whole file where a part of it was asked for."""
 
 
 class WebFileSystem(HTTPFileSystem):  # type: ignore[misc]
@@ -110,7 +114,7 @@ async def _receive(
         ):
             _check_status(response.status, response.reason, name)
             if headers and response.status != 206:
-                raise ValueError("the server does not serve parts of a file")
+                raise NoRangesError("the server does not serve parts of a file")
             if (response.content_length or 0) > limit.bytes:
                 raise UserError(too_large)
             async for chunk in response.content.iter_chunked(_CHUNK):

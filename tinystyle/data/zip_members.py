@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import stat
 import struct
 import zipfile
 import zlib
@@ -13,15 +12,18 @@ from pathlib import PurePosixPath
 from typing import IO, NamedTuple
 
 from tinystyle.data.decode import MAX_BYTES, Unusable
-from tinystyle.errors import UserError
+from tinystyle.data.file_kinds import EXTRA_SUFFIXES
+from tinystyle.data.zip_directory import Member, read_directory
 
-__all__ = ["FOLDER", "NOT_REGULAR", "Entry", "NotAZipError", "list_zip", "named_like_an_image", "refuse_large"]
+__all__ = ["FOLDER", "NOT_REGULAR", "Entry", "list_zip", "named_like_an_image", "refuse_large"]
 
-_IMAGE_SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+_IMAGE_SUFFIXES = {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"} | EXTRA_SUFFIXES
 FOLDER = "a folder, not a file"
 NOT_REGULAR = "not a regular file"
 _ZIP_HEADER = struct.Struct("<26xHH")  # header of a member; ends with the lengths of its name and of its extra field
-_ZIP_HEADER_MOST = 30 + 2 * 0xFFFF
+_ZIP_HEADER_LEAST, _ZIP_HEADER_MOST = 30, 30 + 2 * 0xFFFF
+_SUSPICIOUS_BYTES, _SUSPICIOUS_RATIO = 1 << 26, 100
+"""A member of more bytes, packed more tightly than that, is no photo; many are unpacked at the same time."""
 
 Fetch = Callable[[int, int], bytes]
 """Takes the first byte, and the one after the last; returns that range of a file."""
@@ -46,12 +48,10 @@ def refuse_large(size: int) -> None:
         raise Unusable(f"too large: {size} bytes")
 
 
-class NotAZipError(UserError):
-    """The file is not a zip, or is cut off."""
-
-
 def list_zip(uri: str, file: IO[bytes], fetch: Fetch) -> tuple[dict[str, Entry], list[tuple[str, str]]]:
     """Return the members of a zip by name, and the names of those that are no files, each with the reason.
+
+    Of two members of one name the later one counts, as when the zip is unpacked.
 
     Args:
         uri: the zip, for errors.
@@ -62,45 +62,45 @@ def list_zip(uri: str, file: IO[bytes], fetch: Fetch) -> tuple[dict[str, Entry],
         NotAZipError: it is not a zip.
         OSError: it cannot be read.
     """
-    try:
-        archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        if isinstance(error.__context__, OSError):  # it could not be read, which zipfile does not tell apart
-            raise error.__context__ from None
-        raise NotAZipError(f"{uri} is not a readable zip file") from error
-    members = archive.infolist()
-    ends = [*sorted({member.header_offset for member in members}), archive.start_dir]
+    members, problems, directory = read_directory(uri, file)
+    ends = [*sorted({member.start for member in members if member.start < directory}), directory]
     entries: dict[str, Entry] = {}
-    problems: list[tuple[str, str]] = []
     for member in members:
-        name = member.filename.rstrip("/")
-        if member.is_dir():
+        name = member.name.rstrip("/")
+        if member.is_folder:
             if named_like_an_image(name):
                 problems.append((name, FOLDER))
-        elif stat.S_ISLNK(member.external_attr >> 16):
+        elif not member.is_regular:
             problems.append((name, NOT_REGULAR))
         else:
-            end = ends[bisect.bisect_right(ends, member.header_offset, hi=len(ends) - 1)]
-            end = min(end, member.header_offset + _ZIP_HEADER_MOST + member.compress_size)
-            state = f"{member.file_size} {member.CRC}"
-            entries[name] = Entry(state, partial(_read_member, fetch, member, end))
+            if name in entries:
+                problems.append((f"{name} (an earlier member)", "replaced by a later member of this name"))
+            # The next one that begins where this one may end: an entry may lie about where it is.
+            after = member.start + _ZIP_HEADER_LEAST + member.packed
+            end = ends[bisect.bisect_left(ends, after, hi=len(ends) - 1)]
+            end = min(end, member.start + _ZIP_HEADER_MOST + member.packed)
+            entries[name] = Entry(f"{member.size} {member.crc}", partial(_read_member, fetch, member, end))
     return entries, problems
 
 
-def _read_member(fetch: Fetch, member: zipfile.ZipInfo, end: int) -> bytes:
-    refuse_large(max(member.file_size, member.compress_size))
-    if member.flag_bits & 1:
+def _read_member(fetch: Fetch, member: Member, end: int) -> bytes:
+    refuse_large(max(member.size, member.packed))
+    if member.size > _SUSPICIOUS_BYTES and member.size > _SUSPICIOUS_RATIO * member.packed:
+        raise Unusable(f"decompression bomb: {member.size} bytes packed into {member.packed}")
+    if member.encrypted:
         raise Unusable("encrypted")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Unusable("unsupported zip compression")
-    raw = fetch(member.header_offset, end)
+    if member.start >= end:
+        raise Unusable("corrupt: zip entry")
+    raw = fetch(member.start, end)
     try:
         start = 30 + sum(_ZIP_HEADER.unpack_from(raw))
-        data = raw[start : start + member.compress_size]
-        if member.compress_type == zipfile.ZIP_DEFLATED:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.file_size + 1)
+        data = raw[start : start + member.packed]
+        if member.method == zipfile.ZIP_DEFLATED:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.size + 1)
     except (struct.error, zlib.error) as error:
         raise Unusable("corrupt: zip entry") from error
-    if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
+    if len(data) != member.size or zlib.crc32(data) != member.crc:
         raise Unusable("corrupt: zip checksum")
     return data

@@ -22,8 +22,8 @@ from tinystyle.coreml import IOS, VARIANTS
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.data.addresses import public
 from tinystyle.data.ingest import Progress, dataset_for_training, is_dataset
-from tinystyle.data.photos import evenly_spaced, photo_tensor, reference_photos
-from tinystyle.data.shards import ShardDataset
+from tinystyle.data.photos import photo_tensor, reference_photos
+from tinystyle.data.shards import ShardDataset, evenly_spaced
 from tinystyle.errors import UserError
 from tinystyle.evaluation.criterion import Criterion, Scores, paint_measure
 from tinystyle.evaluation.paint import PaintMeasure
@@ -99,7 +99,10 @@ class ModelReport:
         """Yield the tables: losses and paint; artifacts; cost of the network; sizes of its exports, if any."""
         photos = f"{self.count} {'held-out ' if self.held_out else ''}photos"
         title = f"{photos}, short side {self.short_side}, {self.perceptual}"
-        losses = Table(title=title, caption=_PAINT_LEGEND, caption_justify="left")
+        legend = (
+            f"{_PAINT_LEGEND} total: {self.content_weight:g} content + {self.style_weight:g} style. Lower is better."
+        )
+        losses = Table(title=title, caption=legend, caption_justify="left")
         losses.add_column("", no_wrap=True)
         names = ["content", "style", "total", "paint3", "paint4", "score"]
         if self.second:
@@ -135,7 +138,7 @@ _PAINT_LEGEND = (
 )
 _ARTIFACT_LEGEND = (
     "bad blocks: black, white or flat where the photo is not. checkerboard: energy at periods of 2 and 4 pixels; the "
-    "photo itself has 1. border error: how much the border differs from the interior, in gray levels."
+    "photo itself has 1. border error: how much the border differs from the interior, in gray levels. Lower is better."
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tinystyle.errors import UserError
+from tinystyle.errors import UserError, closest
 
 if TYPE_CHECKING:
     from tinystyle.nets.blocks import StyleNetwork
@@ -25,7 +25,9 @@ ARCHITECTURES = {
 def check_architecture(name: str) -> str:
     """Return `name`; if it is no architecture, raise UserError with the names of all architectures."""
     if name not in ARCHITECTURES:
-        raise UserError(f"unknown architecture {name!r}; choose one of {', '.join(sorted(ARCHITECTURES))}")
+        raise UserError(
+            f"unknown architecture {name!r}{closest(name, ARCHITECTURES)}; choose one of {', '.join(sorted(ARCHITECTURES))}"
+        )
     return name
 
 

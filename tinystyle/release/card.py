@@ -94,7 +94,7 @@ def newest_preview(model: str) -> Image.Image | None:
     """Return the newest preview of the training run, from `previews/` beside the model file; None if there is none."""
     if storage.is_remote(model) or is_pretrained(model):
         return None
-    folder = Path(model).parent / "previews"
+    folder = storage.local_path(model).parent / "previews"
     for path in sorted(folder.glob("*.png"), reverse=True):
         with contextlib.suppress(ValueError, OSError):
             return open_rgb(path.read_bytes(), str(path))
@@ -143,7 +143,7 @@ def _text(result: ExportResult, model: LoadedModel, picture: Path | None) -> str
         "inside of it, `find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum`."
         if result.format == "mlpackage"
         else "",
-        f"Sides that are not multiples of {model.network.stride} come out rounded up to the next one."
+        f"In the range, any side will do, also one that is not a multiple of {model.network.stride}."
         if result.sizes.kind == "ranged"
         else "",
     ]

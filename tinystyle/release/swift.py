@@ -18,11 +18,14 @@ from tinystyle.errors import UserError
 if TYPE_CHECKING:
     from tinystyle.coreml.evaluator.model import CoreMLModel
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.release.swift_names import taken_by, xcode_classes
 
 __all__ = ["class_name", "swift_source"]
 
 _FIRST_IOS, _FIRST_MACOS = 15, 12
 """Oldest systems with the calls in the template; later releases pair up alike (iOS 16 and macOS 13, 18 and 15)."""
+_SAME_NUMBER = 26
+"""From this version on, iOS and macOS have one number."""
 _STRIDE = 4
 """Image sides, in pixels, are multiples of this, because a network halves them twice."""
 _TEMPLATE = resources.files("tinystyle.release").joinpath("StyleTransfer.swift.template")
@@ -70,10 +73,16 @@ def class_name(out: Path) -> str:
         raise UserError(
             f"{out}: give a name such as StyleTransfer.swift, a capital, then letters and digits: its class is named so"
         )
-    code = re.sub(r'//.*|"[^"]*"', "", _TEMPLATE.read_text(encoding="utf-8"))
-    if name in ("Protocol", "Type", *re.findall(r"\w+", code)):
-        raise UserError(f"{out}: the name {name} is taken in Swift or Apple's frameworks; give one of your own")
+    owner = taken_by(name) or ("taken in the file itself" if name in _own_words() else None)
+    if owner:
+        raise UserError(f"{out}: the name {name} is {owner}; give one of your own, such as {name}Style.swift")
     return name
+
+
+def _own_words() -> set[str]:
+    """Return the words that the code of the file consists of, whatever the model."""
+    text = "\n".join((_TEMPLATE.read_text(encoding="utf-8"), _NEAREST_OF_SEVERAL, _NEAREST_IN_RANGE))
+    return set(re.findall(r"\w+", re.sub(r'//.*|"[^"]*"', "", text)))
 
 
 def swift_source(model: CoreMLModel, name: str = "StyleTransfer") -> str:
@@ -88,9 +97,12 @@ def swift_source(model: CoreMLModel, name: str = "StyleTransfer") -> str:
     Raises:
         UserError: Xcode generates a class of the same name for the file, and an app cannot contain both.
     """
-    if name == _xcode_class(model.path):
+    generated, *others = xcode_classes(model.path)
+    # By case only the classes differ, but not the object files that Xcode compiles them to.
+    if name.lower() == generated.lower() or name in others:
+        clash = generated if name.lower() == generated.lower() else name
         raise UserError(
-            f"{model.path.name}: Xcode makes a class {name} of it; name the Swift file differently, "
+            f"{model.path.name}: Xcode makes a class {clash} of it; name the Swift file differently, "
             f"such as {name}Style.swift"
         )
     sizes = model.sizes
@@ -115,13 +127,8 @@ def swift_source(model: CoreMLModel, name: str = "StyleTransfer") -> str:
 
 def _systems(minimum_ios: int) -> tuple[str, str]:
     ios = max(minimum_ios, _FIRST_IOS)
-    return f"iOS {ios}.0", f"macOS {ios - _FIRST_IOS + _FIRST_MACOS}.0"
-
-
-def _xcode_class(path: Path) -> str:
-    """Return the class that Xcode generates for a model file: its name with `_` for anything but letters and digits."""
-    name = re.sub(r"\W", "_", path.stem)
-    return f"_{name}" if name[:1].isdigit() else name
+    macos = ios if ios >= _SAME_NUMBER else ios - _FIRST_IOS + _FIRST_MACOS
+    return f"iOS {ios}.0", f"macOS {macos}.0"
 
 
 def _size_rule(sizes: ImageSizes) -> str:

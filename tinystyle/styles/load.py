@@ -15,6 +15,7 @@ from tinystyle.data import storage
 from tinystyle.data.addresses import public, shown
 from tinystyle.data.images import open_rgb
 from tinystyle.errors import UserError
+from tinystyle.styles import pretrained
 from tinystyle.styles.builtin import BUILTIN_STYLES, check_builtin, draw_style
 
 __all__ = ["BUILTIN", "BUILTIN_STYLES", "Style", "builtin_name", "draw_style", "image_name", "load_style"]
@@ -133,11 +134,19 @@ def _at_size(image: Image.Image, uri: str, size: int) -> NDArray[np.uint8]:
 
 
 def _open(uri: str) -> Image.Image:
+    if not storage.is_remote(uri) and storage.local_path(uri).is_fifo():
+        raise UserError(f"style {shown(uri)} is a pipe, and a run reads its style more than once; give a file")
+    if pretrained.is_pretrained(uri):
+        raise UserError(
+            f"style {uri} is a trained network; a style is an image, such as the painting it was trained on"
+        )
     try:
         data = storage.read_bytes(uri, LIMIT)
     except OSError as error:
         # Backends report a missing file in many ways, some with the path alone.
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
+        if uri in BUILTIN_STYLES:
+            reason = f"{reason}; did you mean {BUILTIN}{uri}?"
         raise storage.unreadable(
             uri,
             error,

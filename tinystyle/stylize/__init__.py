@@ -1,7 +1,8 @@
-"""Applies a trained model to photos; each becomes a PNG with the photo's name, size and EXIF.
+"""Applies a trained model to photos; each becomes a file with the photo's size, transparency and metadata.
 
-Does not depend on training. `photos` finds them, `picture` reads and writes them, `render` applies the model, `memory`
-determines whether they fit into memory, and `batch` runs all of it concurrently.
+Does not depend on training. `photos` finds them, `targets` says where results go, `picture`, `metadata` and `formats`
+read and write them, `render` applies the model, `fitting` and `memory` determine whether they fit into memory, `tiles`
+stylizes those that do not, and `batch` runs all of it concurrently.
 """
 
 from tinystyle.stylize.batch import stylize_photos

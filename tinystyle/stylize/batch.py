@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from math import prod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import torch
+from typing import IO, TypeAlias
 
 from tinystyle.data import storage
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
-from tinystyle.nets.blocks import MARGIN
-from tinystyle.stylize.memory import available_memory, peak_bytes
-from tinystyle.stylize.photos import STANDARD_STREAM, Photo, find_photos, name_results
-from tinystyle.stylize.picture import Picture, read_picture, scaled_size, to_png
-from tinystyle.stylize.render import Model, run, size_for, stylize_image, training_crop
-from tinystyle.stylize.stroke_size import check_stroke_size, reduced_size
+from tinystyle.stylize import formats
+from tinystyle.stylize.fitting import AUTO, Fitting
+from tinystyle.stylize.photos import Photo, find_photos, header_size
+from tinystyle.stylize.picture import Picture, flattened, read_picture, scaled_size
+from tinystyle.stylize.render import Model, stylize_image, training_crop
+from tinystyle.stylize.stroke_size import check_stroke_size
+from tinystyle.stylize.targets import Target, find_targets
+from tinystyle.stylize.tiles.decode import read_large_picture
+from tinystyle.stylize.tiles.large import LargeResult, stylize_large
 
 __all__ = ["stylize_photos"]
 
@@ -30,17 +33,29 @@ _LOG = logging.getLogger(__name__)
 
 # The file written (None: standard output), or the reason why there is none.
 _Outcome: TypeAlias = Path | ValueError | None
-# Below this number of pixels any network of nets/ needs less than a gigabyte, which is not worth checking.
-_SURELY_FITS = 1_000_000
-# Bytes per pixel of the pictures around the network: three at a time with 3 bytes, and two more copies while decoding.
-_PICTURES_BYTES = 15
-# The C library keeps some freed memory, in pieces of up to 32 MB, whatever the photo; this much was observed.
-_KEPT_BYTES = 150_000_000
-# The reference evaluator keeps tensors contiguous; convolutions copy them into blocks of 16 channels.
-_REFERENCE_FACTOR = 1.6
-_PROBE_SIDE = 256
 # Short sides of photos, in training crops. Beyond the first, strokes look fine; at the second, as in training.
 _FAR_LARGER, _WELL_SEEN = 6, 3
+
+
+@dataclass(frozen=True)
+class _Large:
+    """A photo that is decoded when it is stylized, in tiles."""
+
+    data: Path | bytes
+    size: tuple[int, int]
+    """(width, height) at which it is stylized."""
+    side: int
+    """Of a tile, in pixels."""
+
+
+@dataclass(frozen=True)
+class _Options:
+    max_side: int | None
+    keep_colors: bool
+    strength: float
+    stroke_size: float
+    flatten: bool
+    quality: int | None
 
 
 def stylize_photos(
@@ -52,18 +67,30 @@ def stylize_photos(
     keep_colors: bool = False,
     strength: float = 1.0,
     stroke_size: float = 1.0,
+    format: str | None = None,
+    quality: int | None = None,
+    flatten: bool = False,
+    tile: str | int = AUTO,
     progress: Callable[[int, int, int], None] = lambda *_: None,
     written: Callable[[Path], None] = lambda _: None,
 ) -> list[Path]:
-    """Stylize photos into the folder `out`: PNG files with the photos' names, EXIF and (upright) sizes.
+    """Stylize photos into files with the photos' (upright) sizes, transparency and metadata.
 
-    If a photo cannot be read, the others are stylized nevertheless. At most three photos are in memory.
+    Metadata are EXIF, XMP, resolution, comment and texts, and a profile of sRGB if the photo had one of any kind. If a
+    photo cannot be read, the others are stylized nevertheless. At most three photos are in memory.
 
     Args:
-        photos: files, URIs, folders, patterns, or "-" for standard input (named stdin.png), as in `find_photos`.
-        out: folder, or "-" for one PNG to standard output.
+        photos: files, URIs, folders, patterns, or "-" for standard input (named stdin), as in `find_photos`.
+        out: folder, in which files have the photos' names; the file for one photo, which ends in .png, .jpg, .jpeg,
+            .webp, .tif or .tiff; or "-" for one photo to standard output.
         max_side: longer side, in pixels, to which larger photos are scaled down; their results keep that size.
         keep_colors, strength, stroke_size: see `stylize_image`.
+        format: "png", "jpeg", "webp" or "tiff"; by default that of the suffix of `out`, or PNG.
+        quality: of JPEG and WebP, from 1 to 100; by default 92 and 90.
+        flatten: put results on white instead of keeping the photos' transparency; a JPEG always is.
+        tile: "auto" to compute photos in tiles that would otherwise take over 4 GB of memory, or more than there is;
+            "off"; or the side of a tile in pixels. Tiles change no result by more than rounding, and use temporary files.
+            A Core ML file computes no tiles.
         progress: called after each photo with (done, total, failed).
         written: called with each file that has been written.
 
@@ -72,30 +99,31 @@ def stylize_photos(
 
     Raises:
         UserError: before the first photo, if a photo is missing, two would get the same name, one would be overwritten,
-            an option is out of range, `out` is not a folder, or a photo would not fit into memory; after the last
+            an option is out of range, `out` cannot be written to, or a photo would not fit into memory; after the last
             photo, if any could not be stylized, with the name of each.
-        OSError: a result cannot be written.
+        OSError: a result or a temporary file cannot be written.
     """
     if not 0 <= strength <= 1:
-        raise UserError(f"strength {strength:g}: give a number from 0 (the photo) to 1 (the stylized image)")
+        raise UserError(f"`strength` {strength:g}: give a number from 0 (the photo) to 1 (the stylized image)")
     if max_side is not None and max_side < 1:
-        raise UserError(f"max_side {max_side}: give a longer side of at least 1 pixel")
+        raise UserError(f"`max_side` {max_side}: give a longer side of at least 1 pixel")
     check_stroke_size(stroke_size)
+    fitting, hint = Fitting(model, tile, stroke_size), _Hint(model, stroke_size)
     found = find_photos(photos)
-    targets = _targets(found, out)
-    memory, hint = _Memory(model), _Hint(model, stroke_size)
+    targets = find_targets(found, out, format)
+    output = targets[0].format
+    formats.check_quality(quality, output)
     for photo in found:
         if photo.size:
-            memory.check(photo.source, scaled_size(photo.size, max_side), stroke_size)
-
-    def render(photo: Photo, picture: Picture) -> Picture:
-        if not photo.size:
-            memory.check(photo.source, picture.image.size, stroke_size)
-        hint.of(photo.source, picture.image.size)
-        return _render(model, photo, picture, keep_colors=keep_colors, strength=strength, stroke_size=stroke_size)
-
+            size = scaled_size(photo.size, max_side)
+            formats.check_size(photo.source, size, output)
+            fitting.tile_side(photo.source, size)
+    if folder := targets[0].path and targets[0].path.parent:
+        storage.check_writable(folder)
+    options = _Options(max_side, keep_colors, strength, stroke_size, flatten or not formats.has_alpha(output), quality)
+    work = _Work(model, options, fitting, hint, output)
     results, failures = [], []
-    for outcome in _overlapped(found, targets, partial(_decode, max_side=max_side), render):
+    for outcome in _overlapped(found, targets, work):
         if isinstance(outcome, ValueError):
             failures.append(str(outcome))
         elif outcome is not None:
@@ -107,76 +135,118 @@ def stylize_photos(
     return results
 
 
-def _targets(photos: list[Photo], out: Path | str) -> list[Path | None]:
-    """Return the file to write for each photo, None for standard output."""
-    if str(out) != STANDARD_STREAM:
-        if Path(out).exists() and not Path(out).is_dir():
-            raise UserError(f"{out}: is a file; give a folder for the stylized photos")
-        return [*name_results(photos, Path(out))]
-    if len(photos) != 1:
-        raise UserError(f"standard output takes one photo, not {len(photos)}; give a folder for them")
-    if sys.stdout.isatty():
-        raise UserError("standard output is a terminal; redirect it to a file, or give a folder")
-    return [None]
+class _Work:
+    """The steps from a photo to its file."""
+
+    def __init__(self, model: Model, options: _Options, fitting: Fitting, hint: _Hint, output: str) -> None:
+        self._model, self._options, self._fitting, self._hint, self._output = model, options, fitting, hint, output
+
+    def decode(self, photo: Photo) -> Picture | _Large:
+        """Read a photo, unless it will be computed in tiles, from its file.
+
+        Raises:
+            UserError: it cannot be read or decoded, or does not fit into memory or into the format.
+        """
+        try:
+            data = None if photo.size and photo.path else photo.read()
+            size = photo.size or (header_size(io.BytesIO(data)) if data else None)
+            if size:
+                size = scaled_size(size, self._options.max_side)
+                formats.check_size(photo.source, size, self._output)
+                if side := self._fitting.tile_side(photo.source, size):
+                    return _Large(photo.path or data or b"", size, side)
+            return read_picture(photo.read() if data is None else data, photo.source, self._options.max_side)
+        except OSError as error:
+            raise UserError(f"{photo.source}: cannot be read ({error.strerror or error})") from error
+
+    def render(self, photo: Photo, picture: Picture | _Large) -> Picture | LargeResult:
+        """Stylize a photo.
+
+        Raises:
+            UserError: memory does not suffice, or a large photo cannot be decoded.
+            OSError: a temporary file cannot be written.
+        """
+        options = self._options
+        size = picture.size if isinstance(picture, _Large) else picture.image.size
+        self._hint.of(photo.source, size)
+        try:
+            if isinstance(picture, _Large):
+                assert isinstance(self._model, LoadedModel)
+                return self._in_tiles(photo.source, picture, self._model)
+            stylized = stylize_image(
+                self._model,
+                picture.image,
+                keep_colors=options.keep_colors,
+                strength=options.strength,
+                stroke_size=options.stroke_size,
+            )
+        except (MemoryError, RuntimeError) as error:
+            # torch has no exception of its own for this.
+            if isinstance(error, MemoryError) or "allocate memory" in str(error):
+                problem = f"{photo.source}: not enough memory for {size[0]}x{size[1]} pixels; give a smaller `max_side`"
+                raise UserError(problem) from error
+            raise
+        result = Picture(stylized, picture.alpha, picture.metadata)
+        return flattened(result) if options.flatten else result
+
+    def _in_tiles(self, source: str, photo: _Large, model: LoadedModel) -> LargeResult:
+        _LOG.info("%s: %dx%d pixels, computed in tiles of %d", source, *photo.size, photo.side)
+        options = self._options
+        return stylize_large(
+            model.network,
+            read_large_picture(photo.data, source, options.max_side),
+            photo.side,
+            keep_colors=options.keep_colors,
+            strength=options.strength,
+            stroke_size=options.stroke_size,
+            flatten=options.flatten,
+        )
+
+    def write(self, result: Picture | LargeResult, target: Target) -> _Outcome:
+        """Encode a result, and write it atomically."""
+        if target.path is None:
+            # Nothing half-made goes to the pipe, and a TIFF is not written in order.
+            with tempfile.TemporaryFile() as file:
+                self._save(result, file, target.format)
+                file.seek(0)
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            with storage.atomic_path(target.path) as temporary, temporary.open("w+b") as file:
+                self._save(result, file, target.format)
+        return target.path
+
+    def _save(self, result: Picture | LargeResult, file: IO[bytes], format_: str) -> None:
+        if isinstance(result, LargeResult):
+            result.save(file, format_, self._options.quality)
+        else:
+            formats.save(result.whole(), file, format_, result.metadata, self._options.quality)
 
 
-def _overlapped(
-    photos: list[Photo],
-    targets: list[Path | None],
-    decode: Callable[[Photo], Picture],
-    render: Callable[[Photo, Picture], Picture],
-) -> Iterator[_Outcome]:
+def _overlapped(photos: list[Photo], targets: list[Target], work: _Work) -> Iterator[_Outcome]:
     """Yield for each photo in turn what was written, or why nothing was.
 
     One photo at a time is decoded, one rendered and one encoded.
     """
     with ThreadPoolExecutor(1) as decoder, ThreadPoolExecutor(1) as encoder:
-        decoding = decoder.submit(decode, photos[0])
+        decoding = decoder.submit(work.decode, photos[0])
         encoding: Future[_Outcome] | None = None
         for photo, target, following in zip(photos, targets, [*photos[1:], None], strict=True):
             current = decoding
             if following:
-                decoding = decoder.submit(decode, following)
+                decoding = decoder.submit(work.decode, following)
             try:
-                picture = render(photo, current.result())
+                result = work.render(photo, current.result())
             except UserError as error:
                 finished: Future[_Outcome] = Future()
                 finished.set_result(error)
             else:
-                finished = encoder.submit(_write, picture, target)
+                finished = encoder.submit(work.write, result, target)
             if encoding:
                 yield encoding.result()
             encoding = finished
         if encoding:
             yield encoding.result()
-
-
-def _decode(photo: Photo, max_side: int | None) -> Picture:
-    try:
-        return read_picture(photo.read(), photo.source, max_side)
-    except OSError as error:
-        raise UserError(f"{photo.source}: cannot be read ({error.strerror or error})") from error
-
-
-def _render(model: Model, photo: Photo, picture: Picture, **options: Any) -> Picture:
-    try:
-        return Picture(stylize_image(model, picture.image, **options), picture.exif)
-    except (MemoryError, RuntimeError) as error:
-        # torch has no exception of its own for this.
-        if isinstance(error, MemoryError) or "allocate memory" in str(error):
-            width, height = picture.image.size
-            problem = f"{photo.source}: not enough memory for {width}x{height} pixels; give a smaller `max_side`"
-            raise UserError(problem) from error
-        raise
-
-
-def _write(picture: Picture, target: Path | None) -> _Outcome:
-    if target is None:
-        sys.stdout.buffer.write(to_png(picture))
-        sys.stdout.buffer.flush()
-    else:
-        storage.write_bytes(target, to_png(picture))
-    return target
 
 
 class _Hint:
@@ -200,42 +270,3 @@ class _Hint:
                 factor,
             )
             self._largest = math.inf
-
-
-class _Memory:
-    """Memory that a model needs, measured by a run on a small image, and only once a photo is large."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._bytes_per_pixel: float | None = None
-
-    def check(self, what: str, size: tuple[int, int], stroke_size: float) -> None:
-        """Raise UserError if stylizing a photo of `size` (width, height) takes more memory than is available."""
-        pixels = _with_margin(size_for(self._model, reduced_size(size, stroke_size)))
-        if pixels <= _SURELY_FITS:
-            return
-        if self._bytes_per_pixel is None:
-            self._bytes_per_pixel = self._measure()
-        growing, available = self._bytes_per_pixel * pixels + _PICTURES_BYTES * prod(size), available_memory()
-        needed = growing + _KEPT_BYTES
-        if needed > available:
-            fitting = max(size) * (max(0, available - _KEPT_BYTES) / growing) ** 0.5
-            side = max(100, int(fitting * 0.95) // 100 * 100)
-            raise UserError(
-                f"{what}: {size[0]}x{size[1]} pixels need {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB "
-                f"are free; scale it down with `max_side` {side}"
-            )
-
-    def _measure(self) -> float:
-        width, height = size_for(self._model, (_PROBE_SIDE, _PROBE_SIDE))
-        if width * height > _SURELY_FITS:  # a Core ML file of a large fixed size: measuring would be all of the work
-            return 0.0
-        probe = partial(run, self._model, torch.zeros(height, width, 3, dtype=torch.uint8))
-        probe()  # what only the first run needs does not grow with the photo
-        factor = 1.0 if isinstance(self._model, LoadedModel) else _REFERENCE_FACTOR
-        return factor * peak_bytes(probe) / _with_margin((width, height))
-
-
-def _with_margin(size: tuple[int, int]) -> int:
-    """Return the number of pixels that the network's layers see of an image of `size`."""
-    return prod(side + 2 * MARGIN for side in size)

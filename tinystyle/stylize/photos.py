@@ -1,4 +1,4 @@
-"""Finds the photos that the arguments mean, and names the results: everything that can be rejected before any work."""
+"""Finds the photos that the arguments mean. `targets` says where their stylized versions go."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import glob
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
 from tinystyle.data import remote, storage
-from tinystyle.data.images import FORMATS
+from tinystyle.data.addresses import public, shown
+from tinystyle.data.file_kinds import EXTRA_SUFFIXES, FORMATS
+from tinystyle.data.images import open_header
+from tinystyle.data.reasons import Refused, Unusable
 from tinystyle.errors import UserError
 
-__all__ = ["STANDARD_STREAM", "Photo", "find_photos", "name_results"]
+__all__ = ["STANDARD_STREAM", "Photo", "find_photos", "header_size"]
 
 _LOG = logging.getLogger(__name__)
 
 STANDARD_STREAM = "-"
-_HTTP = ("http://", "https://")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ class Photo:
     """(width, height) as stored, before it is turned upright; None if unknown without reading the whole file."""
     data: bytes | None = None
     """Content of the file, if it has been read already."""
+
+    @property
+    def path(self) -> Path | None:
+        """Path of a local file; None for what is read from elsewhere, or from a pipe."""
+        if self.data is not None or storage.is_remote(self.source):
+            return None
+        path = storage.local_path(self.source)
+        return path if path.is_file() else None
 
     def read(self) -> bytes:
         """Return the content of the file.
@@ -65,35 +74,12 @@ def find_photos(arguments: Sequence[str | Path]) -> list[Photo]:
     return [photo for argument in map(str, arguments) for photo in _find(argument)]
 
 
-def name_results(photos: Iterable[Photo], out: Path) -> list[Path]:
-    """Return the path of the PNG in the folder `out` for each photo.
-
-    Raises:
-        UserError: two PNGs would have the same path, or one would overwrite a photo.
-    """
-    photos, sources = list(photos), {}
-    for photo in photos:
-        if photo.data is None and not storage.is_remote(photo.source):
-            sources[storage.local_path(photo.source).resolve()] = photo.source
-    targets: dict[str, str] = {}
-    for photo in photos:
-        # Many file systems do not distinguish a.png from A.png.
-        if other := targets.get(photo.stem.casefold()):
-            raise UserError(
-                f"{other} and {photo.source} would both become {photo.stem}.png; stylize them into two folders"
-            )
-        targets[photo.stem.casefold()] = photo.source
-        if source := sources.get((out / f"{photo.stem}.png").resolve()):
-            raise UserError(f"{source}: would be overwritten by its stylized version; give another folder")
-    return [out / f"{photo.stem}.png" for photo in photos]
-
-
 def _find(argument: str) -> list[Photo]:
     if argument == STANDARD_STREAM:
         if sys.stdin.isatty():
             raise UserError("- reads the photo from standard input, which is a terminal; redirect a file into it")
         data = sys.stdin.buffer.read()
-        return [Photo("standard input", "stdin", _size(BytesIO(data)), data)]
+        return [Photo("standard input", "stdin", header_size(BytesIO(data)), data)]
     return (_find_remote if storage.is_remote(argument) else _find_local)(argument)
 
 
@@ -103,7 +89,7 @@ def _find_local(argument: str) -> list[Photo]:
         found = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
     elif path.exists():
         # The size of a pipe cannot be read beforehand: that would consume it.
-        return [Photo(argument, path.stem, _size(path) if path.is_file() else None)]
+        return [Photo(argument, path.stem, header_size(path) if path.is_file() else None)]
     elif glob.has_magic(argument):
         found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 (or absolute)
     else:
@@ -112,55 +98,65 @@ def _find_local(argument: str) -> list[Photo]:
     for entry in found:
         if entry.is_file():
             try:
-                photos.append(Photo(str(entry), entry.stem, _size(entry, strict=True)))
-            except UnidentifiedImageError:
+                photos.append(Photo(str(entry), entry.stem, header_size(entry, strict=True)))
+            except Refused as error:
+                others.append(f"{entry.name} ({error.kind}; {error.advice})")
+            except (Unusable, UnidentifiedImageError):
                 others.append(entry.name)
     return _some(photos, others, argument)
 
 
 def _find_remote(argument: str) -> list[Photo]:
-    if argument.startswith(_HTTP):  # cannot be listed; what follows "?" is a query or a signature
-        path, pattern = urlsplit(argument).path, None
-    else:
-        path, pattern = argument, argument if glob.has_magic(argument) else None
+    web = storage.is_web(argument)  # cannot be listed
+    path = PurePosixPath(public(argument))
     if not storage.exists(argument):
-        if pattern is None:
-            raise UserError(f"{argument}: no such photo")
-    elif not argument.startswith(_HTTP) and remote.call(argument, "isdir"):
-        pattern = storage.join(argument, "*")
+        if web or not glob.has_magic(argument):
+            raise UserError(f"{shown(argument)}: no such photo")
+        listing = _listed(argument, "glob")
+    elif not web and remote.call(argument, "isdir"):
+        listing = _listed(argument, "ls")
     else:
-        return [Photo(argument, PurePosixPath(path).stem or "photo")]
-    filesystem, key = remote.file_system(pattern or argument)
-    listing = remote.retrying(partial(filesystem.glob, key, detail=True))
-    files = [PurePosixPath(name) for name in sorted(listing) if listing[name]["type"] == "file"]
+        return [Photo(argument, path.stem or "photo")]
     # By suffix, unlike local files: reading their headers would fetch them all.
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
-    images = [file for file in files if file.suffix.lower() in suffixes and not file.name.startswith(".")]
-    others = [file.name for file in files if file.suffix.lower() not in suffixes]
-    photos = [Photo(filesystem.unstrip_protocol(str(file)), file.stem) for file in images]
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS} | EXTRA_SUFFIXES
+    files = {uri: PurePosixPath(uri) for uri in listing}
+    images = {uri: file for uri, file in files.items() if file.suffix.lower() in suffixes}
+    others = [file.name for uri, file in files.items() if uri not in images]
+    photos = [Photo(uri, file.stem) for uri, file in images.items() if not file.name.startswith(".")]
     return _some(photos, others, argument)
 
 
+def _listed(argument: str, method: str) -> list[str]:
+    """Return the sorted URIs of the files that a listing by a method of fsspec finds; a key stays as it is."""
+    filesystem, key = remote.file_system(argument)
+    with remote.naming(argument):
+        found = remote.retrying(partial(getattr(filesystem, method), key, detail=True))
+    entries = found.values() if isinstance(found, dict) else found
+    names = (entry["name"] for entry in entries if entry["type"] == "file" and not entry["name"].endswith("/"))
+    return [str(filesystem.unstrip_protocol(name)) for name in sorted(names)]
+
+
 def _some(photos: list[Photo], others: list[str], argument: str) -> list[Photo]:
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    listed = f"{', '.join(others[:5])}{more}"
     if not photos:
-        raise UserError(f"{argument}: there is no readable image")
+        raise UserError(f"{argument}: there is no readable image{f' among {listed}' if others else ''}")
     if others:
-        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        _LOG.warning("%s: skipped, as they are not images: %s%s", argument, ", ".join(others[:5]), more)
+        _LOG.warning("%s: skipped, as they are not images that can be read: %s", argument, listed)
     return photos
 
 
-def _size(file: Path | BytesIO, *, strict: bool = False) -> tuple[int, int] | None:
+def header_size(file: Path | BytesIO, *, strict: bool = False) -> tuple[int, int] | None:
     """Return (width, height) from the header; None if it cannot be read.
 
-    If `strict`, raise UnidentifiedImageError for a file that is not an image.
+    If `strict`, raise Unusable or UnidentifiedImageError for a file that is not an image, or of a kind that is not read.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(file, formats=FORMATS) as image:
+            with open_header(file) as image:
                 return image.size
-        except UnidentifiedImageError:
+        except (Unusable, UnidentifiedImageError):
             if strict:
                 raise
         except Exception:  # damaged, or of an unsupported kind: decoding will report it

@@ -1,43 +1,47 @@
-"""Reads a photo's pixels and EXIF from a file, and writes them to a PNG. Does not depend on models or on storage."""
+"""Reads a photo's pixels, transparency and metadata from a file. Does not depend on models or on storage."""
 
 from __future__ import annotations
 
 import io
+import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageOps
 
-from tinystyle.data.images import FORMATS, open_rgb
+from tinystyle.data.color_signals import usable_profile
+from tinystyle.data.images import open_header, open_rgb, to_rgb
+from tinystyle.stylize.metadata import Metadata, read_metadata
 
-__all__ = ["Picture", "read_picture", "scaled_size", "to_png"]
+__all__ = ["Picture", "flattened", "picture_of", "read_picture", "scaled_size"]
 
-_SRGB = 1  # value of Exif's ColorSpace
-_TAGS, _IFD = ExifTags.Base, ExifTags.IFD
-# Tags of a TIFF that describe the picture, not how its pixels are stored.
-_TIFF_KEPT = {
-    *(_TAGS.ImageDescription, _TAGS.Make, _TAGS.Model, _TAGS.Software, _TAGS.DateTime, _TAGS.Artist, _TAGS.Copyright),
-    *(_TAGS.XResolution, _TAGS.YResolution, _TAGS.ResolutionUnit, _IFD.Exif, _IFD.GPSInfo),
-}
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An upright 8-bit sRGB image and its EXIF block, which is empty if it has none."""
+    """An upright 8-bit sRGB image with what its file says of it."""
 
     image: Image.Image
-    exif: bytes
+    """RGB; what is transparent is composited over white."""
+    alpha: Image.Image | None = None
+    """Opacity, mode L, of the same size; None if the photo has no transparency."""
+    metadata: Metadata = field(default_factory=Metadata)
+
+    def whole(self) -> Image.Image:
+        """Return the image as RGBA if it has transparency, as RGB if not."""
+        if self.alpha is None:
+            return self.image
+        image = self.image.copy()
+        image.putalpha(self.alpha)
+        return image
 
 
 def read_picture(data: bytes, what: str, max_side: int | None = None) -> Picture:
-    """Decode an image file as `open_rgb` does, convert it to sRGB, and scale it down to `max_side` pixels at most.
+    """Decode an image file to sRGB as `open_rgb` does, and scale it down to `max_side` pixels at most.
 
     A network is trained on sRGB values and knows no color spaces; its output displayed as Display P3 would have other
-    colors than the painting. So RGB with another profile is converted, and the PNG needs no profile. A profile that is
-    damaged, or not for RGB (`open_rgb` has already converted CMYK and grayscale), is ignored.
-
-    EXIF is kept, with the orientation set to upright and with the new sizes and color space, but without the thumbnail,
-    which would show the original photo. Damaged EXIF is left out.
+    colors than the painting.
 
     Args:
         data: content of the file.
@@ -48,13 +52,34 @@ def read_picture(data: bytes, what: str, max_side: int | None = None) -> Picture
         UserError: the image cannot be decoded; the message begins with `what`.
     """
     image = open_rgb(data, what)
+    size = scaled_size(image.size, max_side)
+    scaled = image.resize(size, Image.Resampling.LANCZOS)  # a copy, even if nothing changes
     with warnings.catch_warnings():  # about odd metadata, which is handled
         warnings.simplefilter("ignore")
-        file = Image.open(io.BytesIO(data), formats=FORMATS)
-        converted = _to_srgb(image, file.info.get("icc_profile"))
-        size = scaled_size(image.size, max_side)
-        scaled = (converted or image).resize(size, Image.Resampling.LANCZOS)  # a copy, even if nothing changes
-        return Picture(scaled, _exif(file, size, converted=converted is not None))
+        try:
+            file = open_header(io.BytesIO(data))
+        except OSError:  # a TIFF that Pillow does not open
+            return Picture(scaled)
+        alpha = _alpha(file) if file.has_transparency_data else None
+        metadata = read_metadata(file, size)  # after what asks for the orientation, which it resets
+        if alpha and alpha.size == image.size:
+            return Picture(scaled, alpha.resize(size, Image.Resampling.LANCZOS), metadata)
+        return Picture(scaled, None, metadata)
+
+
+def picture_of(image: Image.Image, what: str) -> Picture:
+    """Return an image of Pillow's, of any mode, as a picture in sRGB. It is not turned by its EXIF orientation.
+
+    Args:
+        image: the image, which is not changed.
+        what: its name in warnings.
+    """
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    profile = image.info.get("icc_profile")
+    usable = usable_profile(profile, image.mode, lambda text: _LOG.warning("%s: %s", what, text)) if profile else None
+    rgb = to_rgb(image.copy() if usable else image, usable or None)
+    # Reading EXIF changes the image that is asked; a part of it has the same.
+    return Picture(rgb, alpha, read_metadata(image.crop((0, 0, 1, 1)), image.size, upright=False))
 
 
 def scaled_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
@@ -65,41 +90,22 @@ def scaled_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
     return width, height
 
 
-def to_png(picture: Picture) -> bytes:
-    """Return the picture as a PNG file."""
-    buffer = io.BytesIO()
-    # None, or Pillow would write the original file's profile.
-    picture.image.save(buffer, format="PNG", icc_profile=None, exif=picture.exif)
-    return buffer.getvalue()
+def flattened(picture: Picture) -> Picture:
+    """Return the picture on white, without transparency."""
+    if picture.alpha is None:
+        return picture
+    white = Image.new("RGB", picture.image.size, "white")
+    white.paste(picture.image, mask=picture.alpha)
+    return Picture(white, None, picture.metadata)
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image | None:
-    """Return the image converted to sRGB; None if there is nothing to convert."""
-    if not profile:
+def _alpha(file: Image.Image) -> Image.Image | None:
+    """Return the opacity, upright."""
+    try:
+        rgba = file.convert("RGBA")
+    except Exception:  # the pixels were read in another way
         return None
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if source.profile.xcolor_space.strip() != "RGB" or "sRGB" in ImageCms.getProfileDescription(source):
-            return None
-        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
-    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return None
-
-
-def _exif(file: Image.Image, size: tuple[int, int], *, converted: bool) -> bytes:
-    try:
-        exif = file.getexif()
-        if file.format == "TIFF":
-            for tag in exif.keys() - _TIFF_KEPT:
-                del exif[tag]
-        if not exif:
-            return b""
-        exif[_TAGS.Orientation] = 1
-        now = {_TAGS.ExifImageWidth: size[0], _TAGS.ExifImageHeight: size[1]}
-        if converted:
-            now[_TAGS.ColorSpace] = _SRGB
-        details = exif.get_ifd(_IFD.Exif)
-        details.update({tag: value for tag, value in now.items() if tag in details})
-        return exif.tobytes()
-    except Exception:  # EXIF can be broken in many ways, none of which concerns the picture
-        return b""
+        return ImageOps.exif_transpose(file if file.mode == "RGBA" else rgba).getchannel("A")
+    except Exception:  # broken metadata, by which `open_rgb` has not turned it either
+        return rgba.getchannel("A")

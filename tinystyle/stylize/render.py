@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from tinystyle.data import storage
+from tinystyle.data.downloads import fetch
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.stylize.stroke_size import LUMA, check_stroke_size, reduced_size, with_edges
@@ -22,7 +24,7 @@ from tinystyle.stylize.stroke_size import LUMA, check_stroke_size, reduced_size,
 if TYPE_CHECKING:
     from tinystyle.coreml.evaluator.model import CoreMLModel
 
-__all__ = ["Model", "open_model", "run", "size_for", "stylize_image", "training_crop"]
+__all__ = ["Model", "blend", "open_model", "run", "size_for", "stylize_image", "training_crop"]
 
 Model: TypeAlias = "LoadedModel | CoreMLModel"
 
@@ -44,7 +46,7 @@ def open_model(uri: str | Path) -> Model:
 
     if not storage.exists(uri):
         raise UserError(f"{uri}: no such file; give a model")
-    return read_model(storage.fetch(uri, "models") if storage.is_remote(uri) else storage.local_path(uri))
+    return read_model(fetch(uri, "models") if storage.is_remote(uri) else storage.local_path(uri))
 
 
 def training_crop(model: Model) -> int | None:
@@ -68,8 +70,8 @@ def size_for(model: Model, size: tuple[int, int]) -> tuple[int, int]:
 def run(model: Model, photo_hw3: Tensor) -> Tensor:
     """Return the model's output for an RGB photo; both are (height, width, 3) uint8, of a size that the model accepts.
 
-    A Core ML file with a range of sizes may return a larger image: each side rounded up to a multiple of its stride,
-    with the image at the top left. The excess is cut off, and values are rounded.
+    A Core ML file with a range of sizes of an earlier version may return a larger image: each side rounded up to a
+    multiple of its stride, with the image at the top left. The excess is cut off, and values are rounded.
     """
     height, width = photo_hw3.shape[:2]
     photo_13hw = photo_hw3.permute(2, 0, 1)[None].to(torch.float32, memory_format=torch.channels_last)
@@ -111,13 +113,24 @@ def stylize_image(
     stylized = with_edges(stylized, copy, photo) if stroke_size > 1 else _scaled(stylized, photo.size)
     if not keep_colors and strength == 1:
         return stylized
-    photo_hw3 = torch.from_numpy(np.array(photo)).float()
-    change_hw3 = torch.from_numpy(np.array(stylized)) - photo_hw3
+    blended = blend(np.array(stylized), np.array(photo), keep_colors=keep_colors, strength=strength)
+    return Image.fromarray(blended)
+
+
+def blend(
+    stylized_hw3: NDArray[np.uint8], photo_hw3: NDArray[np.uint8], *, keep_colors: bool, strength: float
+) -> NDArray[np.uint8]:
+    """Return the stylized image with the photo's colors, or with the photo mixed in; see `stylize_image`."""
+    if not keep_colors and strength == 1:
+        return stylized_hw3
+    blend_hw3 = torch.from_numpy(photo_hw3).float()
+    change_hw3 = torch.from_numpy(stylized_hw3) - blend_hw3
     if keep_colors:
         # With Cb and Cr unchanged, R, G and B all change by as much as Y.
         change_hw3 = (change_hw3 @ torch.tensor(LUMA))[..., None].expand_as(change_hw3)
-    blend_hw3 = photo_hw3.add_(change_hw3, alpha=strength).round_().clamp_(0, 255)
-    return Image.fromarray(blend_hw3.to(torch.uint8).numpy())
+    blend_hw3.add_(change_hw3, alpha=strength).round_().clamp_(0, 255)
+    blended: NDArray[np.uint8] = blend_hw3.to(torch.uint8).numpy()
+    return blended
 
 
 def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:

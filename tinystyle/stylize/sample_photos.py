@@ -9,8 +9,7 @@ from PIL import Image
 
 from tinystyle.data import storage
 from tinystyle.data.images import open_rgb
-from tinystyle.data.photos import evenly_spaced
-from tinystyle.data.shards import ShardDataset, sync
+from tinystyle.data.shards import ShardDataset, evenly_spaced, sync
 from tinystyle.errors import UserError
 from tinystyle.stylize.photos import find_photos
 

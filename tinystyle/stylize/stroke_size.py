@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from tinystyle.errors import UserError
 
-__all__ = ["check_stroke_size", "reduced_size", "with_edges"]
+__all__ = ["add_edges", "check_stroke_size", "reduced_size", "with_edges"]
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 EDGE = 6.0
@@ -46,8 +47,16 @@ def with_edges(stylized: Image.Image, seen: Image.Image, photo: Image.Image) -> 
         seen: the copy, RGB.
         photo: RGB, at least as large as the copy.
     """
-    enlarged = np.asarray(stylized.resize(photo.size, Image.Resampling.BICUBIC), np.float32)
-    lost = np.asarray(photo, np.float32) - np.asarray(seen.resize(photo.size, Image.Resampling.BICUBIC), np.float32)
+    larger, larger_seen = (image.resize(photo.size, Image.Resampling.BICUBIC) for image in (stylized, seen))
+    return Image.fromarray(add_edges(np.asarray(larger), np.asarray(larger_seen), np.asarray(photo)))
+
+
+def add_edges(
+    stylized_hw3: NDArray[np.uint8], seen_hw3: NDArray[np.uint8], photo_hw3: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Add the edges of the photo to `stylized`; this and `seen`, both enlarged, have its size. See `with_edges`."""
+    lost = photo_hw3.astype(np.float32) - seen_hw3.astype(np.float32)
     detail = lost @ np.array(LUMA, np.float32)
     edges = np.sign(detail) * np.maximum(np.abs(detail) - EDGE, 0)
-    return Image.fromarray(np.rint(enlarged + edges[..., None]).clip(0, 255).astype(np.uint8))
+    edged: NDArray[np.uint8] = np.rint(stylized_hw3.astype(np.float32) + edges[..., None]).clip(0, 255).astype(np.uint8)
+    return edged

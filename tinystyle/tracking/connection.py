@@ -18,9 +18,11 @@ from urllib.parse import urlsplit
 
 from tinystyle.errors import UnavailableError, UserError
 
-__all__ = ["connect", "public_uri", "quiet", "run_url", "tracking_uri", "user_name", "version_url"]
+__all__ = ["connect", "public_uri", "quiet", "run_page", "run_url", "tracking_uri", "user_name", "version_url"]
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where `mlflow ui` serves if it is not told otherwise."""
 PROBE_SECONDS = 5.0
 REFUSED = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 
@@ -47,15 +49,25 @@ def user_name() -> str:
 
 def run_url(run_id: str) -> str | None:
     """Return the address of a run in MLflow's UI, or None if MLflow has no server or the server does not answer."""
-    if not tracking_uri().startswith("http"):
-        return None
+    return _page(run_id, public_uri()) if tracking_uri().startswith("http") else None
+
+
+def run_page(run_id: str) -> str:
+    """Return where to see a run in words: the address of its page; before it, the command that serves a local store."""
+    if tracking_uri().startswith("http"):
+        return _page(run_id, public_uri()) or f"at {public_uri()}, which does not answer"
+    page = _page(run_id, LOCAL_UI)
+    return f"`mlflow ui --backend-store-uri {public_uri()}`" + (f", then {page}" if page else "")
+
+
+def _page(run_id: str, server: str) -> str | None:
     try:
         with connect() as client:
             experiment = client.get_run(run_id).info.experiment_id
     except UserError:
         return None
     # Without the workflow type, MLflow's UI since 3.17 opens a view made for language models.
-    return f"{public_uri().rstrip('/')}/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
 
 
 def version_url(style: str, version: int) -> str | None:

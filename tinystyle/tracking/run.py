@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any
@@ -22,7 +22,7 @@ from tinystyle.errors import UserError
 from tinystyle.tracking.connection import connect, quiet, tracking_uri, user_name
 from tinystyle.tracking.system_metrics import SystemMetrics
 
-__all__ = ["PARENT_RUN", "Tracker", "close_run", "flatten", "run_tags"]
+__all__ = ["PARENT_RUN", "Tracker", "close_run", "complete_run", "flatten", "run_tags"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -204,7 +204,8 @@ class Tracker:
                     raise
                 self.run_id = None  # deleted, or the interrupted run used another server
         if self.run_id is None:
-            run_id = client.create_run(_experiment_id(client, self._experiment), run_name=self._run_name).info.run_id
+            experiment = _experiment_id(client, self._experiment)
+            run_id = client.create_run(experiment, run_name=_free_name(client, experiment, self._run_name)).info.run_id
             client.log_batch(
                 run_id,
                 params=[Param(name, str(value)) for name, value in self._parameters.items()],
@@ -223,6 +224,40 @@ def close_run(run_id: str, status: str) -> None:
             client.set_terminated(run_id, status)
     except UserError as error:
         _LOG.warning("MLflow run %s is not closed: %s", run_id, error)
+
+
+def complete_run(
+    run_id: str, metrics: Sequence[tuple[int, Mapping[str, float]]], artifacts: tuple[Path, ...], folder: str
+) -> bool:
+    """Log what a run lacks, and mark it as FINISHED: for a training that was completed while MLflow did not answer.
+
+    Args:
+        run_id: ID of the run.
+        metrics: steps, ascending, with the values of their metrics; of each metric, those after the last step that MLflow
+            has are logged.
+        artifacts: files to upload.
+        folder: artifact folder of the files.
+
+    Returns:
+        Whether the run was not FINISHED yet.
+
+    Raises:
+        UserError: MLflow does not answer, or knows no such run.
+    """
+    with connect() as client:
+        if client.get_run(run_id).info.status == "FINISHED":
+            return False
+        names = {name for _, values in metrics for name in values}
+        last = {
+            name: max((each.step for each in client.get_metric_history(run_id, name)), default=-1) for name in names
+        }
+        for step, values in metrics:
+            if missing := {name: value for name, value in values.items() if step > last[name]}:
+                _log(client, run_id, step, missing, _now())
+        for path in artifacts:
+            client.log_artifact(run_id, str(path), folder)
+        client.set_terminated(run_id, "FINISHED")
+    return True
 
 
 def _hopeless(error: Exception) -> bool:
@@ -246,6 +281,16 @@ def _log(client: Any, run_id: str, step: int, values: dict[str, float], now: int
     from mlflow.entities import Metric
 
     client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
+
+
+def _free_name(client: Any, experiment: str, name: str) -> str:
+    """Return `name`, or with a number behind it if a run of that name exists, such as the same one trained again."""
+    found = client.search_runs(
+        [experiment], f"attributes.run_name LIKE '{name.replace(chr(39), '_')}%'", max_results=1000
+    )
+    taken = {run.info.run_name for run in found}
+    names = (name, *(f"{name} ({number})" for number in range(2, len(taken) + 3)))
+    return next(each for each in names if each not in taken)
 
 
 def _experiment_id(client: Any, name: str) -> str:

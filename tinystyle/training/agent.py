@@ -9,8 +9,7 @@ import logging
 import os
 import sys
 
-from tinystyle.data.processes import die_with_parent
-from tinystyle.training.worker import AGENT_VARIABLE
+from tinystyle.data.processes import die_with_parent, interruptible
 
 NO_RENDEZVOUS = 3
 """Exit code if the machines did not meet at the rendezvous endpoint."""
@@ -18,6 +17,8 @@ NO_RENDEZVOUS = 3
 
 def main() -> int:
     """Run `torch.distributed.run` with the given arguments and return the exit code, 0 if every worker succeeded."""
+    from tinystyle.training.worker import AGENT_VARIABLE
+
     die_with_parent(int(sys.argv[1]))
     os.environ[AGENT_VARIABLE] = str(os.getpid())
 
@@ -39,4 +40,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with interruptible():
+        code = main()
+    sys.exit(code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
-import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -21,12 +21,14 @@ from torch import Tensor
 
 from tinystyle.data import storage
 from tinystyle.data.contact_sheet import preview_strip
+from tinystyle.data.processes import stop_signals
 from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse, color_match, loss_row
 from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.training.checkpoint_files import CheckpointFiles
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
-from tinystyle.training.run_folder import BEST, LAST, store_may_be_away
+from tinystyle.training.run_folder import metric_lines
 
-__all__ = ["Checkpoints", "CollapsedError", "Previews", "StepReport", "to_image"]
+__all__ = ["Checkpoints", "CollapsedError", "Previews", "SaveFirst", "StepReport", "to_image"]
 
 COLLAPSE_GRACE_STEPS, COLLAPSE_GRACE_SHARE = 100, 0.25
 """Collapse is ignored until a run is past both limits: 100 steps, and a quarter of its steps. A young network may still
@@ -46,7 +48,7 @@ def to_image(output_13hw: Tensor) -> Image.Image:
 class StepReport(L.Callback):
     """Averages the losses over all processes, writes them to metrics.jsonl, and handles requests to stop.
 
-    A request is SIGTERM or SIGINT to any process of the run.
+    A request is SIGTERM, SIGINT or SIGHUP to any process of the run.
 
     Args:
         file: metrics.jsonl.
@@ -54,6 +56,8 @@ class StepReport(L.Callback):
 
     Attributes:
         stopping: True once all processes have agreed, at the same step, that this step is the last one.
+        images_per_second: speed of the last second or so.
+        mean_images_per_second: speed from the first step to the last, with checkpoints and previews.
     """
 
     def __init__(self, file: Path, reports: Sequence[Report]) -> None:
@@ -61,18 +65,42 @@ class StepReport(L.Callback):
         self.reports = reports
         self.stopping = False
         self.images_per_second = math.nan
-        self._requested = False
+        self._began = self._requested = False
         self._clock: tuple[float, int] = (0.0, 0)
+        self._first: tuple[float, int] | None = None
+        self.mean_images_per_second = math.nan
+
+    def resume(self, step: int) -> None:
+        """Drop the lines of metrics for steps after `step`, which will be trained again, and lines that are none."""
+        kept = {logged: json.dumps(values) + "\n" for logged, values in metric_lines(self.file) if logged <= step}
+        storage.write_bytes(self.file, "".join(kept.values()).encode())
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        """Handle requests to stop during the block: they end the process before training, and do nothing after it.
+
+        After the last step only files are written, which takes seconds and must not be cut off.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._request) for number in stop_signals()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        # Installed here because Lightning installs its own handlers just before.
-        signal.signal(signal.SIGTERM, self._request)
-        signal.signal(signal.SIGINT, self._request)
-        if trainer.is_global_zero:
-            _keep_up_to(self.file, trainer.global_step)
+        self._began = True
+        if threading.current_thread() is threading.main_thread():
+            for number in stop_signals():  # Lightning has put handlers of its own before these
+                signal.signal(number, self._request)
         self._clock = (monotonic(), trainer.global_step)
 
-    def _request(self, _signal: int, _frame: FrameType | None) -> None:
+    def _request(self, number: int, _frame: FrameType | None) -> None:
+        if not self._began:
+            raise SystemExit(128 + number)
         self._requested = True
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
@@ -93,9 +121,14 @@ class StepReport(L.Callback):
         if now - then > 1 or math.isnan(self.images_per_second):
             self.images_per_second = (step - done) * pl_module.config.data.batch_size / max(now - then, 1e-9)
             self._clock = (now, step)
+        if self._first is None:  # the first step includes what is only done once
+            self._first = (now, step)
+        elif now > self._first[0]:
+            photos = (step - self._first[1]) * pl_module.config.data.batch_size
+            self.mean_images_per_second = photos / (now - self._first[0])
         values["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         values["images_per_second"] = self.images_per_second
-        with storage.naming(self.file), self.file.open("a") as file:
+        with storage.naming(self.file), self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         for report in self.reports:
             report(step, values)
@@ -107,26 +140,29 @@ class Checkpoints(L.Callback):
     `best.ckpt` is replaced only if the score on the held-out photos is the lowest so far.
 
     Args:
-        location: folder or URI of the checkpoints.
+        files: where checkpoints are saved.
         every: number of steps between checkpoints.
         photos: held-out photos, each (1, 3, H, W) with values in 0..255.
         criterion: scores the stylized photos; the checkpoint with the lowest score is the best one.
         style_13hw: style image. Blocks that color matching with it flattens do not count as collapse.
         steps: the `StepReport` of this run.
         reports: functions called with the step and the held-out losses.
+        saved: called with the step of each checkpoint that has been saved.
     """
 
     def __init__(
         self,
-        location: str,
+        files: CheckpointFiles,
         every: int,
         photos: list[Tensor],
         criterion: Criterion,
         style_13hw: Tensor,
         steps: StepReport,
         reports: Sequence[Report],
+        saved: Callable[[int], None],
     ) -> None:
-        self.location = location
+        self.files = files
+        self.saved = saved
         self.every = every
         self.photos = photos
         self.criterion = criterion
@@ -135,6 +171,14 @@ class Checkpoints(L.Callback):
         self.reports = reports
         self.best = math.inf
         self.results: dict[str, float] = {}
+        self._before: tuple[bytes | None, int] | None = None
+
+    def save_first(self, trainer: L.Trainer) -> None:
+        """Save a checkpoint before it is judged: whoever asked the run to stop waits only for a limited time."""
+        assert trainer.model is not None
+        if all(bool(weight.isfinite().all()) for weight in trainer.model.parameters()):
+            self._before = self.files.kept
+            self._save(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, StyleTransferModule)
@@ -147,13 +191,16 @@ class Checkpoints(L.Callback):
         )
         grace = max(COLLAPSE_GRACE_STEPS, COLLAPSE_GRACE_SHARE * pl_module.config.optimizer.steps)
         if reason and (step > grace or reason == NOT_FINITE):
+            if self._before is not None and trainer.is_global_zero:
+                self.files.put_back(self._before)
+                self.saved(self.files.kept[1])
             raise CollapsedError(f"the network has collapsed by step {step}: {reason}")
         best = self.best
         is_best = bool(results) and results["held_out_score"] < best
         if is_best:
             self.best = results["held_out_score"]
         self.results = results or self.results
-        if not self._save(trainer, is_best):
+        if self._before is None and not self._save(trainer, is_best):
             self.best = best
         if trainer.is_global_zero and results:
             for report in self.reports:
@@ -172,30 +219,35 @@ class Checkpoints(L.Callback):
         matched = [photo.to(module.device) for photo in self.matched]
         with _evaluating(module.network) as network:
             reason = collapse([network(photo) for photo in photos], photos, matched)
-            if self.steps.stopping:
+            if self._before is not None:
                 return reason, {}  # whoever asked the run to stop waits only for a limited time
             row = loss_row("run", network, photos, self.criterion, self._features)
         return reason, {f"held_out_{name}": value for name, value in row.as_dict().items() if isinstance(value, float)}
 
-    def _save(self, trainer: L.Trainer, is_best: bool) -> bool:
-        """Save a checkpoint; return False if the store does not answer, which costs an interval if the run is lost."""
-        with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
-            path = Path(folder) / LAST
-            with storage.naming(path):
-                trainer.save_checkpoint(path, weights_only=False)
-            if not trainer.is_global_zero:
-                return True
-            with store_may_be_away(self.location, "this checkpoint is not kept") as kept:
-                storage.copy(path, storage.join(self.location, LAST))
-                if is_best:
-                    storage.copy(path, storage.join(self.location, BEST))
-            return kept.is_set()
+    def _save(self, trainer: L.Trainer, is_best: bool = False) -> bool:
+        kept = self.files.save(trainer, best=is_best)
+        if kept and trainer.is_global_zero:
+            self.saved(trainer.global_step)
+        return kept
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "results": self.results}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.results = state_dict["best"], state_dict["results"]
+
+
+class SaveFirst(L.Callback):
+    """Saves a checkpoint as soon as the run has been asked to stop; comes before the callbacks that take their time."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self.checkpoints = checkpoints
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, StyleTransferModule)
+        # The last step is evaluated as ever: the run is complete.
+        if self.checkpoints.steps.stopping and trainer.global_step < pl_module.config.optimizer.steps:
+            self.checkpoints.save_first(trainer)
 
 
 class Previews(L.Callback):
@@ -230,10 +282,3 @@ def _evaluating(network: StyleNetwork) -> Iterator[StyleNetwork]:
         yield network
     finally:
         network.train()
-
-
-def _keep_up_to(file: Path, step: int) -> None:
-    """Drop the lines of metrics for steps after `step`, which will be trained again."""
-    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-    storage.write_bytes(file, "".join(kept).encode())

@@ -5,22 +5,21 @@ Validates everything it can before it starts a process.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Event
 
 from tinystyle.config import ExecutionConfig, RunConfig
 from tinystyle.data import storage
 from tinystyle.data.ingest import Progress
-from tinystyle.errors import UserError
 from tinystyle.training.agent import NO_RENDEZVOUS
-from tinystyle.training.record import RunInTheWayError, RunRecord
+from tinystyle.training.claim import claimed
+from tinystyle.training.earlier import continued, find_earlier, refuse_foreign_checkpoints
+from tinystyle.training.outputs import check_outputs
+from tinystyle.training.record import RunRecord
 from tinystyle.training.resolve import Resolved, check, resolve
-from tinystyle.training.run_folder import RUN_FILE, RunFolder
+from tinystyle.training.run_folder import RUN_FILE, RunFolder, metric_lines
 from tinystyle.training.torchrun import run_processes
 
 __all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "TrainingProcessError", "begin", "launch", "prepare"]
@@ -50,14 +49,17 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress
     Raises:
         UserError, OSError: as in `resolve` and `begin`.
     """
+    check_outputs(config, folder)
     checked = check(config)
     storage.check_writable(folder)
+    if config.execution.checkpoints:  # first: without access to them, what the folder holds says nothing
+        storage.exists(storage.join(config.execution.checkpoints, RUN_FILE))
     if resume:
-        _earlier(config, folder)  # reports a damaged record before any photo is ingested
+        find_earlier(config, folder)  # reports a damaged record before any photo is ingested
     return begin(resolve(config, checked, progress), folder, resume=resume)
 
 
-def begin(run: Resolved, folder: Path, *, resume: bool) -> RunRecord:
+def begin(run: Resolved, folder: Path, *, resume: bool, leased: bool = False) -> RunRecord:
     """Write the record of a run to its folder.
 
     Args:
@@ -65,17 +67,20 @@ def begin(run: Resolved, folder: Path, *, resume: bool) -> RunRecord:
         folder: folder of the run; must exist.
         resume: continue the run found in `folder`, or else beside the checkpoints, if it has the same key; without such
             a run, or if False, start from step 0.
+        leased: whether the caller holds the lease on the place of the checkpoints.
 
     Raises:
-        RunInTheWayError: the folder holds a different run.
-        UserError: another command is training in this folder.
+        RunInTheWayError: the folder, or the place of the checkpoints, holds a different run.
+        UserError: another command is training there.
         OSError: a file cannot be written.
     """
-    before = _earlier(run.config, folder) if resume else None
     record = RunRecord(config=run.config, lineage=run.lineage, dataset=str(run.dataset))
-    with _alone(run.config.execution, folder):
+    with claimed(run.config.execution, folder, leased=leased):
+        before = find_earlier(run.config, folder, record) if resume else None
         if before:
-            record = _continued(before, record, folder)
+            record = continued(before, record, folder)
+        elif not resume:
+            refuse_foreign_checkpoints(record, folder)
         record.write_beside_checkpoints()  # fails now if that place is not writable
         if not before:
             RunFolder(folder).clear(run.config.execution)
@@ -83,36 +88,13 @@ def begin(run: Resolved, folder: Path, *, resume: bool) -> RunRecord:
     return record
 
 
-def _earlier(config: RunConfig, folder: Path) -> RunRecord | None:
-    """Return the record of the run in `folder`, or else beside its checkpoints, or None if there is none."""
-    for place in (folder, config.execution.checkpoints):
-        if place and storage.exists(storage.join(place, RUN_FILE)):
-            return RunRecord.read(place)
-    return None
-
-
-def _continued(before: RunRecord, now: RunRecord, folder: Path) -> RunRecord:
-    """Return the record `before`, updated to be resumed with the settings of `now`; both must describe the same run."""
-    if before.lineage.get("key") != now.lineage["key"]:
-        raise RunInTheWayError(f"{folder} holds another run ({_difference(before, now)})")
-    record = before.model_copy(update={"config": now.config, "dataset": now.dataset})
-    if record.state == "completed" and RunFolder(folder).model.exists():
-        return record
-    last = RunFolder(folder).last(now.config.execution)
-    if "held_out_score" in record.results and not storage.exists(last):
-        raise RunInTheWayError(
-            f"{folder} holds a run that is at step {record.step}, but its checkpoint {last} is missing",
-            "give their folder or URI with `checkpoints`, or start over with `resume` never",
-        )
-    return record.model_copy(update={"state": "running", "message": "", "may_pass": False})
-
-
 def launch(
     record: RunRecord,
     folder: Path,
     *,
     environment: Mapping[str, str] | None = None,
-    stop: threading.Event | None = None,
+    stop: Event | None = None,
+    leased: bool = False,
 ) -> RunRecord:
     """Train a prepared run in child processes and return its final record.
 
@@ -121,30 +103,43 @@ def launch(
         folder: folder of the run.
         environment: variables for the training processes, such as CUDA_VISIBLE_DEVICES.
         stop: ends the run as SIGTERM would, once it is set.
+        leased: as in `begin`.
 
     Raises:
         UserError: another command is training in this folder.
         TrainingProcessError: a bug ended a training process.
     """
-    with _alone(record.config.execution, folder):
-        return _train(record.config, folder, environment or {}, stop or threading.Event())
+    execution = record.config.execution
+    with claimed(execution, folder, leased=leased) as lost:
+        RunFolder(folder).sweep(execution)
+        return _train(record.config, folder, environment or {}, [lost, *([stop] if stop else [])])
 
 
-def _train(config: RunConfig, folder: Path, environment: Mapping[str, str], stop: threading.Event) -> RunRecord:
+def _train(config: RunConfig, folder: Path, environment: Mapping[str, str], stops: Sequence[Event]) -> RunRecord:
     error_log = RunFolder(folder).error_log
     storage.remove(error_log)
     rollbacks = 0
     while True:
-        code, asked_to_stop = run_processes(config.execution, folder, environment, stop)
+        trained = _metrics_state(folder)
+        code, asked_to_stop = run_processes(config.execution, folder, environment, stops)
         record = RunRecord.read(folder)
         if record.state == "running" and asked_to_stop:
-            record.update(folder, state="stopped", message=f"stopped at step {record.step}, before training began")
+            saved = _saved(record, folder)
+            if _metrics_state(folder) == trained or _lost(saved, folder) == 0:
+                message = f"stopped at step {saved}, before training began"
+            else:
+                message = f"killed before it could save; {_what_is_left(saved, folder)}"
+            record.update(folder, state="stopped", step=saved, message=message)
+            _close_tracking(record)
         elif record.state == "running" and error_log.exists():
             record.update(folder, state="failed", message=f"a bug ended the run; the traceback is in {error_log}")
-            raise TrainingProcessError(error_log.read_text())
+            raise TrainingProcessError(error_log.read_text(encoding="utf-8", errors="replace"))
         elif record.state == "running":
-            state = "failed" if code in (0, NO_RENDEZVOUS) else "killed"
-            record.update(folder, state=state, message=_why_it_ended(code, config.execution))
+            saved = _saved(record, folder)
+            state, message = "failed" if code in (0, NO_RENDEZVOUS) else "killed", _why_it_ended(code, config.execution)
+            if state == "killed":
+                message += f"; {_what_is_left(saved, folder)}"
+            record.update(folder, state=state, step=saved, message=message)
             _close_tracking(record)
         if record.state != "collapsed" or asked_to_stop:
             return record
@@ -178,41 +173,33 @@ def _why_it_ended(code: int, execution: ExecutionConfig) -> str:
         )
     if code == 0:
         return "this machine has finished its part; the result is on the first machine"
-    return "a training process was killed or crashed; the last checkpoint is kept"
+    return "a training process was killed or crashed"
 
 
-@contextmanager
-def _alone(execution: ExecutionConfig, folder: Path) -> Iterator[None]:
-    """Lock the folder of a run against a second command. Runs on several machines share the folder and take no lock.
-
-    Raises:
-        UserError: another command is training in this folder.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
+def _metrics_state(folder: Path) -> tuple[int, int] | None:
+    """Return what changes whenever a step is logged."""
     try:
-        try:
-            if execution.nodes == 1:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"{folder} is in use by another command; wait until it ends, or choose another `out`"
-            ) from error
-        except OSError:
-            pass  # network file systems may not support locks
-        yield
-    finally:
-        os.close(descriptor)
+        status = RunFolder(folder).metrics.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
-def _difference(before: RunRecord, now: RunRecord) -> str:
-    """Describe the first difference between two runs in words."""
-    from tinystyle.tracking.run import flatten
+def _saved(record: RunRecord, folder: Path) -> int:
+    """Return the step that the run resumes from."""
+    from tinystyle.training.checkpoint import saved_step
 
-    ignored = {"style", "photos", "init_from", "execution"}
-    old, new = (flatten(record.config.model_dump(mode="json", exclude=ignored)) for record in (before, now))
-    for name, value in new.items():
-        if old.get(name) != value and name != "loss.perceptual_weights":
-            return f"{name} was {old.get(name)}, now {value}"
-    facts = sorted((before.lineage.keys() | now.lineage.keys()) - {"key", "commit", "version"})
-    changed = next((fact for fact in facts if before.lineage.get(fact) != now.lineage.get(fact)), "record")
-    return f"its {changed} differs"
+    return saved_step(RunFolder(folder).checkpoints(record.config.execution), record) or 0
+
+
+def _lost(saved: int, folder: Path) -> int:
+    """Return how many steps were trained after the checkpoint of step `saved`."""
+    return max(0, max((step for step, _ in metric_lines(RunFolder(folder).metrics)), default=0) - saved)
+
+
+def _what_is_left(saved: int, folder: Path) -> str:
+    """Return what an interrupted run resumes from, and what it has lost."""
+    lost = _lost(saved, folder)
+    return f"it resumes from step {saved}" + (
+        f", {lost} {'step is' if lost == 1 else 'steps are'} lost" if lost else ""
+    )

@@ -26,7 +26,7 @@ from tinystyle.errors import UserError
 from tinystyle.release.publishing.places import Place, open_place
 from tinystyle.training.run_folder import BEST, LAST, RUN_FILE
 
-__all__ = ["LEASE_FILE", "SECONDS", "Lease", "owned"]
+__all__ = ["LEASE_FILE", "SECONDS", "Lease", "held", "owned"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ _RENEWALS = 4
 """Renewals within `SECONDS`."""
 _LOOK_SECONDS = 2.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE = Path("/proc/self/ns/pid")
 _CARRIED = (LAST, BEST, RUN_FILE)  # the record last: a folder that has it has the rest
 
 
@@ -48,21 +49,32 @@ class _State(BaseModel):
     run: str | None
     """What the owner is doing this for, such as the ID of a flow run; None if the lease is free."""
     machine: str = ""
+    processes: str = ""
+    """Where `process` has its meaning, as `_processes` says it; empty if that is not known."""
     process: int = 0
     began: str = ""
-    """When the owner's process began, as `_began` says it; empty if that is not known."""
+    """When the owner's process began, as `_began` says it."""
     renewal: str = ""
     """Differs after each renewal. Nobody compares clocks: an observer measures how long this has not changed."""
 
     @property
     def owner_is_dead(self) -> bool:
         """True if the owner was a process of this machine that does not exist anymore; False if that is not known."""
-        if self.machine != socket.gethostname():
-            return False
+        return self._owner_lives() is False
+
+    @property
+    def owner_lives(self) -> bool:
+        """True if the owner is a process of this machine that exists; False if that is not known."""
+        return self._owner_lives() is True
+
+    def _owner_lives(self) -> bool | None:
+        # Containers, and copies of a virtual machine, may have one name.
+        if self.processes != _processes():
+            return None
         try:
-            return bool(self.began) and _began(psutil.Process(self.process)) != self.began
+            return _began(psutil.Process(self.process)) == self.began
         except psutil.NoSuchProcess:
-            return True
+            return False
 
 
 class Lease:
@@ -102,7 +114,7 @@ class Lease:
         if written is None:
             found = self._place.read(LEASE_FILE)
             # A write of which only the answer was lost has succeeded.
-            if found is None or _State.model_validate_json(found[0]).number != self.number:
+            if found is None or _parse(self._place, found[0]).number != self.number:
                 return False
             written = found[1]
         self._revision = written
@@ -141,17 +153,53 @@ def owned(
         OSError: the lease or the checkpoints cannot be read or written.
     """
     place = open_place(checkpoints)
-    state, revision = _acquire(place, run, seconds, waiting)
+    with _held(place, run, seconds, waiting, wait=True) as lease:
+        _carry_over(place.uri, lease)
+        yield lease
+
+
+@contextmanager
+def held(
+    checkpoints: str,
+    run: str,
+    *,
+    seconds: float = SECONDS,
+    waiting: Callable[[str], None] = lambda _who: None,
+) -> Iterator[threading.Event]:
+    """Hold the lease as `owned` does, for an owner that keeps its checkpoints in the place itself and waits for nobody.
+
+    An owner whose state is not known is observed for up to `seconds`: it lives if it renews the lease.
+
+    Args:
+        checkpoints: s3:// URI or local folder.
+        run: what this is for, for messages.
+        seconds: time without a renewal after which a lease may be taken over.
+        waiting: called once, with a description of the owner, if it has to be observed.
+
+    Yields:
+        An event that is set when another owner has taken over.
+
+    Raises:
+        UserError: the place is in use.
+        OSError: the lease cannot be read or written.
+    """
+    place = open_place(checkpoints.replace("s3a://", "s3://", 1))
+    with _held(place, f"{run} {secrets.token_hex(4)}", seconds, waiting, wait=False) as lease:
+        yield lease.lost
+
+
+@contextmanager
+def _held(place: Place, run: str, seconds: float, waiting: Callable[[str], None], *, wait: bool) -> Iterator[Lease]:
+    state, revision = _acquire(place, run, seconds, waiting, wait)
     lease = Lease(place, state, revision, seconds)
     lease._renewer.start()
     try:
-        _carry_over(place.uri, lease)
         yield lease
     finally:
         lease._release()
 
 
-def _acquire(place: Place, run: str, seconds: float, waiting: Callable[[str], None]) -> tuple[_State, str]:
+def _acquire(place: Place, run: str, seconds: float, waiting: Callable[[str], None], wait: bool) -> tuple[_State, str]:
     seen: str | None = None
     since = monotonic()
     told = False
@@ -159,14 +207,18 @@ def _acquire(place: Place, run: str, seconds: float, waiting: Callable[[str], No
         found = place.read(LEASE_FILE)
         before = _parse(place, found[0]) if found else _State(number=0, run=None)
         revision = found[1] if found else None
+        renewed = seen is not None
         if revision != seen:
             seen, since = revision, monotonic()
+        else:
+            renewed = False
         free = before.run in (None, run) or before.owner_is_dead or monotonic() - since > seconds
         if free:
             mine = _State(
                 number=before.number + 1,
                 run=run,
                 machine=socket.gethostname(),
+                processes=_processes(),
                 process=os.getpid(),
                 began=_began(psutil.Process()),
                 renewal=secrets.token_hex(8),
@@ -174,30 +226,43 @@ def _acquire(place: Place, run: str, seconds: float, waiting: Callable[[str], No
             if written := place.write(LEASE_FILE, mine.model_dump_json().encode(), revision):
                 return mine, written
             continue  # somebody else was faster
+        if not wait and (renewed or before.owner_lives):
+            raise UserError(
+                f"{place.uri} is in use by {before.run} on {before.machine}; wait until it ends, or give other "
+                "`checkpoints`"
+            )
         if not told:
             told = True
             waiting(f"{before.run} on {before.machine}")
         sleep(min(_LOOK_SECONDS, seconds / 4))
 
 
+def _processes() -> str:
+    """Return which start of which machine, and which namespace of it, the numbers of this machine's processes belong to."""
+    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else f"{socket.gethostname()} {psutil.boot_time():.0f}"
+    with suppress(OSError):  # other systems than Linux have no namespaces
+        boot += f" {_NAMESPACE.readlink()}"
+    return boot
+
+
 def _began(process: psutil.Process) -> str:
-    """Return which start of the machine a process belongs to, and the seconds from then until it began.
+    """Return how many seconds after the start of the machine a process began.
 
     Its creation time alone is no proof: the system derives it from its clock, so it changes when that is set.
     """
     booted = psutil.boot_time()  # first, since older versions of psutil keep it for the creation time
-    seconds = process.create_time() - booted
-    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else f"{booted:.0f}"
-    return f"{boot} {seconds:.2f}"
+    return f"{process.create_time() - booted:.2f}"
 
 
 def _parse(place: Place, data: bytes) -> _State:
+    """Return the state in a lease. A damaged one is that of an unknown owner, who is observed as any other is."""
     try:
         return _State.model_validate_json(data)
-    except ValidationError as error:
-        raise UserError(
-            f"{storage.join(place.uri, LEASE_FILE)} is damaged; remove it if nobody trains this run"
-        ) from error
+    except ValidationError:
+        below = (Path(file.uri.removeprefix(place.uri).lstrip("/")).parts[0] for file in storage.find(place.uri))
+        number = max((int(name) for name in below if name.isdecimal()), default=0)
+        _LOG.warning("%s is damaged, and replaced", storage.join(place.uri, LEASE_FILE))
+        return _State(number=number, run="an unknown owner", machine="an unknown machine")
 
 
 def _carry_over(uri: str, lease: Lease) -> None:

@@ -45,6 +45,7 @@ class StyleTransferModule(L.LightningModule):
         self.network = network
         self.unregistered = (losses,)
         self.bf16 = bf16
+        self._restoring = False
         self.rate_scale = rate_scale
         plan = config.optimizer
         self.style_weight = StyleWeight(config.loss, losses.target, plan.warmup, plan.steps)
@@ -86,6 +87,7 @@ class StyleTransferModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
+        self._restoring = False
         # The checkpoint restores the learning rate it was saved with; after a rollback the rate must be lower.
         self.trainer.optimizers[0].param_groups[0]["lr"] = self.config.optimizer.learning_rate * self._rate(
             self.global_step
@@ -118,9 +120,15 @@ class StyleTransferModule(L.LightningModule):
         """Number of steps between reads of the losses; on a GPU every read waits for the device."""
         return 1 if self.device.type == "cpu" else 10
 
+    @property
+    def restoring(self) -> bool:
+        """Whether the state of a checkpoint is being restored: its network is, its optimizer may not be yet."""
+        return self._restoring
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["network_config"] = self.config.network.model_dump_json()
         checkpoint["style_weight"] = self.style_weight.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._restoring = True
         self.style_weight.load_state_dict(checkpoint["style_weight"])

@@ -47,7 +47,7 @@ class RunRecord(BaseModel):
     """Local path of the shard dataset."""
     state: State = "running"
     step: int = 0
-    """Number of steps completed."""
+    """Number of steps that stand: all of a completed run, otherwise those of its newest checkpoint."""
     message: str = ""
     """Why the run is in its current state, in one sentence; empty if completed."""
     may_pass: bool = False

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinystyle.config import ExecutionConfig, RunConfig
-from tinystyle.data.ingest import Progress, dataset_for_training
+from tinystyle.data.ingest import Progress, check_large_enough, dataset_for_training, is_dataset
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.processes import bf16_pays, cpu_count
-from tinystyle.errors import UserError
+from tinystyle.errors import UserError, shortened
 from tinystyle.nets.perceptual import load_perceptual_network, perceptual_sha256
 from tinystyle.styles import Style
 from tinystyle.training.lineage import lineage_of
 
 __all__ = ["Resolved", "check", "resolve", "run_keys"]
+
+_LOG = logging.getLogger(__name__)
+_MOST_THREADS = 1024
+"""OpenMP ends the process if it cannot start all threads."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,10 @@ def check(config: RunConfig) -> tuple[RunConfig, Style]:
     Raises:
         UserError: this machine cannot execute the run as configured, or the style image cannot be used.
     """
-    return _settle(config), _usable_style(config)
+    style = _usable_style(config)
+    if is_dataset(config.photos):
+        check_large_enough(config.photos, config.data.size)
+    return _settle(config), style  # last: it imports torch
 
 
 def resolve(
@@ -119,14 +127,27 @@ def _settle(config: RunConfig) -> RunConfig:
         )
     if cuda and devices > torch.cuda.device_count():
         raise UserError(f"`devices` {devices}: this machine has {torch.cuda.device_count()} GPUs")
-    # Read here because torchrun sets OMP_NUM_THREADS for its workers; only the user's value counts.
-    threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, cpu_count() // devices)
-    settled = {"devices": devices, "threads": execution.threads or threads}
+    threads = execution.threads or _threads_of_environment() or max(1, cpu_count() // devices)
+    settled = {"devices": devices, "threads": threads}
     config = config.model_copy(update={"execution": execution.model_copy(update=settled)})
     if config.precision != "auto":
         return config
     bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else bf16_pays(torch.cpu.get_capabilities())
     return config.model_copy(update={"precision": "bf16" if bf16 else "32"})
+
+
+def _threads_of_environment() -> int | None:
+    """Return the number in OMP_NUM_THREADS, the first if it is a list; None if it is not set, or no positive number.
+
+    It is read before training because torchrun sets it for its workers, and only the user's value counts.
+    """
+    text = os.environ.get("OMP_NUM_THREADS", "").strip()
+    first = text.partition(",")[0].strip()
+    if first.isascii() and first.isdecimal() and 0 < (number := int(first[:9])) <= _MOST_THREADS:
+        return number
+    if text not in ("", "0"):
+        _LOG.warning("OMP_NUM_THREADS is %r, no number of threads; it is ignored", shortened(text, 40))
+    return None
 
 
 def _lineage(config: RunConfig, dataset_sha256: str, style: Style, perceptual_sha256: str) -> dict[str, str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-import zipfile
 from pathlib import Path
 
 import lightning as L
@@ -13,7 +11,6 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import distributed
 
 from tinystyle.config import RunConfig
-from tinystyle.data import storage
 from tinystyle.data.datamodule import PhotoDataModule
 from tinystyle.data.photos import photo_tensor
 from tinystyle.data.processes import cpu_count
@@ -23,12 +20,13 @@ from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.styles import Style
-from tinystyle.training.callbacks import Checkpoints, CollapsedError, Previews, StepReport
+from tinystyle.training.callbacks import Checkpoints, CollapsedError, Previews, SaveFirst, StepReport
+from tinystyle.training.checkpoint_files import CheckpointFiles
 from tinystyle.training.module import GradientNotFiniteError, StyleTransferModule
 from tinystyle.training.objective import build_criterion
 from tinystyle.training.progress import Progress
 from tinystyle.training.record import RunRecord
-from tinystyle.training.run_folder import LAST, RunFolder
+from tinystyle.training.run_folder import RunFolder
 from tinystyle.training.worker import GROUP_FILE
 
 __all__ = ["fit", "initial_network"]
@@ -80,10 +78,17 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
     with Progress(record, folder, active=primary, visible=show_progress) as progress:
         held_out = photos.held_out(EVALUATION_PHOTOS, EVALUATION_SIDE)
         steps = StepReport(files.metrics, [progress.step])
-        location = files.checkpoints(execution)
+        checkpoint_files = CheckpointFiles(files.checkpoints(execution), record)
         style_13hw = photo_tensor(style.at(config.style_side))
         checkpoints = Checkpoints(
-            location, execution.checkpoint_every, held_out, criterion, style_13hw, steps, [progress.held_out]
+            checkpoint_files,
+            execution.checkpoint_every,
+            held_out,
+            criterion,
+            style_13hw,
+            steps,
+            [progress.held_out],
+            progress.saved,
         )
         previews = Previews(files.previews, execution.preview_every, held_out[:PREVIEW_PHOTOS], progress.preview)
         trainer = L.Trainer(
@@ -96,7 +101,8 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
             max_steps=config.optimizer.steps,
             max_epochs=-1,
             # Previews come before the check that stops the run, because a preview of a collapsed network is useful.
-            callbacks=[steps, previews, checkpoints],
+            callbacks=[steps, SaveFirst(checkpoints), previews, checkpoints],
+            plugins=[checkpoint_files],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -104,47 +110,49 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
             use_distributed_sampler=False,
             limit_val_batches=0,
         )
-        state, message = "completed", ""
-        try:
-            _fit_from_last_checkpoint(trainer, module, photos, location)
-        except (CollapsedError, GradientNotFiniteError) as error:
-            state, message = "collapsed", str(error)
-        if state == "completed" and trainer.global_step < config.optimizer.steps:
-            state, message = "stopped", f"stopped at step {trainer.global_step} of {config.optimizer.steps}"
-        if primary:
-            if state == "completed":
-                save_model(network, files.model, config.network, record.lineage)
-            results = {
-                **checkpoints.results,
-                "style_weight": module.style_weight.value,
-                "images_per_second": steps.images_per_second,
-            }
-            record.update(folder, state=state, message=message, step=trainer.global_step, results=results)
-            progress.finish()
+        with steps.handling():
+            state, message = "completed", ""
+            try:
+                resumes = checkpoint_files.load()
+                if primary:
+                    steps.resume(checkpoint_files.kept[1])
+                _fit(trainer, module, photos, checkpoint_files if resumes else None)
+            except (CollapsedError, GradientNotFiniteError) as error:
+                state, message = "collapsed", str(error)
+            if state == "completed" and trainer.global_step < config.optimizer.steps:
+                state, message = "stopped", f"stopped at step {trainer.global_step} of {config.optimizer.steps}"
+                if checkpoint_files.kept[1] < trainer.global_step:
+                    message += f", without a checkpoint; it resumes from step {checkpoint_files.kept[1]}"
+            # What a run that has not completed resumes from is its checkpoint.
+            step = trainer.global_step if state == "completed" else checkpoint_files.kept[1]
+            if primary:
+                if state == "completed":
+                    save_model(network, files.model, config.network, record.lineage)
+                results = {
+                    **checkpoints.results,
+                    "style_weight": module.style_weight.value,
+                    "images_per_second": steps.mean_images_per_second,
+                }
+                record.update(folder, state=state, message=message, step=step, results=results)
+                progress.finish()
     return record
 
 
-def _fit_from_last_checkpoint(
-    trainer: L.Trainer, module: StyleTransferModule, photos: PhotoDataModule, location: str
+def _fit(
+    trainer: L.Trainer, module: StyleTransferModule, photos: PhotoDataModule, files: CheckpointFiles | None
 ) -> None:
-    last = storage.join(location, LAST)
-    if not storage.exists(last):
+    """Train, from the checkpoint that `files` has loaded, if any."""
+    if files is None:
         trainer.fit(module, datamodule=photos)
         return
-    with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder:
-        local = Path(folder) / LAST
-        storage.copy(last, local)
-        try:  # torch does not verify the checksums
-            with zipfile.ZipFile(local) as file:
-                fits = file.testzip() is None and load_model(local).config == module.config.network
-        except (ValueError, zipfile.BadZipFile):
-            fits = False
-        if not fits:
-            raise UserError(
-                f"{last} is damaged or belongs to another network; replace it with best.ckpt to resume from there, "
-                "or start over with `resume` never"
-            )
-        trainer.fit(module, datamodule=photos, ckpt_path=local, weights_only=True)
+    try:
+        trainer.fit(module, datamodule=photos, ckpt_path=files.last, weights_only=True)
+    except (OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if not module.restoring:
+            raise
+        raise files.unusable("does not fit this run") from error
 
 
 def _device() -> torch.device:

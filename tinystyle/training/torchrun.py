@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from tinystyle.config import ExecutionConfig
+from tinystyle.data.processes import stop_signals
+from tinystyle.training.run_folder import RunFolder
 from tinystyle.training.worker import GROUP_FILE
 
 __all__ = ["run_processes"]
 
+_LOG = logging.getLogger(__name__)
+
+STOP_SECONDS = 600
+"""Time that a training process has to finish its step and to save; torchrun's own limit, 30 s, is less than a slow step."""
 _LOOK_SECONDS = 1.0
+_OF_OTHERS = ("PET_", "PL_TRAINER_", "TORCHELASTIC_")
+"""Beginnings of variables with which other programs set defaults of torchrun, of Lightning and of torchrun's agent."""
+_ANSWERS = (
+    "Stopping after this step, then saving a checkpoint; two more signals (Ctrl-C) end the training now, without saving",
+    "Still stopping; one more Ctrl-C ends the training now, without saving",
+    "Ended without saving",
+)
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 def run_processes(
-    execution: ExecutionConfig, folder: Path, environment: Mapping[str, str], stop: threading.Event
+    execution: ExecutionConfig, folder: Path, environment: Mapping[str, str], stops: Sequence[threading.Event]
 ) -> tuple[int, bool]:
-    """Run torchrun to its end; return its exit code and whether SIGTERM, SIGINT or `stop` asked this process to stop."""
+    """Run torchrun to its end; return its exit code, and whether a signal or one of `stops` has ended it."""
     agent = [sys.executable, "-m", "tinystyle.training.agent", str(os.getpid())]
     worker = ["-m", "tinystyle.training.worker", str(folder)]
-    with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
-        arguments, variables = _meeting(execution, Path(scratch))
+    with RunFolder(folder).scratch() as scratch:
+        arguments, variables = _meeting(execution, scratch)
         # In a separate session, so that Ctrl-C in a terminal reaches only this process, which then requests a clean
         # stop.
         child = subprocess.Popen(
@@ -40,17 +53,17 @@ def run_processes(
         )
         try:
             with _forwarding(child) as asked:
-                code = _wait(child, stop)
+                code = _wait(child, stops)
         except BaseException:  # any exception here stops the run cleanly
             child.terminate()
             child.wait()
             raise
-    return code, bool(asked) or stop.is_set()
+    return code, bool(asked) or any(stop.is_set() for stop in stops)
 
 
-def _wait(child: subprocess.Popen[bytes], stop: threading.Event) -> int:
-    """Wait for a process and return its exit code; ask it to end once `stop` is set."""
-    while not stop.is_set():
+def _wait(child: subprocess.Popen[bytes], stops: Sequence[threading.Event]) -> int:
+    """Wait for a process and return its exit code; ask it to end once one of `stops` is set."""
+    while not any(stop.is_set() for stop in stops):
         with suppress(subprocess.TimeoutExpired):
             return child.wait(timeout=_LOOK_SECONDS)
     child.terminate()
@@ -64,6 +77,7 @@ def _meeting(execution: ExecutionConfig, scratch: Path) -> tuple[list[str], dict
     for a password; it is only used between machines.
     """
     arguments = [f"--nnodes={execution.nodes}", f"--nproc-per-node={execution.processes}", "--max-restarts=0"]
+    arguments += [f"--shutdown-timeout={STOP_SECONDS}"]
     # Without a folder for its logs, torchrun leaves an empty one behind for each run.
     arguments += ["--rdzv-backend=c10d", "--rdzv-id=tinystyle", f"--log-dir={scratch}"]
     if execution.nodes > 1:
@@ -78,17 +92,21 @@ def _meeting(execution: ExecutionConfig, scratch: Path) -> tuple[list[str], dict
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment without torchrun's defaults, which cluster software sets for other launchers.
+    """Return this process's environment without what cluster software, or another launcher, has set for its own jobs.
 
     torchrun warns about every signal it forwards, so its log is off by default; set LOGLEVEL to debug it.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PET_")}
-    return {"LOGLEVEL": "CRITICAL", **kept}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_OTHERS)}
+    level = kept.get("LOGLEVEL", "").upper()
+    return kept | {"LOGLEVEL": level if level in logging.getLevelNamesMapping() else "CRITICAL"}
 
 
 @contextmanager
 def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Forward the first SIGTERM or SIGINT to `child` as SIGTERM, kill it at the third; yield the list of signals."""
+    """Forward the first signal that asks to stop to `child` as SIGTERM, kill it at the third; yield their list.
+
+    These are SIGTERM, SIGINT, and SIGHUP (the terminal is closed) unless that is ignored, as under nohup.
+    """
     asked: list[int] = []
 
     def forward(number: int, _frame: FrameType | None) -> None:
@@ -97,11 +115,12 @@ def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
             child.terminate()
         elif len(asked) > 2:
             child.kill()
+        _LOG.warning(_ANSWERS[min(len(asked), len(_ANSWERS)) - 1])
 
     if threading.current_thread() is not threading.main_thread():  # in a flow, Prefect handles signals
         yield asked
         return
-    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, forward) for number in stop_signals()}
     try:
         yield asked
     finally:

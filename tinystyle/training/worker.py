@@ -10,10 +10,7 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from tinystyle.data.processes import die_with_parent
-from tinystyle.errors import debugging, is_temporary, sentence
-from tinystyle.training.record import RunRecord
-from tinystyle.training.run_folder import RunFolder
+from tinystyle.data.processes import die_with_parent, interruptible
 
 BUG = 70
 """Exit status after a bug (EX_SOFTWARE in sysexits.h)."""
@@ -25,9 +22,16 @@ GROUP_FILE = "TINYSTYLE_GROUP_FILE"
 
 def main() -> int:
     """Train the run. A user error is reported in the run record, in one sentence, a bug's traceback in error.log."""
+    from tinystyle.data.streams import settle
+    from tinystyle.errors import debugging, is_temporary, sentence
+    from tinystyle.training.record import RunRecord
+    from tinystyle.training.run_folder import RunFolder
+
     folder = Path(sys.argv[1])
+    settle()
     agent = os.environ.get(AGENT_VARIABLE)
     die_with_parent(int(agent) if agent else None)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # Lightning imports it; it wants a home folder
     warnings.filterwarnings("ignore", module=r"lightning\..*")
     try:
         from tinystyle.training.runner import fit
@@ -42,7 +46,7 @@ def main() -> int:
             print(trace, file=sys.stderr)
         if message is None:
             with suppress(OSError):
-                RunFolder(folder).error_log.write_text(trace)
+                RunFolder(folder).error_log.write_text(trace, encoding="utf-8")
             return BUG
         if os.environ.get("RANK", "0") == "0":
             try:
@@ -54,4 +58,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with interruptible():
+        code = main()
+    sys.exit(code)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import time
@@ -81,6 +82,18 @@ def test_ingests_once(photos: Path, expected: Manifest, tmp_path: Path) -> None:
     assert again.is_completed()
     assert len(partition_runs()) == before + 3, "nothing was to be done"
     assert Manifest.read(tmp_path / "out") == manifest
+
+
+@pytest.mark.usefixtures("platform")
+def test_a_sync_makes_what_a_fresh_ingest_makes(photos: Path, tmp_path: Path) -> None:
+    raw = Path(shutil.copytree(photos, tmp_path / "raw"))
+    assert run(raw, tmp_path / "out", partitions=2, spread=False).is_completed()
+    (raw / "photo-0001.jpg").unlink()
+    shutil.copy(raw / "photo-0002.jpg", raw / "photo-0005.jpg")
+    save_photographs(raw, 2, first=40)
+    state = run(raw, tmp_path / "out", partitions=2, spread=False, sync=True)
+    fresh = ingest(str(raw), str(tmp_path / "fresh"), size=64, workers=1)
+    assert state.result()["sha256"] == Manifest.read(tmp_path / "out").sha256() == fresh.sha256()
 
 
 @pytest.mark.usefixtures("platform")

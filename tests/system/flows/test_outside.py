@@ -15,6 +15,7 @@ import pytest
 
 from flows.ingest_coco import ingest_coco, ingest_partition
 from flows.keep_house import keep_house
+from flows.outside import admit
 from flows.publish import publish
 from flows.retrain_styles import retrain_styles
 from flows.sweep_styles import sweep_styles
@@ -23,6 +24,7 @@ from tests.support.flows import QUIET, Platform
 from tests.support.hostile import HostileServer
 from tests.support.places import REPOSITORY
 from tinystyle.data.permission import ALLOW
+from tinystyle.errors import UserError
 
 pytestmark = [pytest.mark.platform, *QUIET]
 
@@ -202,6 +204,14 @@ def test_a_hostile_parameter_is_one_sentence(
     assert [experiment.name for experiment in client.search_experiments()] == before
     assert list(checkpoints.iterdir()) == []
     assert not Path("/tmp/run-by-yaml").exists()
+
+
+@pytest.mark.usefixtures("outsider")
+def test_an_image_of_the_checkout_is_open_by_every_parameter_that_names_styles() -> None:
+    image = str(REPOSITORY / "docs" / "images" / "styles.jpg")
+    admit({"style": image, "styles": image}, {})
+    with pytest.raises(UserError, match=r"`photos`.*a local path is not open"):
+        admit({"photos": image}, {})
 
 
 @pytest.mark.usefixtures("platform", "outsider")

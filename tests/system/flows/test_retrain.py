@@ -61,9 +61,12 @@ def test_from_new_to_champion_to_a_worse_one(platform: Platform, messages: Recei
 
     poison = tmp_path / "poison.jpg"
     poison.write_text("not an image")
-    state = retrain(platform, {"name": "poison", "image": str(poison)}, style)
+    state = retrain(
+        platform, {"name": "misspelled", "imag": "builtin:wave"}, {"name": "poison", "image": str(poison)}, style
+    )
     assert state.is_failed()
-    assert state.message.startswith("1 of 2 networks trained, 1 judged; failed: poison: style "), "which stops no other"
+    start = "1 of 2 networks trained, 1 judged; failed: misspelled: `image` is missing; poison: style "
+    assert state.message.startswith(start), "which stops no other"
     (first,) = registry.versions("sea")
     assert first.aliases == (registry.CANDIDATE,), "the champion is a person's choice"
     assert "no champion to compare with" in first.tags[JUDGED]
@@ -113,4 +116,4 @@ def test_from_new_to_champion_to_a_worse_one(platform: Platform, messages: Recei
 def test_a_catalog_that_is_wrong(platform: Platform) -> None:
     state = retrain(platform, {"name": "wave", "image": "builtin:wave", "alphas": [0]})
     assert state.is_failed()
-    assert state.message.endswith("catalog.yaml, wave: `alpha` 0.0: input should be greater than 0")
+    assert state.message == "no networks to train; failed: wave: `alpha` 0.0: input should be greater than 0"

@@ -150,8 +150,14 @@ def test_without_held_out_photos_all_photos_is_the_way_out(run: Run, model: Path
             "no.safetensors: no such file; give a model.safetensors or a .ckpt",
         ),
         ("{bad}/text.ckpt --photos {dataset}", "text.ckpt: not a checkpoint that tinystyle saved"),
-        ("{bad}/a.mlmodel --photos {dataset}", "a.mlmodel: evaluate takes a model.safetensors or a .ckpt"),
-        ("{bad}/a.mlpackage --photos {dataset}", "a.mlpackage: evaluate takes a model.safetensors or a .ckpt"),
+        (
+            "{bad}/a.mlmodel --photos {dataset}",
+            "a.mlmodel is a Core ML file; evaluate needs the network it was exported from",
+        ),
+        (
+            "{bad}/a.mlpackage --photos {dataset}",
+            "a.mlpackage is a Core ML file; evaluate needs the network it was exported from",
+        ),
         ("{model} --photos {bad}/nowhere", "nowhere"),
         ("{model} --photos {bad}/empty", "empty"),
         ("{model} --photos {bad}/texts", "holds no usable photo"),

@@ -47,6 +47,31 @@ def test_a_file_its_card_and_the_last_preview(run: Run, saved: Path, tmp_path: P
 
 
 @pytest.mark.slow
+def test_o3_a_name_that_xcode_cannot_use_gets_a_hint(run: Run, saved: Path, tmp_path: Path) -> None:
+    out = tmp_path / "class.mlmodel"
+    code, output, error = run("export", saved, "--format", "mlmodel", "--size", "32x48", "--no-card", "--out", out)
+    assert (code, output) == (0, f"{out}: {out.stat().st_size:,} bytes\n")
+    assert error.startswith("class.mlmodel: Xcode generates a class class from this name, which is a word of Swift")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_files_called_like_options(
+    run: Run, saved: Path, tmp_path: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ("--format", "mlmodel", "--size", "32x48", "--bits", "32", "--no-card")
+    assert run("export", saved, *options, "--out", "-x.mlmodel")[::2] == (0, "")
+    check = ("--against", saved, "--photos", photo_folder, "--max-photos", 1)
+    assert run("verify", *check, "--", "-x.mlmodel")[::2] == (0, "")
+    assert run("verify", "./-x.mlmodel", *check)[::2] == (0, "")
+    assert run("swift", "--", "-x.mlmodel")[::2] == (0, "")
+    code, _, error = run("verify", "-x.mlmodel", *check)
+    assert code == 2
+    assert "-x.mlmodel is a file here; write ./-x.mlmodel" in error
+
+
+@pytest.mark.slow
 def test_int4_in_float32_of_a_range_with_a_preview(run: Run, saved: Path, tmp_path: Path) -> None:
     synthetic_photo(3, 60, 40).save(tmp_path / "photo.png")
     out = tmp_path / "m.mlpackage"
@@ -69,8 +94,8 @@ def test_int4_in_float32_of_a_range_with_a_preview(run: Run, saved: Path, tmp_pa
     [
         ("--format mlmodel --size 32x32,64x64", "an .mlmodel takes images of one size"),
         ("--format mlmodel --compute float16", "leaves precision to the device"),
-        ("--format mlmodel --bits 4 --ios 18", "there is no mlmodel with 4 bits for iOS 18; choose from"),
-        ("--format mlpackage --bits 5", "there is no mlpackage with 5 bits for iOS 16; choose from"),
+        ("--format mlmodel --bits 4 --ios 18", "--ios 18 is for an mlpackage of 4 bits; give 16 for this one"),
+        ("--format mlpackage --bits 5", "--bits 5: give 32, 16, 8, 6 or 4"),
         ("--format mlpackage --size 640", "--size 640: give WIDTHxHEIGHT"),
         ("--format mlpackage --size 641x480", "the nearest is 640x480"),
         ("--format mlpackage --no-card --preview a.png", "leave out --no-card"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.support.command_line import Run
+from tests.support.models import save_untrained
 from tinystyle.config import NetworkConfig
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.model_file import LoadedModel
@@ -42,6 +43,15 @@ def test_the_default_name_is_in_the_current_folder(
     assert "final class StyleTransfer {" in (tmp_path / "StyleTransfer.swift").read_text(encoding="utf-8")
 
 
+def test_c9i_a_trained_network_is_called_that(run: Run, tmp_path: Path) -> None:
+    model = save_untrained(tmp_path / "model.safetensors")
+    code, output, error = run("swift", model, "--out", tmp_path / "A.swift")
+    assert (code, output) == (2, "")
+    assert error.startswith(
+        f"Error: {model} is a trained network, not a Core ML file; `tinystyle export {model} --out "
+    )
+
+
 def test_mistakes_are_one_sentence_and_leave_nothing(run: Run, mlmodel: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.mlmodel"
     other.write_text("no model")
@@ -50,6 +60,8 @@ def test_mistakes_are_one_sentence_and_leave_nothing(run: Run, mlmodel: Path, tm
         ((tmp_path / "none.mlmodel", "--out", tmp_path / "A.swift"), "none.mlmodel"),
         ((other, "--out", tmp_path / "A.swift"), "other.mlmodel"),
         ((mlmodel, "--out", other / "A.swift"), "cannot be written to"),
+        ((mlmodel, "--out", tmp_path / "Double.swift"), "the name Double is taken in Swift or Apple's frameworks"),
+        ((mlmodel, "--out", tmp_path / "starry_skyInput.swift"), "give a name such as StyleTransfer.swift"),
     )
     for arguments, expected in cases:
         code, output, error = run("swift", *arguments)

@@ -74,7 +74,7 @@ def test_mistakes_are_one_sentence(run: Run, file: Path, micro_run: Path, datase
         ((tmp_path / "absent.mlmodel", "--against", model, "--photos", dataset), "no such Core ML file"),
         ((model, "--against", model, "--photos", dataset), "not a Core ML file"),
         ((file, "--against", tmp_path / "absent", "--photos", dataset), "no such file"),
-        ((file, "--against", file, "--photos", dataset), "not a model that tinystyle saved"),
+        ((file, "--against", file, "--photos", dataset), "is a Core ML file; verify --against needs the network"),
         ((file, "--against", model, "--photos", tmp_path / "none"), str(tmp_path / "none")),
         ((file, "--against", model, "--photos", tmp_path / "absent"), "absent"),
         ((file, "--against", model, "--photos", dataset, "--device"), "needs macOS"),

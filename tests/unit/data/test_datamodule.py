@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tinystyle.data.datamodule import CropDataset, GlobalBatches
-from tinystyle.data.photos import evenly_spaced, photo_tensor
-from tinystyle.data.shards import ShardDataset
+from tinystyle.data.photos import photo_tensor
+from tinystyle.data.shards import ShardDataset, evenly_spaced
 from tinystyle.errors import UserError
 
 

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import os
+import socket
+import uuid
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.badimages import save_photographs
 from tinystyle.data import storage
 from tinystyle.data.decode import MAX_BYTES, Unusable
+from tinystyle.data.ingest import ingest
 from tinystyle.data.sources import open_source
 from tinystyle.errors import UserError
 
@@ -74,13 +79,28 @@ def test_linked_folder_is_followed_until_it_loops(tmp_path: Path) -> None:
     assert source.problems == [("link/back", "link loop")]
 
 
-def test_name_that_is_not_utf8(tmp_path: Path) -> None:
+def test_i16_name_that_is_not_utf8(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
     with open(path, "wb") as file:
         file.write(b"x")
     source = open_source(str(tmp_path))
     assert source.names() == ["caf\\xe9.jpg"]
     assert source.read("caf\\xe9.jpg") == b"x"
+    (tmp_path / "caf\\xe9.jpg").write_bytes(b"a backslash in its name")
+    assert open_source(str(tmp_path)).names() == ["caf\\xe9.jpg", "caf\\xe9.jpg~"]
+
+
+def test_i16_source_whose_own_name_is_not_utf8(tmp_path: Path) -> None:
+    source = f"{tmp_path}/{os.fsdecode(b'caf' + bytes([0xE9]))}"
+    save_photographs(Path(source), 2)
+    assert open_source(source).uri == f"{tmp_path}/caf\\xe9"
+    assert ingest(source, str(tmp_path / "out"), size=64, workers=1).source == f"{tmp_path}/caf\\xe9"
+    with pytest.raises(UserError, match="lies inside the source"):
+        ingest(source, f"{source}/shards", size=64)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(Path(source, "photo-0000.jpg"), "a.jpg")
+    (tmp_path / "a.zip").rename(source + ".zip")
+    assert open_source(source + ".zip").names() == ["a.jpg"]
 
 
 def test_fingerprint_follows_the_listing(tmp_path: Path) -> None:
@@ -148,6 +168,46 @@ def test_empty_sources(tmp_path: Path) -> None:
     for uri in (str(tmp_path / "empty"), str(tmp_path / "empty.zip"), "memory://nothing-here"):
         with pytest.raises(UserError, match=r"holds no files|no such file"):
             open_source(uri)
-    storage.write_bytes("memory://broken/photos.zip", b"PK\x03\x04 but no zip")
+    storage.write_bytes("memory://broken/photos.zip", b"neither this nor that")
     with pytest.raises(UserError, match="is not a readable zip file"):
         open_source("memory://broken/photos.zip")
+
+
+def test_what_is_beside_the_photos_is_left_out_and_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    os.mkfifo(tmp_path / "fifo.jpg")
+    (tmp_path / "null.jpg").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s.jpg"))
+        source = open_source(str(tmp_path))
+    assert source.names() == ["a.jpg"]
+    assert source.problems == [(name, "not a regular file") for name in ("fifo.jpg", "null.jpg", "s.jpg")]
+    with pytest.raises(UserError, match="neither a folder nor a zip"):
+        open_source(str(tmp_path / "fifo.jpg"))
+
+
+@pytest.mark.parametrize("as_uri", [str, lambda path: _in_memory(path)])
+def test_i2_marks_of_web_addresses_are_parts_of_names(as_uri: Callable[[Path], str], tmp_path: Path) -> None:
+    names = ["a#1", "a#2", "a?x=1", "50%25", "a b+c"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.jpg").write_text(name)
+        with zipfile.ZipFile(tmp_path / name / "train.zip", "w") as archive:
+            archive.writestr("z.jpg", name)
+    for name in names:
+        uri = storage.join(as_uri(tmp_path), name)
+        source = open_source(uri)
+        assert source.uri == uri
+        assert source.names() == sorted([f"{name}.jpg", "train.zip"])
+        assert source.read(f"{name}.jpg").decode() == name
+        assert open_source(storage.join(uri, "train.zip")).read("z.jpg").decode() == name
+    with pytest.raises(UserError, match=r"a: no such|a holds no files"):
+        open_source(storage.join(as_uri(tmp_path), "a"))
+
+
+def _in_memory(folder: Path) -> str:
+    uri = f"memory://{uuid.uuid4().hex}"
+    for path in folder.rglob("*"):
+        if path.is_file():
+            storage.write_bytes(storage.join(uri, path.relative_to(folder).as_posix()), path.read_bytes())
+    return uri

@@ -148,24 +148,6 @@ def test_what_is_remote() -> None:
     ]
 
 
-def test_fetch_once(tmp_path: Path, memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TINYSTYLE_CACHE", str(tmp_path / "cache"))
-    uri = storage.join(memory, "vgg16.pth?signature=" + "s" * 300)
-    storage.write_bytes(uri, b"weights")
-    fetched = storage.fetch(uri, "weights")
-    assert fetched.is_relative_to(tmp_path / "cache" / "weights")
-    assert fetched.suffix == ".pth", "readers go by it"
-    assert fetched.read_bytes() == b"weights"
-    storage.remove(uri)
-    assert storage.fetch(uri, "weights") == fetched
-    with pytest.raises(FileNotFoundError, match=r"^no such file$"):
-        storage.fetch(storage.join(memory, "other"), "weights")
-    local = _written(tmp_path / "local.pth", b"")
-    assert storage.fetch(local, "weights") == local
-    with pytest.raises(FileNotFoundError, match=r"^no such file$"):
-        storage.fetch(tmp_path / "none", "weights")
-
-
 def test_a_fault_that_passes_is_not_seen(flaky: type[Flaky], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flaky, "failures", 2)
     assert storage.read_bytes("flaky://file") == b"content"

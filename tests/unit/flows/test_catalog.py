@@ -62,6 +62,7 @@ def test_defaults_and_entries(tmp_path: Path) -> None:
 
 
 WAVE = {"name": "wave", "image": "builtin:wave"}
+SKY = {"name": "sky", "image": "builtin:starry-sky"}
 
 
 @pytest.mark.parametrize(
@@ -71,25 +72,43 @@ WAVE = {"name": "wave", "image": "builtin:wave"}
         ("- wave", "must hold a list `styles`"),
         ({"styles": [], "style": 1}, "must hold a list `styles`, may hold `defaults`, and nothing else"),
         ({"styles": [], "defaults": [1]}, "defaults must be a mapping of values"),
-        ({"styles": ["wave"]}, "style 1: an entry must be a mapping with name and image"),
-        ({"styles": [{"name": "wave"}]}, "wave: `image`: field required"),
-        ({"styles": [{**WAVE, "alpha": 1}]}, "wave: `alpha` 1: extra inputs are not permitted"),
-        ({"styles": [{**WAVE, "alphas": [5]}]}, "wave: `alpha` 5.0: input should be less than or equal to 4"),
-        (
-            {"styles": [{**WAVE, "formats": ["onnx"]}]},
-            "wave: `files` ['onnx']: there is no Core ML file 'onnx'; choose from",
-        ),
-        ({"styles": [{**WAVE, "name": "The Wave"}]}, "The Wave: `name` The Wave: string should match pattern"),
-        ({"styles": [WAVE, WAVE]}, "the name wave is used twice"),
-        ({"styles": [{**WAVE, "alphas": [0.3, 0.301]}]}, "the name wave-30 is used twice"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, content: Any, sentence: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
+    with pytest.raises(UserError) as caught:
         load_catalog(written(tmp_path, content))
     assert sentence in str(caught.value)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("bad", "name", "sentence"),
+    [
+        ("wave", "style 1", "an entry must be a mapping with name and image"),
+        ({"name": "wave"}, "wave", "`image` is missing"),
+        ({"image": "builtin:wave"}, "style 1", "`name` is missing"),
+        ({**WAVE, "alpha": 1}, "wave", "`alpha` 1: extra inputs are not permitted"),
+        ({**WAVE, "alphas": [5]}, "wave", "`alpha` 5.0: input should be less than or equal to 4"),
+        ({**WAVE, "formats": ["onnx"]}, "wave", "`files` ['onnx']: there is no Core ML file 'onnx'; choose from"),
+        ({**WAVE, "name": "The Wave"}, "The Wave", "`name` The Wave: string should match pattern"),
+        ({**WAVE, "name": "a\n" * 99}, "a " * 21 + "...a" + " a" * 7, "`name` a"),
+        ({**WAVE, "name": ["wave"]}, "['wave']", "`name` ['wave']: input should be a valid string"),
+        ({**WAVE, "alphas": [0.3, 0.301]}, "wave", "the name wave-30 is used twice"),
+    ],
+)
+def test_an_invalid_entry_is_refused_by_itself(tmp_path: Path, bad: Any, name: str, sentence: str) -> None:
+    catalog = load_catalog(written(tmp_path, {"styles": [bad, SKY]}))
+    assert [entry.name for entry in catalog.styles] == ["sky"]
+    assert catalog.refused.keys() == {name}
+    assert catalog.refused[name].startswith(sentence)
+    assert "\n" not in catalog.refused[name]
+
+
+def test_entries_that_share_a_name_are_all_refused(tmp_path: Path) -> None:
+    catalog = load_catalog(written(tmp_path, {"styles": [WAVE, {**SKY, "name": "wave"}, SKY]}))
+    assert [entry.name for entry in catalog.styles] == ["sky"]
+    assert catalog.refused == {"wave": "the name wave is used twice; each network needs a unique name"}
 
 
 def test_a_catalog_that_is_not_there(tmp_path: Path) -> None:

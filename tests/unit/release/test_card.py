@@ -50,9 +50,12 @@ def with_lineage(model: LoadedModel, lineage: dict[str, str]) -> LoadedModel:
 def metadata_of(model: LoadedModel) -> dict[str, str]:
     from coremltools.proto import Model_pb2
 
-    metadata = Model_pb2.Metadata()
+    description = Model_pb2.ModelDescription()
+    description.input.add()
+    description.output.add()
+    metadata = description.metadata
     metadata.userDefined["com.github.apple.coremltools.conversion_date"] = "today"
-    describe(metadata, model, "640x480, 8-bit weights")
+    describe(description, model, "640x480, 8-bit weights")
     assert metadata.ByteSize() <= MAX_METADATA_BYTES == 430
     return {"shortDescription": metadata.shortDescription, **metadata.userDefined}
 
@@ -63,7 +66,7 @@ def test_metadata_of_the_file(model: LoadedModel, exported: Callable[..., Path],
     path = exported(format, 8)
     assert read_spec(path).description.metadata.ByteSize() <= 450
     metadata = read_model(path).metadata
-    assert metadata["shortDescription"] == "tinystyle small 0.3: stylises an image, 48x32, 8-bit weights"
+    assert metadata["shortDescription"] == "tinystyle small 0.3: stylizes an image, 48x32, 8-bit weights"
     assert metadata["author"]
     assert "Apache-2.0" in metadata["license"]
     assert metadata["versionString"] == __version__
@@ -97,7 +100,7 @@ def test_card(model: LoadedModel, result: ExportResult) -> None:
     for fact in (
         "starry_night, small 0.3", "| 8, linear per output channel |", f"| {result.bytes:,} |",
         f"| `{content_sha256(result.path)}` |", "| 32x32 to 64x64; by default 64x64 |", "| float16 |", "`image`",
-        "`stylized`", "| iOS 16 and later |", "| 11,868 |", "multiply-accumulates at 64x64 | 53,", "multiples of 4",
+        "`stylized`", "| iOS 16 and later |", "| 11,868 |", "multiply-accumulates at 64x64 | 53,", "not a multiple of 4",
         *(f'    "{key}": "{value}"' for key, value in REAL.items()), "Apache-2.0",
     ):  # fmt: skip
         assert fact in text

@@ -11,6 +11,7 @@ import pytest
 from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.errors import UserError
 from tinystyle.release.swift import class_name, swift_source
+from tinystyle.release.swift_names import model_name_hint
 
 Exported = Callable[[str, int], Path]
 STRING = r'"(?:\\.|[^"\\\n])*"'
@@ -145,11 +146,74 @@ def test_a_name_that_is_no_class_name_is_refused(name: str) -> None:
         class_name(Path(name))
 
 
+@pytest.mark.parametrize(
+    "name",
+    re.findall(
+        r"\w+",
+        """Array Bool Float Double Optional Set Data Date Image View Swift Foundation UIKit SwiftUI Task Sequence AnyObject
+    Any Self Error Result Void Int String Hashable DispatchQueue Protocol Type Character Dictionary URL Color Text State
+    Button Bundle Timer Never Codable Sendable MainActor CoreML Vision CIImage CGRect UIImage NSObject MLModel
+    VNRequest AVPlayer Size Camera Failure""",
+    ),
+)  # fmt: skip
+def test_o3_names_of_swift_and_of_apple_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=rf"{name}\.swift: the name {name} is .*{name}Style\.swift"):
+        class_name(Path(f"{name}.swift"))
+
+
+def test_every_type_that_the_swift_file_uses_is_refused_as_its_name(source: str) -> None:
+    """The names of types and of cases begin with a capital; a class of such a name would be meant in their place."""
+    code = re.sub(rf"{STRING}|//[^\n]*", "", source)
+    used = set(re.findall(r"\b[A-Z][A-Za-z0-9_]*\b", code)) - {"StyleTransfer"}
+    assert {"Double", "CIContext", "MLModel", "Result"} <= used
+    for name in used:
+        with pytest.raises(UserError, match="give one of your own"):
+            class_name(Path(f"{name}.swift"))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("file", "name"), [("Sky.mlmodel", "Sky"), ("Starry-sky.mlmodel", "Starry_sky")])
-def test_the_class_that_xcode_generates_is_not_declared_twice(
-    file: str, name: str, exported: Exported, tmp_path: Path
+@pytest.mark.parametrize(
+    ("file", "name", "generated"),
+    [
+        ("Sky.mlmodel", "Sky", "Sky"),
+        ("Starry-sky.mlmodel", "Starry_sky", "Starry_sky"),
+        ("Sky.mlmodel", "SkyInput", "SkyInput"),
+        ("Sky.mlmodel", "SkyOutput", "SkyOutput"),
+        ("sky.mlmodel", "Sky", "sky"),  # their object files are one file on macOS
+    ],
+)
+def test_o3_the_classes_that_xcode_generates_are_not_declared_twice(
+    file: str, name: str, generated: str, exported: Exported, tmp_path: Path
 ) -> None:
     model = read_model(shutil.copy(exported("mlmodel", 8), tmp_path / file))
-    with pytest.raises(UserError, match=rf"class {name} .*{name}Style\.swift"):
+    with pytest.raises(UserError, match=rf"class {generated} .*{name}Style\.swift"):
         swift_source(model, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("class.mlmodel", "a class class .* a word of Swift.*class-style.mlmodel"),
+        ("String.mlmodel", "a class String .* taken in Swift"),
+        ("self.mlpackage", "a word of Swift"),
+        ("CIFilter.mlmodel", "like those of Apple's frameworks"),
+        ("Starry.mlmodel", "starry.mlmodel beside it is the same file"),
+        ("starryInput.mlmodel", "class starryinput from starry.mlmodel too"),
+        ("a_b.mlmodel", "class a_b from a-b.mlpackage too"),
+        ("a-b.mlmodel", None),
+        ("starry sky.mlmodel", None),
+        ("-x.mlmodel", None),
+        ("8.mlmodel", None),
+    ],
+)
+def test_o3_a_model_file_whose_generated_class_clashes_gets_a_hint(
+    tmp_path: Path, name: str, expected: str | None
+) -> None:
+    (tmp_path / "starry.mlmodel").touch()
+    (tmp_path / "a-b.mlpackage").mkdir()
+    hint = model_name_hint(tmp_path / name)
+    if expected is None:
+        assert hint is None
+    else:
+        assert hint is not None
+        assert re.search(expected, hint), hint

@@ -15,6 +15,7 @@ from tests.support.command_line import Run
 from tests.support.photos import synthetic_photo
 from tests.support.runs import micro_config
 from tinystyle.data.photos import photo_tensor
+from tinystyle.evaluation.artifacts import border_error, checkerboard_energy
 from tinystyle.model_file import load_model, save_model
 from tinystyle.styles import pretrained
 
@@ -113,12 +114,14 @@ def test_what_ships_is_small_and_says_what_it_is(name: str) -> None:
     assert float(record["paint4"]) < 0.8
 
 
-def test_what_ships_paints_a_photograph() -> None:
-    """Each its own way, on a photograph that ships in a package: no hole, no copy of the photo, no two alike."""
+def test_c6_what_ships_paints_a_photograph() -> None:
+    """Each its own way, on a photograph that ships in a package: no hole, frame or weave, no copy of the photo or another."""
     photo = photo_tensor(load_sample_image("china.jpg"))
     with torch.inference_mode():
         pictures = {name: load_model(f"pretrained:{name}").network(photo) for name in STYLES}
     for name, picture in pictures.items():
         assert (picture <= 5).all(1).float().mean() < 0.02, f"{name} is black in places"
+        assert checkerboard_energy(picture, photo).mean() < 2, f"{name} weaves"
+        assert border_error(load_model(f"pretrained:{name}").network, photo, picture).mean() < 3, f"{name} has a frame"
         for other, another in {**pictures, "the photo": photo}.items():
             assert other == name or (picture - another).abs().mean() > 10, f"{name} is {other}"

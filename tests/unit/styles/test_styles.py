@@ -163,7 +163,8 @@ def test_a_missing_remote_style_is_named() -> None:
 
 
 def test_an_unknown_built_in_style_lists_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"^unknown built-in style 'stary'; choose one of mosaic, starry-sky, wave$"):
+    names = r"unknown built-in style 'stary' \(did you mean starry-sky\?\); choose one of mosaic, starry-sky, wave"
+    with pytest.raises(UserError, match=f"^{names}$"):
         load_style("builtin:stary", 64)
     with pytest.raises(UserError, match=r"not 8$"):
         load_style("builtin:wave", 8)

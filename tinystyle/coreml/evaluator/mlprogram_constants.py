@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinystyle.coreml.evaluator.operations import UnknownOperationError
+from tinystyle.coreml.evaluator.saved_file import check_placeholder
 from tinystyle.coreml.evaluator.stored_weights import (
     StoredWeight,
     decode_affine,
@@ -17,14 +18,17 @@ from tinystyle.coreml.evaluator.stored_weights import (
     decode_plain,
     unpack_indices,
 )
+from tinystyle.data.placeholders import HEAD
 from tinystyle.errors import UserError
 
-__all__ = ["FLOAT16", "Constant", "Constants"]
+__all__ = ["FLOAT16", "INTEGERS", "Constant", "Constants"]
 
 Array = NDArray[Any]
 Constant = Array | str | StoredWeight
 
-FLOAT16, _FLOAT32, _INT4 = 10, 11, 25
+FLOAT16, _FLOAT32, _INT4, _UINT1 = 10, 11, 25, 37
+INTEGERS = frozenset(range(21, 40))
+"""MIL's data types of integers."""
 # DataType of MIL.proto -> dtype of its values, name of the weight file's method that reads them.
 _TYPES: dict[int, tuple[Any, str]] = {
     FLOAT16: (np.float16, "read_fp16_data"),
@@ -34,7 +38,13 @@ _TYPES: dict[int, tuple[Any, str]] = {
     _INT4: (np.int8, "read_int4_data"),
     31: (np.uint8, "read_uint8_data"),
     33: (np.uint32, "read_uint32_data"),
+    35: (np.uint8, "read_uint4_data"),
+    36: (np.uint8, "read_uint2_data"),
+    _UINT1: (np.uint8, "read_uint1_data"),
+    38: (np.uint8, "read_uint6_data"),
+    39: (np.uint8, "read_uint3_data"),
 }
+_UNSIGNED_BITS = {35: 4, 36: 2, _UINT1: 1, 38: 6, 39: 3}
 
 
 class Constants:
@@ -122,6 +132,8 @@ class Constants:
             path = self._folder / name.removeprefix("@model_path/")
             if not path.is_file():
                 raise UserError(f"its file {path.name} is missing")
+            with path.open("rb") as opened:
+                check_placeholder(opened.read(HEAD), path.name)
             self._files[name] = _BlobStorageReader(str(path))
         return self._files[name]
 
@@ -136,6 +148,8 @@ def _immediate(packed: bytes, data_type: int, count: int) -> Array:
     if data_type == _INT4:
         nibbles = unpack_indices(packed, 4, count, "little").astype(np.int8)
         return np.where(nibbles > 7, nibbles - 16, nibbles).astype(np.int8)
+    if data_type in _UNSIGNED_BITS:
+        return unpack_indices(packed, _UNSIGNED_BITS[data_type], count, "little")
     return np.frombuffer(packed, _type(data_type)[0])
 
 
@@ -178,14 +192,43 @@ def _cast(arguments: Mapping[str, Constant], _dtype: Any, _bits: int) -> StoredW
 
 
 def _lut_to_dense(arguments: Mapping[str, Constant], _dtype: Any, _bits: int) -> StoredWeight:
-    """Decode the palette form of iOS 16: lut[indices], with the indices packed lowest bit first."""
-    palette = _array(arguments, "lut")
+    """Decode the palette form: lut[indices].
+
+    Of iOS 16: `lut` is (entries,), and the indices are packed lowest bit first. Of iOS 18: the indices have a type of as
+    many bits, and `lut` has a dimension for each of theirs, one for its entries, and one for values that share an index.
+    """
+    palette, indices = _array(arguments, "lut"), _array(arguments, "indices")
+    bits = int(palette.size).bit_length() - 1
+    if palette.size != 2**bits:
+        raise UserError(f"a palette has {palette.size} values, which is not a power of 2")
+    if "shape" not in arguments:
+        if palette.shape != (*[1] * indices.ndim, palette.size, 1):
+            raise UnknownOperationError("a palette for each group of channels is not supported")
+        return decode_palette(indices, palette.ravel(), bits)
     if palette.ndim != 1:
         raise UnknownOperationError("a palette of several dimensions is not supported")
-    bits = int(palette.size).bit_length() - 1
     shape = tuple(int(side) for side in _array(arguments, "shape"))
-    packed = _array(arguments, "indices").astype(np.uint8).tobytes()
-    return decode_palette(unpack_indices(packed, bits, int(np.prod(shape)), "little").reshape(shape), palette, bits)
+    count = int(np.prod(shape))
+    packed = indices.astype(np.uint8).tobytes()
+    if len(packed) != -(-count * bits // 8):
+        raise UserError(f"a weight of {count} values of {bits} bits is stored in {len(packed)} bytes")
+    return decode_palette(unpack_indices(packed, bits, count, "little").reshape(shape), palette, bits)
+
+
+def _sparse_to_dense(arguments: Mapping[str, Constant], _dtype: Any, _bits: int) -> StoredWeight:
+    """Decode pruned weights: `nonzero_data` where `mask` is 1, in order, and 0 elsewhere.
+
+    Of iOS 16, the mask is packed lowest bit first; of iOS 18, it has the shape of the weight.
+    """
+    values, mask = _array(arguments, "nonzero_data"), _array(arguments, "mask")
+    if "shape" in arguments:
+        shape = tuple(int(side) for side in _array(arguments, "shape"))
+        mask = unpack_indices(mask.astype(np.uint8).tobytes(), 1, int(np.prod(shape)), "little").reshape(shape)
+    if values.ndim != 1 or int(mask.sum()) != values.size:
+        raise UserError(f"a pruned weight has {values.size} values for {int(mask.sum())} places")
+    dense = np.zeros(mask.shape, values.dtype)
+    dense[mask.astype(np.bool_)] = values
+    return decode_plain(dense)
 
 
 _DECODERS: dict[str, Callable[[Mapping[str, Constant], Any, int], StoredWeight]] = {
@@ -193,4 +236,5 @@ _DECODERS: dict[str, Callable[[Mapping[str, Constant], Any, int], StoredWeight]]
     "constexpr_blockwise_shift_scale": _blockwise_shift_scale,
     "constexpr_cast": _cast,
     "constexpr_lut_to_dense": _lut_to_dense,
+    "constexpr_sparse_to_dense": _sparse_to_dense,
 }

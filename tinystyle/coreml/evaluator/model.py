@@ -14,9 +14,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from tinystyle.coreml.evaluator.mlprogram import read_program
+from tinystyle.coreml.evaluator.mlprogram import check_functions, read_program
 from tinystyle.coreml.evaluator.neural_network import read_neural_network
 from tinystyle.coreml.evaluator.operations import Operation, Rounding, UnknownOperationError, to_float16, unrounded
+from tinystyle.coreml.evaluator.saved_file import read_specification
 from tinystyle.coreml.evaluator.stored_weights import StoredWeight
 from tinystyle.coreml.quiet import quiet
 from tinystyle.coreml.sizes import ImageSizes
@@ -24,9 +25,8 @@ from tinystyle.errors import UserError
 
 __all__ = ["CoreMLModel", "NotFiniteError", "StoredWeight", "UnknownOperationError", "read_model"]
 
-_PACKAGE_DATA = Path("Data") / "com.apple.CoreML"
 # Specification version -> oldest iOS that reads it (Model.proto).
-_MINIMUM_IOS = {1: 11, 2: 12, 3: 12, 4: 13, 5: 14, 6: 15, 7: 16, 8: 17, 9: 18}
+_MINIMUM_IOS = {1: 11, 2: 12, 3: 12, 4: 13, 5: 14, 6: 15, 7: 16, 8: 17, 9: 18, 10: 26}
 _NO_LIMIT = 1 << 20
 _RGB, _BGR = 20, 30
 
@@ -41,6 +41,7 @@ class CoreMLModel:
 
     path: Path
     format: Literal["mlmodel", "mlpackage"]
+    """mlmodel for a neural network, even one in a package; mlpackage for an ML Program."""
     input: str
     """Name of the input image."""
     output: str
@@ -67,7 +68,7 @@ class CoreMLModel:
         """Oldest iOS version that can read the file."""
         return _MINIMUM_IOS[self.specification]
 
-    def run(self, image_13hw: Tensor, *, float16: bool = False) -> Tensor:
+    def run(self, image_13hw: Tensor, *, float16: bool = False, exact: bool = False) -> Tensor:
         """Compute the output for one image.
 
         Results that the file declares as float16 are rounded to it after every operation. Core ML would then clamp to
@@ -76,6 +77,7 @@ class CoreMLModel:
         Args:
             image_13hw: RGB in 0..255, float32, (1, 3, height, width).
             float16: round every result to float16, even if the file leaves the precision to the device.
+            exact: round no result to float16, even if the file declares it as that.
 
         Returns:
             RGB, float32, (1, 3, height, width).
@@ -87,14 +89,14 @@ class CoreMLModel:
         height, width = image_13hw.shape[-2:]
         if tuple(image_13hw.shape[:2]) != (1, 3) or not self.sizes.allows(width, height):
             raise UserError(f"{self.path} takes one RGB image of {self.sizes}, not {width}x{height}")
-        fixed = (width, height) == self.sizes.default and self.sizes.kind == "fixed"
         values = {self.input: _turned(image_13hw.float(), self.channels[0])}
         last_use = {name: index for index, step in enumerate(self.operations) for name in step.inputs}
         with torch.inference_mode():
             for index, step in enumerate(self.operations):
-                rounded = self._checked(step, to_float16 if float16 or step.float16 else unrounded)
+                halved = not exact and (step.float16 or (float16 and not step.integer))
+                rounded = self._checked(step, to_float16 if halved else unrounded)
                 result = rounded(step.compute(rounded, *(values[name] for name in step.inputs)))
-                if fixed and step.shape and tuple(result.shape) != step.shape:
+                if step.shape and not _fits(tuple(result.shape), step.shape):
                     raise UserError(f"{self.path}: {step.label} gives {tuple(result.shape)}, declared {step.shape}")
                 values[step.output] = result
                 for name in {name for name in step.inputs if last_use[name] == index and name != step.output}:
@@ -114,6 +116,10 @@ class CoreMLModel:
         return rounded
 
 
+def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(declared) and all(side in (None, real) for real, side in zip(shape, declared, strict=True))
+
+
 def _turned(image_13hw: Tensor, bgr: bool) -> Tensor:
     return image_13hw.flip(1) if bgr else image_13hw
 
@@ -130,40 +136,40 @@ def read_model(path: str | Path) -> CoreMLModel:
     try:
         with quiet():
             return _read(path)
-    except UnknownOperationError as error:
-        raise UnknownOperationError(f"{path}: {error}") from error
+    except UserError as error:
+        raise type(error)(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such Core ML file; give a .mlmodel or an .mlpackage") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     # Damage may show in any part that reads the file: protobuf, the blob reader in C++, numpy, torch.
     except Exception as error:
+        if path.suffix == ".safetensors" or path.suffix == ".ckpt":
+            raise UserError(f"{path}: is a trained network, not a Core ML file; export it first") from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path}: not a Core ML file of an image network, or damaged ({reason})") from error
 
 
 def _read(path: Path) -> CoreMLModel:
-    from coremltools.proto import Model_pb2
-
-    package = path.is_dir()
-    data = path / _PACKAGE_DATA
-    if package and not (data / "model.mlmodel").is_file():
-        raise FileNotFoundError
-    spec = Model_pb2.Model.FromString((data / "model.mlmodel" if package else path).read_bytes())
+    spec, folder = read_specification(path)
     kind = spec.WhichOneof("Type")
+    if kind is None:
+        raise UserError("not a Core ML file of an image network, or damaged (it holds no model)")
     if kind not in ("neuralNetwork", "mlProgram") or spec.specificationVersion not in _MINIMUM_IOS:
         raise UnknownOperationError(f"a model of type {kind}, version {spec.specificationVersion}, is not supported")
+    if kind == "mlProgram":
+        check_functions(spec.mlProgram)
     image, stylized = (_only_image(features) for features in (spec.description.input, spec.description.output))
     if kind == "neuralNetwork":
         operations, weights = read_neural_network(spec.neuralNetwork, image.name)
     else:
-        operations, weights = read_program(spec.mlProgram, data)
+        operations, weights = read_program(spec.mlProgram, folder)
     _check_flow(operations, image.name, stylized.name)
     metadata = spec.description.metadata
     named = ("shortDescription", "author", "license", "versionString")
     return CoreMLModel(
         path=path,
-        format="mlpackage" if package else "mlmodel",
+        format="mlmodel" if kind == "neuralNetwork" else "mlpackage",
         input=image.name,
         output=stylized.name,
         sizes=_sizes(image.type.imageType),

@@ -50,6 +50,8 @@ class Operation:
     compute: Compute
     float16: bool = False
     """Whether the file declares the result as float16."""
+    integer: bool = False
+    """Whether the file declares the result as integers, which are never rounded."""
     shape: tuple[int | None, ...] | None = None
     """Declared shape of the result, with None for each side that the file leaves open; None if it declares none."""
 

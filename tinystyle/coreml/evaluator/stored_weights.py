@@ -126,6 +126,9 @@ def decode_weight_params(field: Any, shape: Sequence[int]) -> StoredWeight:
         UserError: the number of values or scales does not fit the shape, or the quantization is not supported.
     """
     count = int(np.prod(shape))
+    stored = [name for name in ("floatValue", "float16Value", "rawValue", "int8RawValue") if len(getattr(field, name))]
+    if stored != ["rawValue"] if field.HasField("quantization") else len(stored) != 1 or "awValue" in stored[0]:
+        raise UserError(f"a weight is stored as {' and '.join(stored) or 'nothing'}, which does not fit its encoding")
     if field.HasField("quantization"):
         return _decode_quantized(field, shape, count)
     half = field.float16Value
@@ -140,9 +143,14 @@ def _decode_quantized(field: Any, shape: Sequence[int], count: int) -> StoredWei
     bits = quantization.numberOfBits
     if not 1 <= bits <= 8 or not len(field.rawValue):
         raise UserError(f"a weight is quantized in a way that is not supported ({bits} bits)")
+    if len(field.rawValue) != -(-count * bits // 8):
+        raise UserError(f"a weight of {count} values of {bits} bits is stored in {len(field.rawValue)} bytes")
     indices = unpack_indices(field.rawValue, bits, count, "big").reshape(shape)
     if quantization.HasField("lookupTableQuantization"):
-        return decode_palette(indices, np.array(quantization.lookupTableQuantization.floatValue, np.float32), bits)
+        palette = np.array(quantization.lookupTableQuantization.floatValue, np.float32)
+        if palette.size != 2**bits:
+            raise UserError(f"a palette of {bits} bits has {palette.size} values")
+        return decode_palette(indices, palette, bits)
     linear = quantization.linearQuantization
     scale, bias = (np.array(values, np.float32) for values in (linear.scale, linear.bias))
     if not len(bias):

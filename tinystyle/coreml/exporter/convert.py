@@ -117,7 +117,7 @@ def _export_neural_network(model: LoadedModel, bits: int, sizes: ImageSizes, sum
     spec = _convert(model.network, sizes, convert_to="neuralnetwork").get_spec()
     compress_neural_network(spec, bits)
     shorten_names(spec)
-    describe(spec.description.metadata, model, summary)
+    describe(spec.description, model, summary)
     storage.write_bytes(out, spec.SerializeToString(deterministic=True))
 
 
@@ -126,9 +126,13 @@ def _export_program(
 ) -> None:
     import coremltools as ct
 
+    from tinystyle.coreml.exporter.any_side import ANY_SIDE
     from tinystyle.coreml.exporter.mlprogram import ENCODE_WEIGHTS, slim_program
 
     pipeline = ct.PassPipeline.DEFAULT
+    if sizes.kind == "ranged":
+        pipeline.insert_pass(0, ANY_SIDE)
+        pipeline.set_options(ANY_SIDE, {"stride": model.network.stride})
     pipeline.append_pass(ENCODE_WEIGHTS)
     pipeline.set_options(ENCODE_WEIGHTS, {"bits": bits, "ios": ios})
     converted = _convert(
@@ -142,7 +146,8 @@ def _export_program(
     )
     spec = converted.get_spec()
     slim_program(spec)
-    describe(spec.description.metadata, model, summary)
+    _declare_output(spec.description)
+    describe(spec.description, model, summary)
     write_package(out, spec.SerializeToString(deterministic=True), Path(converted.weights_dir))
 
 
@@ -168,6 +173,12 @@ def _convert(network: StyleNetwork, sizes: ImageSizes, **options: Any) -> Any:
     return converted
 
 
+def _declare_output(description: Any) -> None:
+    """Declare that the output has the input's size, of which coremltools leaves open all but a single one."""
+    (image,), (stylized,) = description.input, description.output
+    stylized.type.imageType.CopyFrom(image.type.imageType)
+
+
 def _shape(sizes: ImageSizes) -> Any:
     """Return the sizes as coremltools takes them, in the order (1, 3, height, width)."""
     import coremltools as ct
@@ -185,8 +196,8 @@ def _shape(sizes: ImageSizes) -> Any:
 class _PlainSizes(nn.Module):
     """Runs a network with tensor sizes as plain numbers, which tracing would otherwise turn into operations.
 
-    Core ML's converter cannot handle such operations. Plain numbers also drop padding and cropping from the trace,
-    which no size that is exported needs.
+    Core ML's converter cannot handle such operations. Plain numbers also drop padding and cropping to a multiple of the
+    stride from the trace; `any_side` puts them back where a size needs them.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -15,6 +15,7 @@ MAX_METADATA_BYTES = 430
 MAX_STYLE_BYTES = 60
 LICENSE = "Apache-2.0; style image and photographs under their own terms"
 USAGE = "RGB image in and out; Vision resizes to the input size"
+INPUT_DESCRIPTION, OUTPUT_DESCRIPTION = "photo, sRGB", "stylized photo of its size, sRGB"
 
 
 def title(model: LoadedModel) -> str:
@@ -26,20 +27,24 @@ def title(model: LoadedModel) -> str:
     return f"{style}, {network}" if style else network
 
 
-def describe(metadata: Any, model: LoadedModel, summary: str) -> None:
-    """Fill the Metadata protobuf of a Core ML file, in place, with at most MAX_METADATA_BYTES.
+def describe(description: Any, model: LoadedModel, summary: str) -> None:
+    """Describe a Core ML file, its input and its output in its ModelDescription protobuf, in place.
+
+    The metadata have at most MAX_METADATA_BYTES.
 
     The lineage is compact JSON, in which long values such as hashes are shortened as far as needed; if even their first
     eight characters do not fit, it is replaced by its hash.
 
     Args:
-        metadata: cleared first, because the date that coremltools writes changes from day to day.
+        description: its metadata are cleared first, because the date that coremltools writes changes from day to day.
         model: supplies title and lineage.
         summary: sizes and bits, in a few words.
     """
+    description.input[0].shortDescription = INPUT_DESCRIPTION
+    description.output[0].shortDescription = OUTPUT_DESCRIPTION
+    metadata = description.metadata
     metadata.Clear()
-    # Spelled so since the first release: other spelling would be other bytes of the same network.
-    metadata.shortDescription = f"tinystyle {title(model)}: stylises an image, {summary}"
+    metadata.shortDescription = f"tinystyle {title(model)}: stylizes an image, {summary}"
     metadata.author = "tinystyle"
     metadata.license = LICENSE
     metadata.versionString = __version__

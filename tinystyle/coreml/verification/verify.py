@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from torch import Tensor, nn
 
 from tinystyle.coreml.evaluator.model import CoreMLModel, NotFiniteError, StoredWeight, read_model
 from tinystyle.coreml.verification.device import device_prediction
+from tinystyle.coreml.verification.lineage import lineage_fault
+from tinystyle.coreml.verification.structure import structural_fault, with_weights
+from tinystyle.coreml.verification.usable import first_fault
 from tinystyle.coreml.verification.weight_check import check_weight
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
@@ -35,6 +38,8 @@ MIN_PSNR_DEVICE = 35.0
 Images of 8 bits alone limit it to about 59 dB, and float16 on the Neural Engine limits it by an unknown amount.
 """
 PEAK = 255.0
+_PRUNED = 0.1
+"""Fraction of zeros in a weight from which on it is called pruned."""
 _SAME = 200.0
 """PSNR in dB that is reported for equal images; the true value is infinite, which JSON cannot represent."""
 
@@ -120,10 +125,12 @@ def verify(
 ) -> Verification:
     """Compare a saved Core ML file with the network that it was made from; stop at the first difference.
 
-    First, the weights of every convolution and norm are compared value by value (`weight_check`). Then each photo is
-    scaled and cropped to a size that the file accepts, and the outputs of file and network are compared: PSNR = 10
-    log10(255^2 / mean squared error), for images clamped to 0..255 but not rounded. NaN or infinity in a result fails,
-    even if it occurs only where the device may choose to compute in float16.
+    First, the weights of every convolution and norm are compared value by value (`weight_check`). Then what the file
+    declares is judged as the tools do that open it (`usable`), and what is done with the weights, on a drawn picture at
+    sizes of every kind that the file takes (`structure`). Then each photo is scaled and cropped to a size that the file
+    accepts, and the outputs of file and network are compared: PSNR = 10 log10(255^2 / mean squared error), for images clamped to
+    0..255 but not rounded. NaN or infinity in a result fails, even if it occurs only where the device may choose to
+    compute in float16.
 
     Args:
         path: `.mlmodel` or `.mlpackage`.
@@ -141,7 +148,11 @@ def verify(
     predict = device_prediction(path, file.input, file.output) if device else None
     trained = list(_trained_weights(model.network))
     gate = MIN_PSNR.get(file.bits) if min_psnr is None else min_psnr
-    failure, fold = _compare(file.weights, trained)
+    failure, fold, weights = _compare(file.weights, trained)
+    foreign = lineage_fault(file.metadata, model.lineage)
+    failure = f"{foreign}: {failure}" if foreign and failure else failure or first_fault(path) or foreign
+    if failure is None:
+        failure = structural_fault(file, with_weights(model.network, weights))
     results: list[PhotoResult] = []
     if failure is None:
         try:
@@ -216,25 +227,34 @@ def _trained_weights(network: nn.Module) -> Iterable[_Trained]:
 _FOLDS = ((np.float32(1 / 255), "the division by 255"),)
 
 
-def _compare(stored: Iterable[StoredWeight], trained: Iterable[_Trained]) -> tuple[str | None, str]:
-    """Return (what is wrong or None, what was folded)."""
+_Weights = list[tuple[str, np.ndarray[Any, np.dtype[np.float32]]]]
+
+
+def _compare(stored: Iterable[StoredWeight], trained: Iterable[_Trained]) -> tuple[str | None, str, _Weights]:
+    """Return (what is wrong or None, what was folded, the file's values by the names of the trained ones)."""
     fold = "nothing"
+    values: _Weights = []
     for weight, expected in zip_longest(stored, trained):
         if weight is None:
-            return f"{expected.name} has no counterpart in the file", fold
+            return f"{expected.name} has no counterpart in the file", fold, values
         if expected is None:
-            return f"{weight.label} has no counterpart in the trained network", fold
+            return f"{weight.label} has no counterpart in the trained network", fold, values
         if (_KINDS.get(weight.kind), weight.parameter) != (expected.kind, expected.parameter):
-            return f"{weight.label} stands where {expected.name} is expected", fold
-        problem = check_weight(weight, expected.values)
+            return f"{weight.label} stands where {expected.name} is expected", fold, values
+        problem, factor = check_weight(weight, expected.values), np.float32(1)
         if problem is not None and expected.kind == "convolution":
             for constant, name in _FOLDS:
                 if check_weight(weight, expected.values * constant) is None:
-                    problem, fold = None, f"{name}, into {expected.name}"
+                    problem, factor, fold = None, constant, f"{name}, into {expected.name}"
         if problem is not None:
+            if np.mean(weight.values == 0) > _PRUNED > np.mean(expected.values == 0):
+                problem = replace(
+                    problem, problem=f"{problem.problem}; {np.mean(weight.values == 0):.0%} are 0: pruned"
+                )
             index = f"[{', '.join(map(str, problem.index))}]" if problem.index else ""
-            return f"{weight.label}, trained as {expected.name}{index}: {problem.problem}", fold
-    return None, fold
+            return f"{weight.label}, trained as {expected.name}{index}: {problem.problem}", fold, values
+        values.append((expected.name, weight.values.astype(np.float32) / factor))
+    return None, fold, values
 
 
 def _compare_photo(
@@ -244,10 +264,7 @@ def _compare_photo(
     image: Image.Image,
     predict: Callable[[Image.Image], Tensor] | None,
 ) -> PhotoResult:
-    size = file.sizes.nearest(*image.size)
-    if file.sizes.kind == "ranged":  # for other sides, the network pads and crops, which a file does not
-        size = (size[0] - size[0] % network.stride, size[1] - size[1] % network.stride)
-    fitted = ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
+    fitted = ImageOps.fit(image.convert("RGB"), file.sizes.nearest(*image.size), Image.Resampling.LANCZOS)
     photo_13hw = torch.from_numpy(np.array(fitted)).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
         expected = network(photo_13hw)

@@ -60,7 +60,7 @@ def _plain(values: Array, expected: Array) -> Disagreement | None:
     # Compare bits: == would accept -0 for 0, and reject equal NaNs.
     bits = np.uint32 if values.dtype == np.float32 else np.uint16
     index = _first(np.ascontiguousarray(values).view(bits) != np.ascontiguousarray(expected).view(bits))
-    return None if index is None else Disagreement(index, f"it holds {values[index]!r}, trained is {expected[index]!r}")
+    return None if index is None else Disagreement(index, f"it holds {values[index]!s}, trained is {expected[index]!s}")
 
 
 def _linear(stored: StoredWeight, weight: Floats) -> Disagreement | None:
@@ -73,7 +73,7 @@ def _linear(stored: StoredWeight, weight: Floats) -> Disagreement | None:
     if index is not None:
         steps = error[index] / scale[index] if scale[index] else np.inf
         return Disagreement(
-            index, f"it holds {stored.values[index]!r}, {steps:.3g} quantization steps from the trained weight"
+            index, f"it holds {stored.values[index]!s}, {steps:.3g} quantization steps from the trained weight"
         )
     return _range(stored, weight)
 
@@ -97,7 +97,7 @@ def _range(stored: StoredWeight, weight: Floats) -> Disagreement | None:
     if channel is None:
         return None
     return Disagreement(
-        channel, f"scale {scale[channel]!r} and offset {stored.offset.ravel()[channel]:.7g} are not those of its range"
+        channel, f"scale {scale[channel]!s} and offset {stored.offset.ravel()[channel]:.7g} are not those of its range"
     )
 
 
@@ -110,7 +110,7 @@ def _palette(stored: StoredWeight, weight: Floats) -> Disagreement | None:
     index = _first(~(error <= nearest))
     if index is not None:
         return Disagreement(
-            index, f"it holds {stored.values[index]!r}, which is not the palette's nearest to the trained weight"
+            index, f"it holds {stored.values[index]!s}, which is not the palette's nearest to the trained weight"
         )
     for entry, value in enumerate(stored.palette):
         members = weight[stored.indices == entry]
@@ -118,6 +118,6 @@ def _palette(stored: StoredWeight, weight: Floats) -> Disagreement | None:
             index = _first(stored.indices == entry)
             assert index is not None
             return Disagreement(
-                index, f"palette entry {entry} is {value!r}, the mean of its weights is {members.mean():.6g}"
+                index, f"palette entry {entry} is {value!s}, the mean of its weights is {members.mean():.6g}"
             )
     return None

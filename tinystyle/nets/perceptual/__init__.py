@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from tinystyle.errors import UserError
+from tinystyle.errors import UserError, closest
 
 if TYPE_CHECKING:
     from tinystyle.nets.perceptual.features import PerceptualNetwork
@@ -40,7 +40,8 @@ PERCEPTUAL_NETWORKS = {
 def check_perceptual(name: str) -> str:
     """Return `name`; if it is no loss network, raise UserError with the names of all loss networks."""
     if name not in PERCEPTUAL_NETWORKS:
-        raise UserError(f"unknown loss network {name!r}; choose one of {', '.join(sorted(PERCEPTUAL_NETWORKS))}")
+        meant = closest(name, PERCEPTUAL_NETWORKS)
+        raise UserError(f"unknown loss network {name!r}{meant}; choose one of {', '.join(sorted(PERCEPTUAL_NETWORKS))}")
     return name
 
 

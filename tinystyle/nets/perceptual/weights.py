@@ -14,6 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tinystyle.data import storage
+from tinystyle.data.addresses import shown
+from tinystyle.data.downloads import fetch
+from tinystyle.data.placeholders import HEAD, placeholder
 from tinystyle.errors import UserError
 
 __all__ = ["OfficialWeights", "find_weights", "load_weights"]
@@ -49,13 +52,13 @@ def find_weights(name: str, source: str | OfficialWeights) -> tuple[Path, str, s
     official = source if isinstance(source, OfficialWeights) else None
     uri = official.url if official else str(source)
     try:
-        path = storage.fetch(uri, subfolder="weights")
+        path = fetch(uri, subfolder="weights", fixed=official is not None)
     except OSError as error:
         raise storage.unreadable(
             uri,
             error,
-            f"no weights for {name}: {uri} cannot be read ({error}); give a local or S3 file with `perceptual_weights`, "
-            "or train with `perceptual` efficientnet-lite0, whose weights come as a package",
+            f"no weights for {name}: {shown(uri)} cannot be read ({error.strerror or error}); give a local or S3 file "
+            "with `perceptual_weights`, or `perceptual` efficientnet-lite0, whose weights come as a package",
         ) from error
     digest = storage.sha256(path)
     if official and not digest.startswith(official.sha256_prefix):
@@ -68,6 +71,9 @@ def find_weights(name: str, source: str | OfficialWeights) -> tuple[Path, str, s
 
 
 def _read(path: Path, source: str) -> dict[str, Tensor]:
+    with path.open("rb") as opened:
+        if found := placeholder(opened.read(HEAD)):
+            raise UserError(f"{source} is {found}")
     try:
         if path.suffix == ".safetensors":
             state: object = load_file(path)

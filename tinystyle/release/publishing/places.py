@@ -12,13 +12,13 @@ import mimetypes
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 import fsspec
 from fsspec.asyn import sync
 
-from tinystyle.data import storage
+from tinystyle.data import remote, storage
+from tinystyle.data.addresses import local_only
 from tinystyle.data.locks import exclusive
 from tinystyle.errors import UserError
 
@@ -94,7 +94,7 @@ class LocalPlace:
 
     def __init__(self, root: str) -> None:
         self.uri = root.rstrip("/") or "/"
-        self._folder = Path(root.removeprefix("file://")).expanduser()
+        self._folder = local_only(root, "`root`")
 
     def read(self, name: str) -> tuple[bytes, str] | None:
         try:
@@ -132,7 +132,10 @@ class S3Place:
             "signature_version": "s3v4",  # required by conditional writes and long-lived links
         }
         # A client of its own, so that keys and endpoint are those of the environment now.
-        self._s3: Any = fsspec.filesystem("s3", config_kwargs=settings, skip_instance_cache=True)
+        self._anonymous = remote.is_anonymous()
+        self._s3: Any = fsspec.filesystem(
+            "s3", anon=self._anonymous, config_kwargs=settings, skip_instance_cache=True, use_listings_cache=False
+        )
         self._s3.retries = 1  # botocore retries, and knows better than s3fs which failures are temporary
 
     def read(self, name: str) -> tuple[bytes, str] | None:
@@ -146,6 +149,7 @@ class S3Place:
             return sync(self._s3.loop, _content, answer["Body"]), answer["ETag"]
 
     def write(self, name: str, data: bytes, revision: str | None) -> str | None:
+        remote.refuse_anonymous(storage.join(self.uri, name))
         condition = {"IfNoneMatch": "*"} if revision is None else {"IfMatch": revision}
         kind = mimetypes.guess_type(name)[0] or ("text/plain" if "." not in name else "application/octet-stream")
         # A client that cached an index would miss a rollback.
@@ -184,14 +188,15 @@ class S3Place:
         try:
             yield
         except (NoCredentialsError, PartialCredentialsError) as error:
-            sentence = "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-            raise OSError(errno.EACCES, sentence, uri) from error
+            raise OSError(errno.EACCES, remote.NO_CREDENTIALS, uri) from error
         except (BotoCoreError, ClientError) as error:
             raise OSError(errno.EIO, " ".join(str(error).split()), uri) from error
         except OSError as error:
             fault = _fault(error)
             code, said = fault.get("Code", ""), fault.get("Message") or error
             number, sentence = _REASONS.get(code, (errno.EIO, f"{code}: {said}" if code else str(said)))
+            if code == "AccessDenied" and self._anonymous:
+                sentence = f"is not public, and there are {remote.NO_CREDENTIALS}"
             raise OSError(number, sentence, uri) from error
         except ValueError as error:  # the endpoint is not an address, or the bucket's name is not possible
             raise UserError(f"{uri}: {error}; correct AWS_ENDPOINT_URL or `root`") from error

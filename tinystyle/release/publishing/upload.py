@@ -18,7 +18,7 @@ from typing import TypeVar
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_random_exponential
 
 from tinystyle.data import storage
-from tinystyle.errors import UnavailableError, UserError
+from tinystyle.errors import UnavailableError, UserError, closest
 from tinystyle.release.publishing.folder import SUMS, Publication
 from tinystyle.release.publishing.index import Index, PublishedVersion, schema_json
 from tinystyle.release.publishing.places import Place, open_place
@@ -203,8 +203,11 @@ def _found(index: Index, style: str, version: int | None, root: str) -> Publishe
     """Return a published version; raise UserError if there is none."""
     published = index.style(style)
     if published is None:
-        names = ", ".join(style.name for style in index.styles) or "nothing"
-        raise UserError(f"{style} is not published at {root}; there is {names}")
+        names = [style.name for style in index.styles]
+        others = (
+            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}{closest(style, names)}" if names else "nothing is"
+        )
+        raise UserError(f"{style} is not published at {root}; {others}")
     found = published.version(version)
     if found is None:
         numbers = ", ".join(str(version.version) for version in published.versions)

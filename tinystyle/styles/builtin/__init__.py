@@ -9,7 +9,7 @@ from importlib import import_module
 
 from PIL import Image
 
-from tinystyle.errors import UserError
+from tinystyle.errors import UserError, closest
 
 __all__ = ["BUILTIN_STYLES", "check_builtin", "draw_style"]
 
@@ -26,7 +26,9 @@ _SIZES = range(32, 4097)
 def check_builtin(name: str) -> str:
     """Return `name`; if it is no built-in style, raise UserError with the names of all built-in styles."""
     if name not in BUILTIN_STYLES:
-        raise UserError(f"unknown built-in style {name!r}; choose one of {', '.join(sorted(BUILTIN_STYLES))}")
+        raise UserError(
+            f"unknown built-in style {name!r}{closest(name, BUILTIN_STYLES)}; choose one of {', '.join(sorted(BUILTIN_STYLES))}"
+        )
     return name
 
 

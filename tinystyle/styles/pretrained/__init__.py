@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tinystyle.errors import UserError
+from tinystyle.errors import UserError, closest
 
-__all__ = ["PREFIX", "RECORD_KEY", "is_pretrained", "names", "painting_of", "path_of", "record_of"]
+__all__ = ["PREFIX", "RECORD_KEY", "is_pretrained", "names", "not_found", "painting_of", "path_of", "record_of"]
 
 PREFIX = "pretrained:"
 RECORD_KEY = "record"
@@ -37,8 +37,16 @@ def path_of(uri: str) -> Path:
     """
     name = uri.removeprefix(PREFIX)
     if name not in names():
-        raise UserError(f"{uri}: no such style; choose from {', '.join(PREFIX + each for each in names()) or 'none'}")
+        raise UserError(
+            f"{uri}: no such style{closest(name, names())}; choose from {', '.join(PREFIX + each for each in names()) or 'none'}"
+        )
     return _FOLDER / f"{name}.safetensors"
+
+
+def not_found(uri: str | Path) -> UserError:
+    """Return the error for a model file that does not exist, with the trained style that may have been meant."""
+    meant = f" (did you mean {PREFIX}{uri}?)" if str(uri) in names() else ""
+    return UserError(f"{uri}: no such file{meant}; give a model.safetensors or a .ckpt")
 
 
 def record_of(name: str) -> dict[str, str]:

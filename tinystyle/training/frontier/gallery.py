@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +12,12 @@ from torch import Tensor
 from tinystyle.data import storage
 from tinystyle.evaluation import Stylize
 from tinystyle.training.callbacks import to_image
+from tinystyle.training.html import QUALITY
 
-__all__ = ["SHORT_SIDE", "data_uri", "write_jpeg", "write_pictures"]
+__all__ = ["SHORT_SIDE", "write_jpeg", "write_pictures"]
 
 SHORT_SIDE = 320
 """Short side of the gallery's pictures, in pixels; small, because a page embeds many of them."""
-QUALITY = 80
 
 
 @torch.inference_mode()
@@ -34,9 +33,3 @@ def write_jpeg(path: Path, image: Image.Image) -> None:
     """Write an RGB image as a JPEG of modest size, atomically."""
     with storage.atomic_path(path) as temporary:
         image.save(temporary, format="JPEG", quality=QUALITY, optimize=True, progressive=True)
-
-
-def data_uri(path: Path) -> str:
-    """Return a .jpg or .png file as a `data:` URI."""
-    kind = {".jpg": "jpeg", ".png": "png"}[path.suffix]
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

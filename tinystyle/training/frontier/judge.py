@@ -13,7 +13,8 @@ from tinystyle import __version__, styles
 from tinystyle.config import DataConfig, LossConfig, RunConfig
 from tinystyle.data.datamodule import PhotoDataModule
 from tinystyle.data.ingest import Progress, dataset_for_training
-from tinystyle.data.photos import evenly_spaced, photo_tensor
+from tinystyle.data.photos import photo_tensor
+from tinystyle.data.shards import evenly_spaced
 from tinystyle.errors import UserError
 from tinystyle.evaluation import Criterion, PaintMeasure, QualityRow, Stylize, quality_rows
 from tinystyle.evaluation.model_report import second_measure, second_network

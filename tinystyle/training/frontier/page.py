@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from tinystyle import styles
 from tinystyle.data import storage
-from tinystyle.training.frontier.gallery import data_uri, write_jpeg
+from tinystyle.training.frontier.gallery import write_jpeg
 from tinystyle.training.frontier.plots import AXES, COLORS
 from tinystyle.training.frontier.rows import Row, fronts
 from tinystyle.training.frontier.table import Column, columns_of, table_rows
+from tinystyle.training.html import data_uri, page
 
 __all__ = ["Facts", "Pictures", "write_page"]
 
@@ -64,13 +64,6 @@ def write_page(
         pictures: image files of the gallery.
         facts: how the metrics were measured.
     """
-    environment = Environment(
-        loader=PackageLoader("tinystyle.training.frontier"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     architectures = sorted({row.architecture for row in rows if row.architecture})
     colors = {name: COLORS[index % len(COLORS)] for index, name in enumerate(architectures)}
     columns = columns_of(rows)
@@ -87,7 +80,8 @@ def write_page(
         )
         for number, style in enumerate(names, 1)
     ]
-    text = environment.get_template("page.html").render(
+    text = page(
+        "tinystyle.training.frontier",
         sections=sections,
         networks=sum(row.architecture is not None and row.state != "impossible" for row in rows),
         facts=facts,
@@ -97,8 +91,7 @@ def write_page(
             {"name": name, "short": PurePosixPath(name).stem, "uri": data_uri(photo), "aspect": _aspect(photo)}
             for name, photo in zip(pictures.names, pictures.photos, strict=True)
         ],
-        css=_asset("page.css"),
-        script=_asset("page.js"),
+        script=(Path(__file__).parent / "templates" / "page.js").read_text(encoding="utf-8"),
     )
     storage.write_bytes(path, text.encode())
 
@@ -110,7 +103,7 @@ def _section(
     plots: Mapping[str, Path],
     pictures: Pictures,
     colors: Mapping[str, str],
-    page: Path,
+    path: Path,
 ) -> dict[str, Any]:
     """Return the template variables for the section of one style."""
     front = fronts(rows)
@@ -119,7 +112,7 @@ def _section(
         "ident": ident,
         "title": title,
         "painting": _painting(rows[0].image),
-        "thumbnail": _thumbnail(rows[0].image, page.parent / "gallery"),
+        "thumbnail": _thumbnail(rows[0].image, path.parent / "gallery"),
         "summary": _summary(rows, front),
         "plots": [
             {
@@ -205,7 +198,3 @@ def _note(row: Row) -> str:
 def _aspect(photo: Path) -> str:
     with Image.open(photo) as image:
         return f"{image.width} / {image.height}"
-
-
-def _asset(name: str) -> str:
-    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from tinystyle.data import storage
+from tinystyle.training.axes import INK, MUTED, plain
 from tinystyle.training.frontier.rows import COSTS, Row, fronts
 
 __all__ = ["AXES", "COLORS", "plot", "write_plots"]
@@ -27,7 +28,6 @@ PANELS = ("score", "content", "paint3", "paint4")
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 """Colors of the architectures, distinguishable with any type of color vision (Okabe and Ito, 2008)."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
-INK, MUTED, RULE = "#222226", "#6b6963", "#e4e1da"
 
 
 def write_plots(folder: Path, stem: str, rows: Sequence[Row], architectures: Sequence[str]) -> dict[str, Path]:
@@ -104,11 +104,7 @@ def _panel(
     front: Sequence[Row],
     baseline: Row | None,
 ) -> None:
-    axes.grid(color=RULE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=8)
+    plain(axes, labelsize=8)
     axes.margins(x=0.08, y=0.22)
     if baseline is not None and (level := getattr(baseline, measure)) is not None:
         axes.axhline(level, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)

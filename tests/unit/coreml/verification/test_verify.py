@@ -150,6 +150,19 @@ def test_another_network_fails_with_the_first_tensor_and_index(
     assert "it has shape (9, 3, 9, 9), trained is (10, 3, 9, 9)" in result.sentence()
 
 
+def test_c9b_a_file_of_another_run_is_called_that_with_plain_numbers(
+    model: LoadedModel, tmp_path: Path, photos: Photos
+) -> None:
+    here, there = (LoadedModel(model.network, model.config, {"key": 16 * digit}) for digit in "ab")
+    path = export_model(there, format="mlmodel", bits=32, size=(48, 32), out=tmp_path / "a.mlmodel").path
+    assert verify(path, here, photos).failure == f"it was made from run {'b' * 16}, not {'a' * 16}"
+    network = StyleNetwork((9, 9, 9), residual_blocks=3).eval()
+    failure = verify(path, LoadedModel(network, model.config, here.lineage), photos).failure
+    assert failure is not None
+    assert failure.startswith(f"it was made from run {'b' * 16}, not {'a' * 16}: weight of convolution ")
+    assert "np." not in failure
+
+
 def test_a_photo_under_the_gate_fails(model: LoadedModel, exported: Callable[[str, int], Path], photos: Photos) -> None:
     result = verify(exported("mlmodel", 4), model, photos, min_psnr=90)
     assert result.failure

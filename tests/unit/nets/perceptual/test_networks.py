@@ -114,11 +114,18 @@ def test_the_official_file_is_checked_by_its_hash(vgg_file: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"not weights", b"\x80\x04cos\nsystem\n(S'true'\ntR."])
-def test_what_is_no_file_of_tensors_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "is an empty file; fetch it again"),
+        (b"not weights", r"is not a \.safetensors or \.pth file"),
+        (b"\x80\x04cos\nsystem\n(S'true'\ntR.", r"is not a \.safetensors or \.pth file"),
+    ],
+)
+def test_what_is_no_file_of_tensors_is_refused(tmp_path: Path, name: str, content: bytes, what: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"is not a \.safetensors or \.pth file"):
+    with pytest.raises(UserError, match=what):
         load_perceptual_network("vgg16", str(path))
 
 

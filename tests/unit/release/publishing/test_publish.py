@@ -209,7 +209,7 @@ def test_on_the_command_line(assembled: Path, retrained: Path, root: Path, run: 
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (["rollback", "mosaic"], "mosaic is not published at {root}; there is nothing"),
+        (["rollback", "mosaic"], "mosaic is not published at {root}; nothing is"),
         (["published", "mosaic"], "mosaic is not published at {root}; "),
         (["publish", "mosaic", "--folder", "{root}"], "--version champion: with --folder, give the number"),
         (["publish", "mosaic", "--folder", "{root}", "--version", "1"], "{root}/coreml/files.json cannot be read"),

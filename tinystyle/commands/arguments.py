@@ -1,0 +1,65 @@
+"""What a command's arguments name, by their names alone: finds exchanged arguments before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from tinystyle.errors import UserError
+
+__all__ = ["IMAGES", "MODEL_HELP", "check_core_ml", "check_network", "check_photos"]
+
+MODEL_HELP = "Trained network: the folder of a run, model.safetensors, a checkpoint, or pretrained:NAME."
+_CORE_ML = (".mlmodel", ".mlpackage")
+_NETWORKS = (".safetensors", ".ckpt")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".avif")
+"""How the names of photos end, in lower case."""
+
+
+def check_core_ml(file: str | Path, against: str | Path | None = None) -> None:
+    """Raise UserError if `file`, which should be a Core ML file, is named like a network; `against` may be one then."""
+    if _suffix(file) in _CORE_ML:
+        if not Path(file).exists():
+            raise UserError(f"{file}: no such Core ML file; give a .mlmodel or an .mlpackage")
+        return
+    if against is not None and _suffix(against) in _CORE_ML:
+        raise UserError(f"{against} is the Core ML file, and {file} is not; are FILE and --against swapped?")
+    if _is_network(file):
+        name = PurePosixPath(str(file)).stem if _suffix(file) else PurePosixPath(str(file)).name
+        raise UserError(
+            f"{file} is a trained network, not a Core ML file; "
+            f"`tinystyle export {file} --out {name.removeprefix('pretrained:')}.mlmodel` writes one of it"
+        )
+
+
+def check_network(model: str, what: str) -> None:
+    """Raise UserError if `model`, which should be a trained network, is named like a Core ML file or a photo."""
+    if _suffix(model) in _CORE_ML:
+        raise UserError(
+            f"{model} is a Core ML file; {what} needs the network it was exported from: the folder of the run, "
+            "model.safetensors, a checkpoint, or pretrained:NAME"
+        )
+    if _suffix(model) in IMAGES:
+        raise UserError(f"{model} is an image; {what} needs a trained network")
+
+
+def check_photos(model: str, photos: Sequence[str]) -> None:
+    """Raise UserError if a model is among the photos, or an image is where the model should be."""
+    other = next((photo for photo in photos if _suffix(photo) in _CORE_ML + _NETWORKS or _is_named(photo)), None)
+    if _suffix(model) in IMAGES:
+        hint = "are MODEL and PHOTOS swapped?" if other else "give a trained network or a Core ML file first"
+        raise UserError(f"{model} is an image, not a model; {hint}")
+    if other:
+        raise UserError(f"{other} is a model, not a photo; one command takes one model, and it comes first")
+
+
+def _is_network(place: str | Path) -> bool:
+    return _suffix(place) in _NETWORKS or _is_named(place) or (Path(place) / "run.json").is_file()
+
+
+def _is_named(place: str | Path) -> bool:
+    return str(place).startswith("pretrained:")
+
+
+def _suffix(place: str | Path) -> str:
+    return PurePosixPath(str(place).rstrip("/")).suffix.lower()

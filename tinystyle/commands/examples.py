@@ -1,0 +1,44 @@
+"""Command lines that the help of each command ends with; a test parses every one."""
+
+from __future__ import annotations
+
+__all__ = ["EXAMPLES"]
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "demo": ("demo", "demo --out try"),
+    "styles": ("styles", "styles --json"),
+    "stylize": (
+        "stylize pretrained:starry-night cat.jpg",
+        "stylize runs/starry holiday/ -o painted --keep-colors",
+        "stylize starry.mlmodel 'holiday/*.jpg' --max-side 1600",
+    ),
+    "ingest": ("ingest ~/photos dataset", "ingest s3://bucket/photos s3://bucket/dataset --size 512"),
+    "train": (
+        "train -s starry.jpg -p dataset -o runs/starry",
+        "train -s builtin:wave -p ~/photos -o runs/wave --steps 1000",
+        "train --config runs/starry/run.json -o runs/wide --alpha 0.5",
+    ),
+    "report": ("report runs/starry", "report runs/starry -o starry.html"),
+    "evaluate": ("evaluate runs/starry", "evaluate pretrained:great-wave -s wave.jpg -p ~/photos --json"),
+    "export": (
+        "export runs/starry -o starry.mlmodel",
+        "export runs/starry -o starry.mlpackage --bits 4 --ios 18",
+    ),
+    "verify": ("verify starry.mlmodel -a runs/starry -p dataset",),
+    "swift": ("swift starry.mlmodel", "swift starry.mlmodel -o StarryStyle.swift"),
+    "compare": (
+        "compare pretrained:starry-night pretrained:great-wave -p ~/photos",
+        "compare runs/starry runs/wide starry.mlmodel -p dataset -o all.jpg",
+    ),
+    "networks": ("networks", "networks --architecture small --alpha 0.3 --layers"),
+    "frontier": ("frontier -s starry.jpg -p dataset -o frontier", "frontier -p dataset -o compared --collect runs"),
+    "models": ("models", "models show starry", "models fetch starry --out starry"),
+    "models show": ("models show starry", "models show starry 3 --json"),
+    "models fetch": ("models fetch starry --out starry", "models fetch starry candidate --out try"),
+    "promote": ("promote starry 3 --reason 'better sky'",),
+    "publish": ("publish starry", "publish starry --root s3://apps/models --version 3"),
+    "published": ("published", "published starry --links 24"),
+    "rollback": ("rollback starry", "rollback starry --version 2 --reason 'version 3 is too dark'"),
+    "doctor": ("doctor",),
+}
+"""Name of a command -> command lines without the leading `tinystyle`."""
