@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from infra import processes, seaweedfs, servers
-from tests.support.rest import Prefect
+from tests.support.rest import Prefect, ask
 from tests.support.servers import serving
 from tests.support.stack import Stack
 from tinystyle.commands.doctor import diagnose
@@ -201,10 +201,10 @@ def test_paused_and_unserved(deployed: Stack) -> None:
     environment = deployed.environment
     user, _, password = environment["PREFECT_API_AUTH_STRING"].partition(":")
     with httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), trust_env=False) as api:
-        api.patch("/work_pools/tinystyle", json={"is_paused": True}).raise_for_status()
+        ask(api, "PATCH", "/work_pools/tinystyle", json={"is_paused": True})
         (told,) = faults(diagnosis(environment), "workers")
         assert told == "the work pool tinystyle is paused -> run `prefect work-pool resume tinystyle`"
-        api.patch("/work_pools/tinystyle", json={"is_paused": False}).raise_for_status()
+        ask(api, "PATCH", "/work_pools/tinystyle", json={"is_paused": False})
 
 
 def test_workers_that_are_gone(deployed: Stack) -> None:
@@ -217,7 +217,7 @@ def test_workers_that_are_gone(deployed: Stack) -> None:
             processes.stop(deployed.folder, name, patience=0)
         with httpx.Client(base_url=environment["PREFECT_API_URL"], auth=(user, password), trust_env=False) as api:
             for name in names:
-                api.delete(f"/work_pools/tinystyle/workers/{name}").raise_for_status()
+                ask(api, "DELETE", f"/work_pools/tinystyle/workers/{name}")
         (told,) = faults(diagnosis(environment), "workers")
         assert told.startswith("no worker of the pool tinystyle is online; 0 are known -> run `make stack`")
         ended = deployed.run("health")

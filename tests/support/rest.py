@@ -12,7 +12,7 @@ import httpx
 
 from infra import seaweedfs
 
-__all__ = ["MLflow", "Prefect", "overlap", "s3"]
+__all__ = ["MLflow", "Prefect", "ask", "overlap", "s3"]
 
 
 @contextmanager
@@ -25,7 +25,18 @@ def s3(environment: Mapping[str, str]) -> Iterator[Any]:
         client.close()
 
 
-BUSY_ATTEMPTS = 20
+BUSY_ATTEMPTS = 30
+
+
+def ask(api: httpx.Client, method: str, path: str, **options: Any) -> httpx.Response:
+    """A server's answer, which has to be a good one."""
+    for attempt in range(BUSY_ATTEMPTS):
+        answer = api.request(method, path, **options)
+        # With SQLite, Prefect's server says so while another request writes.
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or attempt == BUSY_ATTEMPTS - 1:
+            break
+        time.sleep(1)
+    return answer.raise_for_status()
 
 
 class _Server:
@@ -34,16 +45,8 @@ class _Server:
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         """The JSON of an answer, which has to be a good one."""
-        for attempt in range(BUSY_ATTEMPTS):
-            answer = httpx.request(
-                method, self._address + path, auth=self._auth, timeout=60, trust_env=False, **options
-            )
-            # With SQLite, Prefect's server says so while another request writes.
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or attempt == BUSY_ATTEMPTS - 1:
-                break
-            time.sleep(1)
-        answer.raise_for_status()
-        return answer.json()
+        with httpx.Client(auth=self._auth, timeout=60, trust_env=False) as api:
+            return ask(api, method, self._address + path, **options).json()
 
 
 class MLflow(_Server):

@@ -15,6 +15,7 @@ import pytest
 from infra import recovery as module
 from infra.recovery import SILENT_SECONDS, Recovery
 from tests.support.flows import QUIET, Platform
+from tests.support.rest import ask
 
 pytestmark = [*QUIET, pytest.mark.platform]
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -32,7 +33,7 @@ class Run:
         self.ask("POST", f"/flow_runs/{self.id}/set_state", {"state": {"type": "RUNNING"}, "force": True})
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        return self.api.request(method, path, json=body).raise_for_status().json()
+        return ask(self.api, method, path, json=body).json()
 
     @property
     def state(self) -> str:
@@ -46,7 +47,7 @@ class Run:
             "occurred": (datetime.now(UTC) + clock).isoformat(),
             "resource": {"prefect.resource.id": f"prefect.flow-run.{self.id}"},
         }
-        self.api.post("/events", json=[event]).raise_for_status()
+        ask(self.api, "POST", "/events", json=[event])
 
     def wait_for_beats(self, number: int) -> None:
         """Return once the server has so many."""

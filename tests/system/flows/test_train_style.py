@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -219,6 +220,7 @@ def test_runs_share_the_gpus_of_a_machine_and_none_has_another_s() -> None:
     log = logging.getLogger("test")
     entered: dict[str, dict[str, str]] = {}
     leave = {name: threading.Event() for name in ("one", "two", "all")}
+    held: dict[str, Future[None]] = {}
 
     def hold(name: str, count: int) -> None:
         with hold_gpus(count, visible, log) as environment:
@@ -229,16 +231,22 @@ def test_runs_share_the_gpus_of_a_machine_and_none_has_another_s() -> None:
         deadline = time.monotonic() + 60
         while name not in entered:
             assert time.monotonic() < deadline, entered
+            if held[name].done():
+                held[name].result()
             time.sleep(0.1)
+
+    def submit(name: str, count: int) -> None:
+        # A thread begins without Prefect's settings, and would start a server of its own.
+        held[name] = pool.submit(copy_context().run, hold, name, count)
 
     with ThreadPoolExecutor(3) as pool:
         try:
             for count, name in enumerate(("one", "two"), start=1):
-                pool.submit(hold, name, count)
+                submit(name, count)
                 wait_for(name)
-            taken = [gpu for held in entered.values() for gpu in held["CUDA_VISIBLE_DEVICES"].split(",")]
+            taken = [gpu for each in entered.values() for gpu in each["CUDA_VISIBLE_DEVICES"].split(",")]
             assert sorted(taken) == sorted(visible)
-            pool.submit(hold, "all", 3)
+            submit("all", 3)
             leave["one"].set()
             time.sleep(2 * LOOK_SECONDS)
             assert "all" not in entered
