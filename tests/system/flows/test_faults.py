@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -22,12 +24,18 @@ from tests.support.flows import QUIET
 pytestmark = [*QUIET, pytest.mark.platform, pytest.mark.usefixtures("platform")]
 
 
+@pytest.fixture(autouse=True)
+def _another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect's service for slots keeps an address for as long as this process lives, by the names of the limits."""
+    monkeypatch.setattr("flows.accelerator.socket", SimpleNamespace(gethostname=lambda: f"machine-{uuid4()}"))
+
+
 def _gpus() -> None:
     with hold_gpus(1, ["GPU-of-nobody"], logging.getLogger(__name__)):
         raise AssertionError("held a GPU without a server")
 
 
-def _slots() -> None:  # Prefect's service that does this keeps that address for as long as this process lives
+def _slots() -> None:
     with concurrency(["of-nobody"], strict=True):
         raise AssertionError("held a slot without a server")
 

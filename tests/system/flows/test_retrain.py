@@ -77,7 +77,7 @@ def test_from_new_to_champion_to_a_worse_one(platform: Platform, messages: Recei
     assert len(registry.versions("sea")) == 1
 
     registry.assign("sea", registry.CHAMPION, first.version, "a test's choice")
-    changed = {**style, "steps": 1, "auto_promote": True}
+    changed = {**style, "steps": 10, "auto_promote": True}
     state = retrain(platform, changed)
     assert state.message == "1 of 1 networks trained, 1 judged"
     worse = registry.find("sea", 2)
