@@ -2,8 +2,8 @@
 
     make kills N=200 [OUT=benchmarks/kills.jsonl]
 
-Each training is disturbed up to five times, as the seed decides: SIGKILL, SIGTERM, SIGINT or SIGHUP to the command, its agent
-or its worker, or one of them frozen for 40 s (SIGSTOP, SIGCONT), with or without a SIGTERM to the command meanwhile. The
+Each training is disturbed up to five times, as the seed decides: SIGKILL, SIGTERM, SIGINT or SIGHUP to the command or its
+worker, or one of them frozen for 40 s (SIGSTOP, SIGCONT), with or without a SIGTERM to the command meanwhile. The
 next command is the one that the last one printed. No step that was saved may be trained again, what was asked to stop
 may lose none, and in the end weights and losses must be those of a training that was not disturbed. A disturbance is a
 line of OUT; with N lines it is done.

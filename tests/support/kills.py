@@ -30,7 +30,7 @@ FROZEN_SECONDS = 40.0
 END_SECONDS = 900.0
 SIGNALS = ("KILL", "TERM", "INT", "HUP", "STOP", "STOP+TERM")
 """STOP freezes a process for 40 s; in STOP+TERM the command is asked to stop in the meantime."""
-VICTIMS = ("command", "torchrun", "worker")
+VICTIMS = ("command", "worker")
 _ON = re.compile(r"resume with: tinystyle (.*)$")
 
 
@@ -197,7 +197,7 @@ def _members(process: subprocess.Popen[str]) -> dict[str, psutil.Process]:
     """The processes of a training that exist by now."""
     try:
         return family(process)
-    except (IndexError, psutil.NoSuchProcess):
+    except (IndexError, ValueError, psutil.NoSuchProcess):
         return {"command": psutil.Process(process.pid)}
 
 

@@ -103,9 +103,12 @@ def wait_for_step(process: subprocess.Popen[str], out: Path, step: int) -> None:
 
 
 def family(process: subprocess.Popen[str]) -> dict[str, psutil.Process]:
-    """The command, the agent that watches over its workers, and its first worker."""
-    torchrun = psutil.Process(process.pid).children()[0]
-    return {"command": psutil.Process(process.pid), "torchrun": torchrun, "worker": torchrun.children()[0]}
+    """The command, its first worker, and if there are several of these, torchrun, which watches over them."""
+    command = psutil.Process(process.pid)
+    (child,) = command.children()
+    if "tinystyle.training.agent" not in child.cmdline():
+        return {"command": command, "worker": child}
+    return {"command": command, "torchrun": child, "worker": child.children()[0]}
 
 
 def assert_all_gone(descendants: list[psutil.Process]) -> None:

@@ -184,3 +184,15 @@ def test_a_stop_while_commands_are_imported_is_one_sentence(asked: signal.Signal
                 break
         said = [line for line in process.stderr.read().splitlines() if not line.startswith("import time:")]
     assert (process.returncode, said) == (code, ["Interrupted before anything was done; run the same command again"])
+
+
+def test_a_training_process_imports_no_package_for_plots_or_audio() -> None:
+    program = (
+        "import sys; from tinystyle.training.imports import import_lightning; import_lightning(); "
+        "import tinystyle.training.runner; print(*(name for name in ('scipy', 'matplotlib') if name in sys.modules)); "
+        "import scipy.signal, matplotlib.pyplot; from lightning_utilities.core.imports import package_available; "
+        "print(package_available('scipy'))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == ["", "True"]

@@ -37,7 +37,7 @@ def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path:
 
     out = tmp_path / "killed"
     where = random.Random(precision)
-    for round_, victim in enumerate(("worker", "torchrun", "command")):
+    for round_, victim in enumerate(("worker", "command", "worker")):
         process = start(micro_command(dataset, out, precision=precision))
         done = steps_done(out)
         # A random step, far from the end; the lines of a killed run's last steps are dropped when it resumes.
@@ -61,6 +61,23 @@ def test_killed_three_times_arrives_at_the_same_weights(dataset: Path, tmp_path:
         assert torch.equal(tensor, expected[name]), name
     first, second = ((folder / "metrics.jsonl").read_text().splitlines() for folder in (reference, out))
     assert [json.loads(line)["total"] for line in first] == [json.loads(line)["total"] for line in second]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("victim", ["torchrun", "worker"])
+def test_one_of_several_processes_is_killed(dataset: Path, tmp_path: Path, victim: str) -> None:
+    out = tmp_path / "run"
+    command = micro_command(dataset, out, "--devices", "2", "--checkpoint-every", "5", steps=500)
+    process = start(command)
+    wait_for_step(process, out, 12)
+    members = family(process)
+    descendants = members["command"].children(recursive=True)
+    members[victim].send_signal(signal.SIGKILL)
+    _, errors = process.communicate(timeout=30)
+    assert_all_gone(descendants)
+    assert process.returncode == 1, errors
+    assert "a training process was killed or crashed; it resumes from step" in errors
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tinystyle.coreml import FORMATS, IOS, check_format
 from tinystyle.coreml.verification import MAX_PHOTOS
 from tinystyle.errors import UserError
 
-__all__ = ["export", "swift", "verify"]
+__all__ = ["check_export", "export", "export_verified", "swift", "verify"]
 
 
 def export(
@@ -73,7 +73,7 @@ def export(
     check_network(model, "export")
     format = format or out.suffix[1:].lower()
     if format not in FORMATS and format == out.suffix[1:].lower():
-        raise UserError(f"{out}: give a name that ends in .mlmodel or .mlpackage")
+        raise _unnamed(out)
     check_format(format, bits, ios)
     if out.suffix[1:].lower() != format:
         raise UserError(f"{out} is not the name of an .{format}; leave out --format, or give a name that ends in it")
@@ -100,6 +100,50 @@ def export(
         screen.print(f"{write_card(result, loaded, preview=picture)}: model card", soft_wrap=True)
     else:
         remove_card(out)
+
+
+def check_export(out: Path) -> None:
+    """Check that `export_verified` can write `out`, before hours of training.
+
+    Raises:
+        UserError: it is not the name of a Core ML file.
+        OSError: its folder cannot be written to.
+    """
+    from tinystyle.data.storage import check_writable
+
+    if out.suffix[1:].lower() not in FORMATS:
+        raise _unnamed(out)
+    check_writable(out.parent)
+
+
+def export_verified(model: str, out: Path, photos: str) -> None:
+    """Write a Core ML file of 8 bits for 640x480 with its card, as `export` does, and prove it, as `verify` does.
+
+    Args:
+        model: the trained network.
+        out: file to write; its name ends in the format.
+        photos: a dataset, on whose held-out photos the file is compared with the network.
+
+    Raises:
+        typer.Exit: the file is not the network.
+    """
+    from tinystyle.coreml.exporter.convert import export_model
+    from tinystyle.coreml.verification.verify import verify as prove
+    from tinystyle.model_file import load_model
+    from tinystyle.release.card import newest_preview, write_card
+    from tinystyle.stylize.sample_photos import verification_photos
+
+    loaded = load_model(model)
+    result = export_model(loaded, format=out.suffix[1:].lower(), bits=8, size=(640, 480), out=out)
+    proof = prove(out, loaded, verification_photos(photos, MAX_PHOTOS), against=model)
+    write_card(result, loaded, preview=newest_preview(model), verification=proof.paragraph())
+    screen.print(f"{out}: {result.bytes:,} bytes; {proof.sentence()}", soft_wrap=True)
+    if not proof.passed:
+        raise typer.Exit(FAILED)
+
+
+def _unnamed(out: Path) -> UserError:
+    return UserError(f"{out}: give a name that ends in .mlmodel or .mlpackage")
 
 
 def verify(

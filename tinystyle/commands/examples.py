@@ -15,7 +15,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ingest": ("ingest ~/photos dataset", "ingest s3://bucket/photos s3://bucket/dataset --size 512"),
     "train": (
         "train -s starry.jpg -p dataset -o runs/starry",
-        "train -s builtin:wave -p ~/photos -o runs/wave --steps 1000",
+        "train -s builtin:wave -p dataset -o runs/wave --export wave.mlmodel",
         "train --config runs/starry/run.json -o runs/wide --alpha 0.5",
     ),
     "report": ("report runs/starry", "report runs/starry -o starry.html"),

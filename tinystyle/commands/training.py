@@ -76,6 +76,13 @@ def train(
             help="Resume from the last checkpoint, if there is one (auto), or start over and replace what OUT holds (never)."
         ),
     ] = "auto",
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            help="Core ML file to write when the training is complete, and to prove on held-out photos: NAME.mlmodel or "
+            "NAME.mlpackage, as `tinystyle export` and `tinystyle verify` do by default."
+        ),
+    ] = None,
     *,
     parameters: dict[str, Any],
 ) -> None:
@@ -86,14 +93,21 @@ def train(
     the same weights as a run without interruption.
     """
     from tinystyle.commands.config_file import read_config
+    from tinystyle.commands.coreml import check_export, export_verified
+    from tinystyle.training.run_folder import RunFolder
 
     run = run_config({**(read_config(config) if config else {}), **parameters})
     with resumable():
+        if export:
+            check_export(export)
         say(f"Reading the style image, the photos and {run.loss.perceptual} ...")
-        _train(run, out, resume == "auto")
+        record = _train(run, out, resume == "auto")
+        if export:
+            export_verified(str(RunFolder(out).model), export, record.dataset)
 
 
-def _train(run: RunConfig, out: Path, resume: bool) -> None:
+def _train(run: RunConfig, out: Path, resume: bool) -> RunRecord:
+    """Train, or find that this has been done; return the record of the completed run."""
     from tinystyle.tracking.connection import run_page
     from tinystyle.training.launch import launch, prepare
     from tinystyle.training.run_folder import RunFolder
@@ -103,7 +117,7 @@ def _train(run: RunConfig, out: Path, resume: bool) -> None:
     if record.state == "completed":
         _complete_tracking(record, out)
         screen.print(f"{out} already contains this completed run; use --resume never to train it again", soft_wrap=True)
-        return
+        return record
     say(_beginning(record))
     record = launch(record, out)
     if record.state == "stopped":
@@ -122,6 +136,7 @@ def _train(run: RunConfig, out: Path, resume: bool) -> None:
     if record.config.execution.track and record.tracking_run:
         screen.print(f"MLflow run {record.tracking_run}: {run_page(record.tracking_run)}", soft_wrap=True)
     screen.print(f"Next: tinystyle stylize {shlex.quote(str(files.model))} PHOTO --out stylized", soft_wrap=True)
+    return record
 
 
 def _complete_tracking(record: RunRecord, out: Path) -> None:

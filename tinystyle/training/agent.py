@@ -13,14 +13,16 @@ from tinystyle.data.processes import die_with_parent, interruptible
 
 NO_RENDEZVOUS = 3
 """Exit code if the machines did not meet at the rendezvous endpoint."""
+LOST = 4
+"""Exit code if the system, or somebody, killed a worker: then what the others raise, who wait for it, is no bug."""
 
 
 def main() -> int:
     """Run `torch.distributed.run` with the given arguments and return the exit code, 0 if every worker succeeded."""
-    from tinystyle.training.worker import AGENT_VARIABLE
+    from tinystyle.training.worker import PARENT_VARIABLE
 
     die_with_parent(int(sys.argv[1]))
-    os.environ[AGENT_VARIABLE] = str(os.getpid())
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
 
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -32,8 +34,8 @@ def main() -> int:
         run(parse_args(sys.argv[2:]))  # type: ignore[no-untyped-call]
     except SignalException as error:
         return 128 + error.sigval
-    except ChildFailedError:
-        return 1
+    except ChildFailedError as error:
+        return LOST if any(failure.exitcode < 0 for failure in error.failures.values()) else 1
     except RendezvousError:
         return NO_RENDEZVOUS
     return 0

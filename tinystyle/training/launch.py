@@ -1,4 +1,4 @@
-"""Runs a training job in child processes through torchrun and reports how it ended. No process outlives the command.
+"""Runs a training job in child processes and reports how it ended. No process outlives the command.
 
 Validates everything it can before it starts a process.
 """
@@ -13,7 +13,7 @@ from threading import Event
 from tinystyle.config import ExecutionConfig, RunConfig
 from tinystyle.data import storage
 from tinystyle.data.ingest import Progress
-from tinystyle.training.agent import NO_RENDEZVOUS
+from tinystyle.training.agent import LOST, NO_RENDEZVOUS
 from tinystyle.training.claim import claimed
 from tinystyle.training.earlier import continued, find_earlier, refuse_foreign_checkpoints
 from tinystyle.training.outputs import check_outputs
@@ -131,7 +131,7 @@ def _train(config: RunConfig, folder: Path, environment: Mapping[str, str], stop
                 message = f"killed before it could save; {_what_is_left(saved, folder)}"
             record.update(folder, state="stopped", step=saved, message=message)
             _close_tracking(record)
-        elif record.state == "running" and error_log.exists():
+        elif record.state == "running" and error_log.exists() and code != LOST:
             record.update(folder, state="failed", message=f"a bug ended the run; the traceback is in {error_log}")
             raise TrainingProcessError(error_log.read_text(encoding="utf-8", errors="replace"))
         elif record.state == "running":

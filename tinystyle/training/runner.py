@@ -1,4 +1,4 @@
-"""Trains one run in this process, which may be one of several that torchrun started. Parses no command line."""
+"""Trains one run in this process, which may be one of several. Parses no command line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import distributed
 
@@ -102,7 +104,8 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
             max_epochs=-1,
             # Previews come before the check that stops the run, because a preview of a collapsed network is useful.
             callbacks=[steps, SaveFirst(checkpoints), previews, checkpoints],
-            plugins=[checkpoint_files],
+            # Named, because Lightning would take a cluster's variables for those of this run.
+            plugins=[checkpoint_files, TorchElasticEnvironment() if world_size > 1 else LightningEnvironment()],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

@@ -1,4 +1,4 @@
-"""Runs the training processes of one machine through torchrun, in a child process that ends with this one."""
+"""Runs the training processes of one machine: several through torchrun, one directly. They end with this process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from types import FrameType
 
 from tinystyle.config import ExecutionConfig
 from tinystyle.data.processes import stop_signals
 from tinystyle.training.run_folder import RunFolder
-from tinystyle.training.worker import GROUP_FILE
+from tinystyle.training.worker import GROUP_FILE, PARENT_VARIABLE
 
 __all__ = ["run_processes"]
 
@@ -24,9 +25,16 @@ _LOG = logging.getLogger(__name__)
 
 STOP_SECONDS = 600
 """Time that a training process has to finish its step and to save; torchrun's own limit, 30 s, is less than a slow step."""
+_TORCHRUN_SECONDS = 30
+"""Time that torchrun has to end after that."""
 _LOOK_SECONDS = 1.0
 _OF_OTHERS = ("PET_", "PL_TRAINER_", "TORCHELASTIC_")
 """Beginnings of variables with which other programs set defaults of torchrun, of Lightning and of torchrun's agent."""
+_OF_LAUNCHERS = (
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK"),
+    *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+)
+"""Variables with which another launcher tells its own processes apart; torchrun sets them anew for ours."""
 _ANSWERS = (
     "Stopping after this step, then saving a checkpoint; two more signals (Ctrl-C) end the training now, without saving",
     "Still stopping; one more Ctrl-C ends the training now, without saving",
@@ -38,35 +46,51 @@ _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 def run_processes(
     execution: ExecutionConfig, folder: Path, environment: Mapping[str, str], stops: Sequence[threading.Event]
 ) -> tuple[int, bool]:
-    """Run torchrun to its end; return its exit code, and whether a signal or one of `stops` has ended it."""
-    agent = [sys.executable, "-m", "tinystyle.training.agent", str(os.getpid())]
+    """Run the processes to their end; return their exit code, and whether a signal or one of `stops` has ended them."""
     worker = ["-m", "tinystyle.training.worker", str(folder)]
     with RunFolder(folder).scratch() as scratch:
-        arguments, variables = _meeting(execution, scratch)
+        if execution.nodes == execution.processes == 1:
+            command, variables = [sys.executable, *worker], {PARENT_VARIABLE: str(os.getpid())}
+        else:
+            arguments, variables = _meeting(execution, scratch)
+            command = [sys.executable, "-m", "tinystyle.training.agent", str(os.getpid()), *arguments, *worker]
         # In a separate session, so that Ctrl-C in a terminal reaches only this process, which then requests a clean
         # stop.
         child = subprocess.Popen(
-            [*agent, *arguments, *worker],
+            command,
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             env={**_environment(), **environment, **variables},
         )
         try:
             with _forwarding(child) as asked:
-                code = _wait(child, stops)
+                code = _wait(child, asked, stops)
         except BaseException:  # any exception here stops the run cleanly
             child.terminate()
-            child.wait()
+            _end(child)
             raise
     return code, bool(asked) or any(stop.is_set() for stop in stops)
 
 
-def _wait(child: subprocess.Popen[bytes], stops: Sequence[threading.Event]) -> int:
+def _wait(child: subprocess.Popen[bytes], asked: Sequence[int], stops: Sequence[threading.Event]) -> int:
     """Wait for a process and return its exit code; ask it to end once one of `stops` is set."""
-    while not any(stop.is_set() for stop in stops):
+    while True:
         with suppress(subprocess.TimeoutExpired):
             return child.wait(timeout=_LOOK_SECONDS)
-    child.terminate()
+        if asked:  # and passed on
+            return _end(child)
+        if any(stop.is_set() for stop in stops):
+            child.terminate()
+            return _end(child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> int:
+    """Wait for a process that was asked to end, kill it if it takes too long, and return its exit code."""
+    deadline = monotonic() + STOP_SECONDS + _TORCHRUN_SECONDS
+    while monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            return child.wait(timeout=_LOOK_SECONDS)
+    child.kill()
     return child.wait()
 
 
@@ -96,7 +120,11 @@ def _environment() -> dict[str, str]:
 
     torchrun warns about every signal it forwards, so its log is off by default; set LOGLEVEL to debug it.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_OTHERS)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_OF_OTHERS) and name not in _OF_LAUNCHERS
+    }
     level = kept.get("LOGLEVEL", "").upper()
     return kept | {"LOGLEVEL": level if level in logging.getLevelNamesMapping() else "CRITICAL"}
 

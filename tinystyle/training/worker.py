@@ -1,4 +1,4 @@
-"""The program that torchrun starts once per process: `python -m tinystyle.training.worker DIR`."""
+"""The program of one training process, of which torchrun starts several: `python -m tinystyle.training.worker DIR`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from tinystyle.data.processes import die_with_parent, interruptible
+from tinystyle.training.imports import import_lightning
 
 BUG = 70
 """Exit status after a bug (EX_SOFTWARE in sysexits.h)."""
-AGENT_VARIABLE = "TINYSTYLE_AGENT"
-"""Environment variable with the process ID of torchrun, read by its workers."""
+PARENT_VARIABLE = "TINYSTYLE_PARENT"
+"""Environment variable with the process ID of the parent, torchrun if there are several workers."""
 GROUP_FILE = "TINYSTYLE_GROUP_FILE"
 """Environment variable with the file in which the processes of one machine meet; absent if there are more machines."""
 
@@ -29,11 +30,11 @@ def main() -> int:
 
     folder = Path(sys.argv[1])
     settle()
-    agent = os.environ.get(AGENT_VARIABLE)
-    die_with_parent(int(agent) if agent else None)
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # Lightning imports it; it wants a home folder
+    parent = os.environ.get(PARENT_VARIABLE)
+    die_with_parent(int(parent) if parent else None)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
     try:
+        import_lightning()
         from tinystyle.training.runner import fit
 
         for name in ("lightning.pytorch", "lightning.fabric", "mlflow"):

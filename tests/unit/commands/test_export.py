@@ -111,3 +111,24 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     assert sentence in error
     assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.slow
+def test_train_exports_and_proves_what_it_has_trained(run: Run, micro_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "mosaic.mlmodel"
+    again = ("train", "--config", micro_run / "run.json", "--out", micro_run, "--export", out)
+    code, output, error = run(*again)
+    assert code == 0, error
+    already, exported = output.splitlines()
+    assert already.startswith(f"{micro_run} already contains this completed run")
+    assert exported.startswith(f"{out}: {out.stat().st_size:,} bytes; ")
+    assert "verified" in exported
+    assert "verified" in Path(f"{out}.md").read_text().lower()
+    assert read_model(out).bits == 8
+
+
+def test_train_refuses_a_name_that_is_no_core_ml_file(run: Run, dataset: Path, tmp_path: Path) -> None:
+    out, file = tmp_path / "run", tmp_path / "mosaic.onnx"
+    code, _, error = run("train", "-s", "builtin:mosaic", "-p", dataset, "-o", out, "--export", file)
+    assert (code, error) == (2, f"Error: {file}: give a name that ends in .mlmodel or .mlpackage\n")
+    assert not out.exists()

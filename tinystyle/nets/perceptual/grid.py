@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -40,15 +42,22 @@ def grid_energy(image_b3hw: Tensor) -> Tensor:
         image_b3hw: RGB in 0..255, float.
     """
     power_bhw = _power_spectrum(luma(image_b3hw)[:, 0]) + NOISE
+    at_points_bp, around_bp = (power_bhw.flatten(1) @ _means(power_bhw.device)).chunk(2, 1)
+    return (at_points_bp / around_bp).mean(1)
+
+
+@cache
+def _means(device: torch.device) -> Tensor:
+    """Return the matrix (TILE * TILE, 2 * points) that maps a spectrum to P(k), and to the means over n(k), for all k."""
     points = [(a, b) for a in range(4) for b in range(4) if a or b]
-    ratios = [power_bhw[:, a * GRID, b * GRID] / _mean_around(power_bhw, a, b) for a, b in points]
-    return torch.stack(ratios).mean(0)
-
-
-def _mean_around(power_bhw: Tensor, a: int, b: int) -> Tensor:
-    # Natural images have a ridge along each axis of the spectrum; a point on an axis is compared with others on it.
-    rows, columns = ([(k * GRID + d) % TILE for d in (AROUND if k else (-1, 0, 1))] for k in (a, b))
-    return power_bhw[:, rows][:, :, columns].mean((1, 2))
+    means_2phw = torch.zeros(2, len(points), TILE, TILE, device=device)
+    for index, point in enumerate(points):
+        means_2phw[0, index, point[0] * GRID, point[1] * GRID] = 1.0
+        # Natural images have a ridge along each axis of the spectrum; a point on an axis is compared with others on it.
+        rows, columns = ([(k * GRID + d) % TILE for d in (AROUND if k else (-1, 0, 1))] for k in point)
+        for row in rows:
+            means_2phw[1, index, row, columns] = 1.0 / (len(rows) * len(columns))
+    return means_2phw.flatten(2).flatten(0, 1).mT.contiguous()
 
 
 def _power_spectrum(luma_bhw: Tensor) -> Tensor:
@@ -59,4 +68,4 @@ def _power_spectrum(luma_bhw: Tensor) -> Tensor:
     tiles_bnhw = tiles_brchw.flatten(1, 2)
     tiles_bnhw = tiles_bnhw - tiles_bnhw.mean((2, 3), keepdim=True)
     spectra: Tensor = torch.fft.fft2(tiles_bnhw * window_hw, s=(TILE, TILE))
-    return spectra.abs().square().mean(1) / window_hw.square().sum()
+    return torch.view_as_real(spectra).square().sum(-1).mean(1) / window_hw.square().sum()
