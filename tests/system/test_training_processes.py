@@ -23,6 +23,7 @@ from tinystyle.model_file import load_model
 from tinystyle.training.launch import TrainingProcessError, launch, prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
+from tinystyle.training.standby import Standby
 
 STEPS = 160
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -245,3 +246,29 @@ sys.exit(5)
 def test_c1_what_is_asked_to_stop_as_it_ends_ends() -> None:
     ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (5, "")
+
+
+def test_a_standby_trains_what_it_is_given_or_ends(dataset: Path, tmp_path: Path) -> None:
+    execution = micro_config(dataset, steps=4).execution
+    with Standby() as standby:
+        standby.start(execution)
+        (child,) = psutil.Process().children()
+        standby.start(execution)  # there is one
+        assert psutil.Process().children() == [child]
+    assert_all_gone([child])
+    assert standby.take(tmp_path) is None
+
+    with Standby() as standby:
+        record = prepare(micro_config(dataset, steps=4), tmp_path / "run", resume=True, standby=standby)
+        (child,) = psutil.Process().children()
+        assert launch(record, tmp_path / "run", standby=standby).state == "completed"
+        assert_all_gone([child])
+
+
+def test_a_standby_that_has_died_is_replaced(dataset: Path, tmp_path: Path) -> None:
+    with Standby() as standby:
+        record = prepare(micro_config(dataset, steps=4), tmp_path / "run", resume=True, standby=standby)
+        (child,) = psutil.Process().children()
+        child.kill()
+        child.wait()
+        assert launch(record, tmp_path / "run", standby=standby).state == "completed"

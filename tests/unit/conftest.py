@@ -46,6 +46,7 @@ def _alone() -> Iterator[None]:
         # What the library starts processes for is done without, or is not to be known.
         patch.setattr("tinystyle.data.ingest.DecodePool", DecodeHere)
         patch.setattr("tinystyle.training.lineage._commit", lambda: "")
+        patch.setattr("tinystyle.training.standby.Standby.start", lambda *_: None)
         yield
 
 

@@ -14,6 +14,9 @@ from tinystyle.coreml import FORMATS, IOS, check_format
 from tinystyle.coreml.verification import MAX_PHOTOS
 from tinystyle.errors import UserError
 
+PROOF_PHOTOS = 8
+"""Photos on which `train --export` proves a file; `verify` has more time."""
+
 __all__ = ["check_export", "export", "export_verified", "swift", "verify"]
 
 
@@ -135,7 +138,7 @@ def export_verified(model: str, out: Path, photos: str) -> None:
 
     loaded = load_model(model)
     result = export_model(loaded, format=out.suffix[1:].lower(), bits=8, size=(640, 480), out=out)
-    proof = prove(out, loaded, verification_photos(photos, MAX_PHOTOS), against=model)
+    proof = prove(out, loaded, verification_photos(photos, PROOF_PHOTOS), against=model)
     write_card(result, loaded, preview=newest_preview(model), verification=proof.paragraph())
     screen.print(f"{out}: {result.bytes:,} bytes; {proof.sentence()}", soft_wrap=True)
     if not proof.passed:

@@ -79,8 +79,8 @@ def train(
     export: Annotated[
         Path | None,
         typer.Option(
-            help="Core ML file to write when the training is complete, and to prove on held-out photos: NAME.mlmodel or "
-            "NAME.mlpackage, as `tinystyle export` and `tinystyle verify` do by default."
+            help="Core ML file to write when the training is complete, and to prove on eight held-out photos: "
+            "NAME.mlmodel or NAME.mlpackage, as `tinystyle export` and `tinystyle verify` do by default."
         ),
     ] = None,
     *,
@@ -111,15 +111,18 @@ def _train(run: RunConfig, out: Path, resume: bool) -> RunRecord:
     from tinystyle.tracking.connection import run_page
     from tinystyle.training.launch import launch, prepare
     from tinystyle.training.run_folder import RunFolder
+    from tinystyle.training.standby import Standby
 
-    with photo_progress() as progress:
-        record = prepare(run, out, resume=resume, progress=progress)
-    if record.state == "completed":
-        _complete_tracking(record, out)
-        screen.print(f"{out} already contains this completed run; use --resume never to train it again", soft_wrap=True)
-        return record
-    say(_beginning(record))
-    record = launch(record, out)
+    with Standby() as standby:
+        with photo_progress() as progress:
+            record = prepare(run, out, resume=resume, progress=progress, standby=standby)
+        if record.state == "completed":
+            _complete_tracking(record, out)
+            again = "use --resume never to train it again"
+            screen.print(f"{out} already contains this completed run; {again}", soft_wrap=True)
+            return record
+        say(_beginning(record))
+        record = launch(record, out, standby=standby)
     if record.state == "stopped":
         say(f"{record.message}; resume with: {_resume_command()}")
         raise typer.Exit(STOPPED)

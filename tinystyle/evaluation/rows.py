@@ -105,6 +105,7 @@ def loss_row(
     photos: Sequence[Tensor],
     criterion: Criterion,
     features: Sequence[PhotoFeatures] | None = None,
+    outputs: Sequence[Tensor] | None = None,
 ) -> LossRow:
     """Return the mean losses of `stylize` over `photos`, each (1, 3, H, W).
 
@@ -114,11 +115,12 @@ def loss_row(
         photos: RGB in 0..255.
         criterion: computes the scores.
         features: features of the photos, if the caller has cached them.
+        outputs: results of `stylize` for the photos, if the caller has them.
     """
     features = features or [criterion.photo_features(photo) for photo in photos]
     means = PhotoScores(criterion)
-    for photo, known in zip(photos, features, strict=True):
-        output = stylize(photo)
+    for index, (photo, known) in enumerate(zip(photos, features, strict=True)):
+        output = outputs[index] if outputs else stylize(photo)
         means.add(criterion.scores(output, known), bad_blocks(output, photo).item())
     return LossRow(name, **means.of_losses())
 

@@ -218,10 +218,11 @@ class Checkpoints(L.Callback):
         photos = [photo.to(module.device) for photo in self.photos]
         matched = [photo.to(module.device) for photo in self.matched]
         with _evaluating(module.network) as network:
-            reason = collapse([network(photo) for photo in photos], photos, matched)
+            outputs = [network(photo) for photo in photos]
+            reason = collapse(outputs, photos, matched)
             if self._before is not None:
                 return reason, {}  # whoever asked the run to stop waits only for a limited time
-            row = loss_row("run", network, photos, self.criterion, self._features)
+            row = loss_row("run", network, photos, self.criterion, self._features, outputs)
         return reason, {f"held_out_{name}": value for name, value in row.as_dict().items() if isinstance(value, float)}
 
     def _save(self, trainer: L.Trainer, is_best: bool = False) -> bool:

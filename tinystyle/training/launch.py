@@ -20,6 +20,7 @@ from tinystyle.training.outputs import check_outputs
 from tinystyle.training.record import RunRecord
 from tinystyle.training.resolve import Resolved, check, resolve
 from tinystyle.training.run_folder import RUN_FILE, RunFolder, metric_lines
+from tinystyle.training.standby import Standby
 from tinystyle.training.torchrun import run_processes
 
 __all__ = ["MAX_ROLLBACKS", "ROLLBACK_RATE", "TrainingProcessError", "begin", "launch", "prepare"]
@@ -37,7 +38,14 @@ ROLLBACK_RATE = 0.5
 _CALMER = "try a lower `content_target`, `style_weight` or `learning_rate`"
 
 
-def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress | None = None) -> RunRecord:
+def prepare(
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool,
+    progress: Progress | None = None,
+    standby: Standby | None = None,
+) -> RunRecord:
     """Validate a run and write its record: `resolve`, then `begin`.
 
     Args:
@@ -45,12 +53,13 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, progress: Progress
         folder: folder of the run; created if absent.
         resume: see `begin`.
         progress: called after each ingested photo, if `config.photos` is not a dataset yet.
+        standby: started as soon as nothing is wrong that can be seen at once, for `launch`.
 
     Raises:
         UserError, OSError: as in `resolve` and `begin`.
     """
     check_outputs(config, folder)
-    checked = check(config)
+    checked = check(config, standby)
     storage.check_writable(folder)
     if config.execution.checkpoints:  # first: without access to them, what the folder holds says nothing
         storage.exists(storage.join(config.execution.checkpoints, RUN_FILE))
@@ -95,6 +104,7 @@ def launch(
     environment: Mapping[str, str] | None = None,
     stop: Event | None = None,
     leased: bool = False,
+    standby: Standby | None = None,
 ) -> RunRecord:
     """Train a prepared run in child processes and return its final record.
 
@@ -104,6 +114,7 @@ def launch(
         environment: variables for the training processes, such as CUDA_VISIBLE_DEVICES.
         stop: ends the run as SIGTERM would, once it is set.
         leased: as in `begin`.
+        standby: the one of `prepare`, in whose context this is.
 
     Raises:
         UserError: another command is training in this folder.
@@ -112,16 +123,18 @@ def launch(
     execution = record.config.execution
     with claimed(execution, folder, leased=leased) as lost:
         RunFolder(folder).sweep(execution)
-        return _train(record.config, folder, environment or {}, [lost, *([stop] if stop else [])])
+        return _train(record.config, folder, environment or {}, [lost, *([stop] if stop else [])], standby)
 
 
-def _train(config: RunConfig, folder: Path, environment: Mapping[str, str], stops: Sequence[Event]) -> RunRecord:
+def _train(
+    config: RunConfig, folder: Path, environment: Mapping[str, str], stops: Sequence[Event], standby: Standby | None
+) -> RunRecord:
     error_log = RunFolder(folder).error_log
     storage.remove(error_log)
     rollbacks = 0
     while True:
         trained = _metrics_state(folder)
-        code, asked_to_stop = run_processes(config.execution, folder, environment, stops)
+        code, asked_to_stop = run_processes(config.execution, folder, environment, stops, standby)
         record = RunRecord.read(folder)
         if record.state == "running" and asked_to_stop:
             saved = _saved(record, folder)

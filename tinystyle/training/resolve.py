@@ -17,6 +17,7 @@ from tinystyle.errors import UserError, shortened
 from tinystyle.nets.perceptual import load_perceptual_network, perceptual_sha256
 from tinystyle.styles import Style
 from tinystyle.training.lineage import lineage_of
+from tinystyle.training.standby import Standby
 
 __all__ = ["Resolved", "check", "resolve", "run_keys"]
 
@@ -40,8 +41,12 @@ class Resolved:
         return self.lineage["key"]
 
 
-def check(config: RunConfig) -> tuple[RunConfig, Style]:
+def check(config: RunConfig, standby: Standby | None = None) -> tuple[RunConfig, Style]:
     """Validate what can be validated quickly, and load the style image.
+
+    Args:
+        config: the run.
+        standby: started before torch is imported.
 
     Returns:
         The run with `precision` "auto" and `threads` None replaced by the values for this machine, and the style image.
@@ -52,6 +57,8 @@ def check(config: RunConfig) -> tuple[RunConfig, Style]:
     style = _usable_style(config)
     if is_dataset(config.photos):
         check_large_enough(config.photos, config.data.size)
+    if standby:
+        standby.start(config.execution)
     return _settle(config), style  # last: it imports torch
 
 

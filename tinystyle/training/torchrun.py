@@ -13,13 +13,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from tinystyle.config import ExecutionConfig
 from tinystyle.data.processes import stop_signals
 from tinystyle.training.run_folder import RunFolder
 from tinystyle.training.worker import GROUP_FILE, PARENT_VARIABLE
 
-__all__ = ["run_processes"]
+if TYPE_CHECKING:
+    from tinystyle.training.standby import Standby
+
+__all__ = ["run_processes", "start_child"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,24 +48,25 @@ _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 def run_processes(
-    execution: ExecutionConfig, folder: Path, environment: Mapping[str, str], stops: Sequence[threading.Event]
+    execution: ExecutionConfig,
+    folder: Path,
+    environment: Mapping[str, str],
+    stops: Sequence[threading.Event],
+    standby: Standby | None = None,
 ) -> tuple[int, bool]:
-    """Run the processes to their end; return their exit code, and whether a signal or one of `stops` has ended them."""
-    worker = ["-m", "tinystyle.training.worker", str(folder)]
+    """Run the processes to their end; return their exit code, and whether a signal or one of `stops` has ended them.
+
+    `standby` has a process that is ready for a run that is alone and needs no variables in its environment.
+    """
+    worker = ["tinystyle.training.worker", str(folder)]
     with RunFolder(folder).scratch() as scratch:
         if execution.nodes == execution.processes == 1:
-            command, variables = [sys.executable, *worker], {PARENT_VARIABLE: str(os.getpid())}
+            ready = standby.take(folder) if standby and not environment else None
+            child = ready or start_child(worker, environment)
         else:
             arguments, variables = _meeting(execution, scratch)
-            command = [sys.executable, "-m", "tinystyle.training.agent", str(os.getpid()), *arguments, *worker]
-        # In a separate session, so that Ctrl-C in a terminal reaches only this process, which then requests a clean
-        # stop.
-        child = subprocess.Popen(
-            command,
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            env={**_environment(), **environment, **variables},
-        )
+            agent = ["tinystyle.training.agent", str(os.getpid()), *arguments, "-m", *worker]
+            child = start_child(agent, {**environment, **variables})
         try:
             with _forwarding(child) as asked:
                 code = _wait(child, asked, stops)
@@ -70,6 +75,21 @@ def run_processes(
             _end(child)
             raise
     return code, bool(asked) or any(stop.is_set() for stop in stops)
+
+
+def start_child(
+    program: Sequence[str], environment: Mapping[str, str] | None = None, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    """Start a module of this package with its arguments; it ends with this process.
+
+    In a separate session, so that Ctrl-C in a terminal reaches only this process, which then requests a clean stop.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", *program],
+        start_new_session=True,
+        stdin=stdin,
+        env={**_environment(), PARENT_VARIABLE: str(os.getpid()), **(environment or {})},
+    )
 
 
 def _wait(child: subprocess.Popen[bytes], asked: Sequence[int], stops: Sequence[threading.Event]) -> int:

@@ -1,7 +1,8 @@
-"""The program of one training process, of which torchrun starts several: `python -m tinystyle.training.worker DIR`."""
+"""The program of one training process: `python -m tinystyle.training.worker DIR`. torchrun starts it several times."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -17,6 +18,8 @@ BUG = 70
 """Exit status after a bug (EX_SOFTWARE in sysexits.h)."""
 PARENT_VARIABLE = "TINYSTYLE_PARENT"
 """Environment variable with the process ID of the parent, torchrun if there are several workers."""
+WAIT = "-"
+"""Argument in place of the folder, which then comes as a line of JSON on standard input; without one, nothing is done."""
 GROUP_FILE = "TINYSTYLE_GROUP_FILE"
 """Environment variable with the file in which the processes of one machine meet; absent if there are more machines."""
 
@@ -28,17 +31,22 @@ def main() -> int:
     from tinystyle.training.record import RunRecord
     from tinystyle.training.run_folder import RunFolder
 
-    folder = Path(sys.argv[1])
     settle()
     parent = os.environ.get(PARENT_VARIABLE)
     die_with_parent(int(parent) if parent else None)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
+    given = sys.argv[1]
+    if given == WAIT:
+        with suppress(Exception):  # which comes again below, when it is known where to report it
+            _imports()
+        given = json.loads(sys.stdin.readline() or '""')
+        if not given:
+            return 0
+    folder = Path(given)
     try:
-        import_lightning()
+        _imports()
         from tinystyle.training.runner import fit
 
-        for name in ("lightning.pytorch", "lightning.fabric", "mlflow"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         fit(folder)
     except Exception as error:
         message = sentence(error)
@@ -56,6 +64,14 @@ def main() -> int:
                 print(message, file=sys.stderr)
         return 1
     return 0
+
+
+def _imports() -> None:
+    import_lightning()
+    import tinystyle.training.runner  # noqa: F401
+
+    for name in ("lightning.pytorch", "lightning.fabric", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ arXiv:2006.07229. Does not depend on what is compared, or on whether the distanc
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,7 +24,10 @@ def sorted_projections(features_bchw: Tensor, directions_cd: Tensor) -> Tensor:
     """Return the features of every position along every direction, ascending: (batch, H*W, D), float32."""
     x_bnc = features_bchw.permute(0, 2, 3, 1).flatten(1, 2)
     projected_bnd = (x_bnc @ directions_cd.to(x_bnc.dtype)).float()
-    return projected_bnd.sort(1).values
+    if projected_bnd.requires_grad or projected_bnd.device.type != "cpu":
+        return projected_bnd.sort(1).values
+    # Four times as fast, where the order is not needed for a gradient.
+    return torch.from_numpy(np.sort(projected_bnd.mT.numpy(), -1)).mT
 
 
 def at_quantiles(sorted_bnd: Tensor, count: int) -> Tensor:
