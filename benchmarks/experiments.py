@@ -119,7 +119,7 @@ def config_of(run: Run, data: Path, dataset: Path, out: Path) -> RunConfig:
             "style": style_file(run, data),
             "photos": str(dataset),
             "network": {"architecture": run["architecture"], "alpha": NETWORKS[run["architecture"]]},
-            "loss": {"perceptual_weights": weights_file(data), **run.get("loss", {})},
+            "loss": {"perceptual": "vgg16", "perceptual_weights": weights_file(data), **run.get("loss", {})},
             "data": run.get("data", {}),
             "optimizer": run.get("optimizer", {}),
             "execution": {"track": False},

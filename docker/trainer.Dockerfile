@@ -17,7 +17,7 @@ RUN python3 -m venv /build \
 COPY docker/install.sh /requirements/
 RUN --mount=type=cache,target=/root/.cache/uv \
     /requirements/install.sh "trainer-${VARIANT}" "$([ "${VARIANT}" = cuda ] || echo "${CPU_TORCH}")"
-COPY pyproject.toml README.md LICENSE /source/
+COPY pyproject.toml README.md LICENSE NOTICE /source/
 COPY tinystyle /source/tinystyle
 # The import at the end leaves the bytecode of what a training imports, and of nothing else: 6 s less for each process.
 RUN /build/bin/uv build --quiet --no-config --no-build-isolation --python /build/bin/python --wheel --out-dir /wheel /source \
@@ -30,7 +30,7 @@ ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="tinystyle-trainer" \
       org.opencontainers.image.description="Trains, exports and verifies style-transfer networks; runs the platform's flows" \
-      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-4.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 RUN groupadd --gid 10001 tinystyle \

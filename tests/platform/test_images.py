@@ -92,7 +92,7 @@ def test_image_is_small_closed_and_clean(name: str, request: pytest.FixtureReque
     assert image.bytes < {"trainer": 1.5e9, "server": 1.8e9}[name]
     assert image.config["User"] == "10001:10001"
     assert image.config["Healthcheck"]["Test"][0] == "CMD"
-    assert image.config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert image.config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0 AND CC-BY-4.0"
     who = image.run("sh", "-c", "id -u; touch /app/x /opt/venv/x /etc/x; touch /tmp/x && echo wrote", entrypoint=False)
     assert who.stdout.split() == [str(USER), "wrote"]
     assert who.stderr.count("Read-only file system") == 3, who.stderr

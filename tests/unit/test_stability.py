@@ -21,7 +21,7 @@ from tinystyle.training.lineage import lineage_of
 
 STORED = json.loads((ASSETS / "stability.json").read_text())
 RUNS = (
-    {"style": "paintings/wave.jpg", "photos": "s3://coco/datasets/coco", "precision": "32"},
+    {"style": "paintings/wave.jpg", "photos": "s3://coco/datasets/coco", "perceptual": "vgg16", "precision": "32"},
     {
         "style": "x", "photos": "y", "architecture": "johnson", "alpha": 0.5, "perceptual": "efficientnet-lite0",
         "style_weight": 2, "style_size": 300, "tv_weight": 1, "size": 128, "batch_size": 8, "steps": 77, "seed": 3,

@@ -102,9 +102,9 @@ class LossConfig(_Config):
     model_config = ConfigDict(title="Losses")
 
     perceptual: PerceptualName = _field("vgg16", choices=sorted(perceptual.PERCEPTUAL_NETWORKS))
-    """Loss network, on whose features the losses are computed."""
+    """Loss network, on whose features the losses are computed; narrow, VGG16 distilled into 1 MB, is an experiment."""
     perceptual_weights: Address | None = None
-    """Weights of the loss network: path or URI, .pth or .safetensors. By default the official ones; those of vgg16 are
+    """Weights of the loss network: path or URI, .pth or .safetensors. By default its own; those of vgg16 are
     downloaded once."""
     style_scale: float = _field(2.0, gt=0, le=16)
     """Short side to which the style image is resized, in multiples of the crop's side. Larger gives larger strokes."""

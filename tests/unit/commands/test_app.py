@@ -92,7 +92,7 @@ TRAIN = "{train} {small}"
 EXPORT = "export {model} --out {out}/x.mlmodel"
 MISTAKES = {  # command line -> what the one sentence says
     TRAIN + " --architecture unet": "--architecture unet: unknown .* choose one of johnson, small",
-    TRAIN + " --perceptual alexnet": "--perceptual alexnet: unknown .* choose one of efficientnet-lite0, vgg16",
+    TRAIN + " --perceptual alexnet": "--perceptual alexnet: unknown .* choose one of efficientnet-lite0, narrow, vgg16",
     TRAIN + " --alpha 0": r"--alpha 0: input should be greater than 0",
     TRAIN + " --alpha 0.01": "alpha 0.01 leaves .* without filters; use at least 0.03125",
     TRAIN + " --alpha x": "--alpha x: input should be a valid number",

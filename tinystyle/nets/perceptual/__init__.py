@@ -32,6 +32,7 @@ PERCEPTUAL_NETWORKS = {
     "efficientnet-lite0": Entry(
         "tinystyle.nets.perceptual.efficientnet_lite0", ("stem", "block1.expand", "block3.expand", "block5.expand")
     ),
+    "narrow": Entry("tinystyle.nets.perceptual.narrow", ("relu1_2", "relu2_2", "relu3_3", "relu4_3")),
     "vgg16": Entry("tinystyle.nets.perceptual.vgg16", ("relu1_2", "relu2_2", "relu3_3", "relu4_3")),
 }
 """Loss networks by name."""

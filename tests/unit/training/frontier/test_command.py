@@ -28,7 +28,7 @@ MISTAKES = {  # command line -> what the one sentence says
     TRAIN + " --style {bad}/none.png": r"style {bad}/none.png cannot be read \(no such file\); give an image",
     TRAIN + " --style builtin:none": "unknown built-in style 'none'; choose one of",
     TRAIN + " --style {bad}/mosaic.png": r"two images have the same name \(mosaic, mosaic\); rename one",
-    TRAIN + " --perceptual alexnet": "--perceptual alexnet: unknown .* choose one of efficientnet-lite0, vgg16",
+    TRAIN + " --perceptual alexnet": "--perceptual alexnet: unknown .* choose one of efficientnet-lite0, narrow, vgg16",
     TRAIN + " --perceptual-weights {bad}/none.pth": "no weights for .* {bad}/none.pth cannot be read",
     TRAIN + " --photos {bad}/none": "{bad}/none: no such file or folder",
     TRAIN + " --size 128": (

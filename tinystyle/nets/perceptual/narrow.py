@@ -1,0 +1,122 @@
+"""VGG16 distilled into 1 MB: a loss network that comes with tinystyle. An experiment (benchmarks/narrow.md).
+
+Its features are the principal components of VGG16's: with the orthonormal rows of P spanning the components of a layer
+that hold most of the features' energy, `relu3_3` here is about P relu3_3 of VGG16. Distances between such features, and
+between their Gram matrices (Gram(P x) = P Gram(x) P^T), are therefore about those of VGG16. Weights and P are made by
+benchmarks/distill.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tinystyle.errors import UserError
+from tinystyle.nets.perceptual import PERCEPTUAL_NETWORKS
+from tinystyle.nets.perceptual.features import PerceptualNetwork
+from tinystyle.nets.perceptual.weights import load_weights
+
+__all__ = ["Narrow", "load"]
+
+WEIGHTS = Path(__file__).with_name("narrow.safetensors")
+MEAN_RGB = (123.68, 116.779, 103.939)
+SCALE = 1 / 64
+PIXELS = 2
+"""The first convolution computes the features of PIXELS x PIXELS pixels at once, from 6x6; VGG16's first two see 5x5."""
+FIRST = 32
+"""Features that a pixel contributes there."""
+BLOCKS = (("relu2_2", 32, 2), ("relu3_3", 64, 3), ("relu4_3", 128, 3))
+"""Layer, width and number of 3x3 convolutions of the blocks after it, each behind a 2x2 max pooling."""
+COMPONENTS = {"relu1_2": 32, "relu2_2": 32, "relu3_3": 64, "relu4_3": 128}
+"""Principal components of VGG16's 64, 128, 256 and 512 features."""
+
+
+class Narrow(PerceptualNetwork):
+    """Provides relu1_2, relu2_2, relu3_3 and relu4_3: principal components of VGG16's layers, of either sign.
+
+    The positions of relu1_2 are those of all pixels in another order: (batch, 32, H/2, 4 W/2). The last row or column of
+    an odd side is not seen.
+    """
+
+    name = "narrow"
+    content_layer = "relu3_3"
+    style_layers = PERCEPTUAL_NETWORKS[name].style_layers
+    style_layer_weights = (1.0, 1.0, 1.0, 1.0)
+    content_similarity, content_limit = 0.74, 0.72
+    paint_layers = ("relu3_3", "relu4_3")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean_3: Tensor
+        self.register_buffer("mean_3", torch.tensor(MEAN_RGB), persistent=False)
+        square = PIXELS * PIXELS
+        self.first = nn.Conv2d(3 * square, FIRST * square, 3, padding=1)
+        self.blocks = nn.ModuleDict()
+        self.heads = nn.ModuleDict({"relu1_2": nn.Conv2d(FIRST * square, COMPONENTS["relu1_2"] * square, 1)})
+        channels = FIRST
+        for name, width, count in BLOCKS:
+            self.blocks[name] = nn.Sequential(
+                *(nn.Conv2d(width if index else channels, width, 3, padding=1) for index in range(count))
+            )
+            self.heads[name] = nn.Conv2d(width, COMPONENTS[name], 1)
+            channels = width
+
+    def forward(self, image_b3hw: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+        if unknown := set(layers) - set(COMPONENTS):
+            raise UserError(f"{self.name} has no layers {sorted(unknown)}")
+        features: dict[str, Tensor] = {}
+        height, width = (side // PIXELS * PIXELS for side in image_b3hw.shape[-2:])
+        x_b3hw = (image_b3hw[..., :height, :width].float() - self.mean_3.view(1, 3, 1, 1)) * SCALE
+        x_bchw = F.pixel_unshuffle(x_b3hw.to(self.dtype), PIXELS).contiguous(memory_format=torch.channels_last)
+        x_bchw = F.relu(self.first(x_bchw), inplace=True)
+        if "relu1_2" in layers:
+            features["relu1_2"] = _of_pixels(self.heads["relu1_2"](x_bchw))
+        x_bchw = F.max_pool2d(_of_pixels(x_bchw), (1, PIXELS * PIXELS))
+        for index, (name, _, _) in enumerate(BLOCKS):
+            if len(features) == len(layers):
+                break
+            if index:
+                x_bchw = F.max_pool2d(x_bchw, 2)
+            block = self.blocks[name]
+            assert isinstance(block, nn.Sequential)
+            for convolution in block:
+                x_bchw = F.relu(convolution(x_bchw), inplace=True)
+            if name in layers:
+                features[name] = self.heads[name](x_bchw)
+        return features
+
+
+def _of_pixels(x_bchw: Tensor) -> Tensor:
+    """View the features of pixels, one pixel after another in the channels, side by side: (batch, C/4, H, 4 W)."""
+    batch, channels, height, width = x_bchw.shape
+    square = PIXELS * PIXELS
+    x_bhwc = x_bchw.permute(0, 2, 3, 1).reshape(batch, height, width * square, channels // square)
+    return x_bhwc.permute(0, 3, 1, 2)
+
+
+def source(weights: str | None = None) -> str:
+    """Return where the weights come from: `weights`, or the file in this package."""
+    return weights or str(WEIGHTS)
+
+
+def load(weights: str | None = None) -> Narrow:
+    """Load the network with the weights of this package, or with those at `weights` (same keys).
+
+    Raises:
+        UserError: the weights are not available, or are not those of this network.
+    """
+    place = source(weights)
+    state, digest = load_weights("narrow", place)
+    network = Narrow()
+    try:
+        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    except RuntimeError as error:
+        raise UserError(
+            f"{place} does not hold the loss network narrow; weights of another one need its name, such as `perceptual` vgg16"
+        ) from error
+    network.weights_sha256 = digest
+    return network
