@@ -24,6 +24,7 @@ from tinystyle.training.launch import TrainingProcessError, launch, prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.runner import fit
 from tinystyle.training.standby import Standby
+from tinystyle.training.worker import WAIT
 
 STEPS = 160
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -248,19 +249,24 @@ def test_c1_what_is_asked_to_stop_as_it_ends_ends() -> None:
     assert (ended.returncode, ended.stderr) == (5, "")
 
 
+def waiting() -> list[psutil.Process]:
+    """The processes that wait to be told what to train."""
+    return [each for each in psutil.Process().children() if each.cmdline()[-2:] == ["tinystyle.training.worker", WAIT]]
+
+
 def test_a_standby_trains_what_it_is_given_or_ends(dataset: Path, tmp_path: Path) -> None:
     execution = micro_config(dataset, steps=4).execution
     with Standby() as standby:
         standby.start(execution)
-        (child,) = psutil.Process().children()
+        (child,) = waiting()
         standby.start(execution)  # there is one
-        assert psutil.Process().children() == [child]
+        assert waiting() == [child]
     assert_all_gone([child])
     assert standby.take(tmp_path) is None
 
     with Standby() as standby:
         record = prepare(micro_config(dataset, steps=4), tmp_path / "run", resume=True, standby=standby)
-        (child,) = psutil.Process().children()
+        (child,) = waiting()
         assert launch(record, tmp_path / "run", standby=standby).state == "completed"
         assert_all_gone([child])
 
@@ -268,7 +274,7 @@ def test_a_standby_trains_what_it_is_given_or_ends(dataset: Path, tmp_path: Path
 def test_a_standby_that_has_died_is_replaced(dataset: Path, tmp_path: Path) -> None:
     with Standby() as standby:
         record = prepare(micro_config(dataset, steps=4), tmp_path / "run", resume=True, standby=standby)
-        (child,) = psutil.Process().children()
+        (child,) = waiting()
         child.kill()
         child.wait()
         assert launch(record, tmp_path / "run", standby=standby).state == "completed"
