@@ -52,7 +52,9 @@ def main() -> int:
         message = sentence(error)
         if message is None or debugging():
             trace = traceback.format_exc()
-            print(trace, file=sys.stderr)
+            # Of several processes it may be what one raises because another was killed; the command knows, and shows it.
+            if debugging() or os.environ.get("WORLD_SIZE", "1") == "1":
+                print(trace, file=sys.stderr)
         if message is None:
             with suppress(OSError):
                 RunFolder(folder).error_log.write_text(trace, encoding="utf-8")
