@@ -25,8 +25,8 @@ FEW = 4
 def _four_pixels(x_bchw: Tensor, weight: Tensor) -> Tensor:
     """Return F.conv2d(x_bchw, weight), computed for 2x2 pixels at a time, with the kernel shifted for each of them.
 
-    The output of the convolution has four times the channels at a quarter of the positions: the same sums in half the
-    time (benchmarks/train_step.md). Both sides of the output have to be even.
+    The output of the convolution has four times the channels at a quarter of the positions: the same sums in less
+    time. Both sides of the output have to be even.
     """
     shifts = [(left, 1 - left, top, 1 - top) for top in (0, 1) for left in (0, 1)]
     kernels = torch.stack([F.pad(weight, shift) for shift in shifts], 1).flatten(0, 1)

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -106,12 +105,11 @@ def _wait(child: subprocess.Popen[bytes], asked: Sequence[int], stops: Sequence[
 
 def _end(child: subprocess.Popen[bytes]) -> int:
     """Wait for a process that was asked to end, kill it if it takes too long, and return its exit code."""
-    deadline = monotonic() + STOP_SECONDS + _TORCHRUN_SECONDS
-    while monotonic() < deadline:
-        with suppress(subprocess.TimeoutExpired):
-            return child.wait(timeout=_LOOK_SECONDS)
-    child.kill()
-    return child.wait()
+    try:
+        return child.wait(timeout=STOP_SECONDS + _TORCHRUN_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return child.wait()
 
 
 def _meeting(execution: ExecutionConfig, scratch: Path) -> tuple[list[str], dict[str, str]]:

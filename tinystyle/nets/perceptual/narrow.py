@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from tinystyle.errors import UserError
 from tinystyle.nets.perceptual import PERCEPTUAL_NETWORKS
 from tinystyle.nets.perceptual.features import PerceptualNetwork
+from tinystyle.nets.perceptual.vgg16 import MEAN_RGB
 from tinystyle.nets.perceptual.weights import load_weights
 
 __all__ = ["Narrow", "load"]
 
 WEIGHTS = Path(__file__).with_name("narrow.safetensors")
-MEAN_RGB = (123.68, 116.779, 103.939)
 SCALE = 1 / 64
 PIXELS = 2
 """The first convolution computes the features of PIXELS x PIXELS pixels at once, from 6x6; VGG16's first two see 5x5."""

@@ -16,7 +16,8 @@ from tinystyle.errors import UserError
 from tinystyle.model_file import load_model
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.losses import gram_matrix
-from tinystyle.nets.perceptual.narrow import MEAN_RGB, SCALE, WEIGHTS, Narrow
+from tinystyle.nets.perceptual.narrow import SCALE, WEIGHTS, Narrow
+from tinystyle.nets.perceptual.vgg16 import MEAN_RGB
 from tinystyle.styles import load_style
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
