@@ -21,25 +21,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from distill_images import PAINTED, Images
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tinystyle.data.photos import photo_tensor, trained_on
-from tinystyle.data.shards import ShardDataset
 from tinystyle.nets import build_network
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget, gram_matrix
 from tinystyle.nets.perceptual.narrow import COMPONENTS, Narrow
 from tinystyle.nets.perceptual.penalties import saturation_loss
-from tinystyle.styles import BUILTIN_STYLES, load_style
 
-SIDE = 96
-"""Of the images, in pixels; relu4_3 sees 92."""
-PHOTOS, PAINTINGS, NOISES, PAINTED = 3, 1, 1, 6
-"""Images of each kind in a batch."""
 PAINTERS = 3
 """Style networks that are trained in turn."""
 STATISTICS_STEPS = 2000
@@ -52,72 +45,6 @@ CREDIT = {
     "source": "distilled from VGG16 (Simonyan and Zisserman, arXiv:1409.1556; University of Oxford), by benchmarks/distill.py",
     "license": "CC BY 4.0, as VGG16's weights",
 }
-
-
-class Images:
-    """Draws the images to learn from; all tensors are (batch, 3, SIDE, SIDE), RGB in 0..255."""
-
-    def __init__(self, dataset: Path, styles: list[str], seed: int) -> None:
-        self.shards = ShardDataset(dataset)
-        self.photos = [self.shards.read(index) for index in trained_on(self.shards)]
-        self.styles = [load_style(style, 768) for style in (*styles, *(f"builtin:{name}" for name in BUILTIN_STYLES))]
-        self.random = np.random.default_rng(seed)
-
-    def crop(self, pixels: np.ndarray) -> Tensor:
-        """Cut out a square of random scale and place, mirrored half of the time."""
-        height, width = pixels.shape[:2]
-        side = round(float(np.exp(self.random.uniform(np.log(SIDE * 0.7), np.log(min(height, width))))))
-        top, left = (int(self.random.integers(0, length - side, endpoint=True)) for length in (height, width))
-        cut = Image.fromarray(pixels).resize(
-            (SIDE, SIDE), Image.Resampling.BICUBIC, (left, top, left + side, top + side)
-        )
-        crop = photo_tensor(np.asarray(cut))
-        return crop.flip(3) if self.random.random() < 0.5 else crop
-
-    def some(self, pictures: list[np.ndarray], count: int) -> Tensor:
-        """Crops of random pictures."""
-        return torch.cat([self.crop(pictures[int(self.random.integers(len(pictures)))]) for _ in range(count)])
-
-    def noise(self) -> Tensor:
-        """Noise with a random spectrum, contrast and color."""
-        spectrum = torch.fft.rfftfreq(SIDE)[None] + torch.fft.fftfreq(SIDE).abs()[:, None]
-        shaped = torch.randn(1, 3, SIDE, SIDE // 2 + 1) / (spectrum + 1 / SIDE) ** self.random.uniform(0, 2)
-        field = torch.fft.irfft2(shaped.to(torch.complex64), s=(SIDE, SIDE))
-        field = field / field.std() * self.random.uniform(0, 90)
-        return (field + torch.rand(1, 3, 1, 1) * 255).clamp(0, 255)
-
-    def weave(self) -> Tensor:
-        """A fine pattern with random periods, in random colors: what a network paints that nobody stops."""
-        rows, columns = (int(self.random.integers(1, 9)) for _ in range(2))
-        tile = torch.randn(1, int(self.random.choice([1, 3])), rows, columns).repeat(1, 1, SIDE, SIDE)
-        return tile[..., :SIDE, :SIDE] * torch.rand(1, 3, 1, 1)
-
-    def changed(self, image_13hw: Tensor, other_13hw: Tensor) -> Tensor:
-        """Mix, blur, recolor or add noise, each with some probability."""
-        random, image = self.random, image_13hw
-        if random.random() < 0.15:
-            image = torch.lerp(image, other_13hw, float(random.uniform(0.1, 0.9)))
-        if random.random() < 0.2:
-            factor = float(random.uniform(1.5, 4))
-            small = F.interpolate(image, scale_factor=1 / factor, mode="bilinear", antialias=True)
-            image = F.interpolate(small, size=image.shape[-2:], mode="bicubic")
-        if random.random() < 0.35:
-            mix = torch.eye(3) + torch.randn(3, 3) * float(random.uniform(0, 0.4))
-            mean = image.mean((2, 3), keepdim=True)
-            centered = torch.einsum("dc,bchw->bdhw", mix, image - mean) * float(random.uniform(0.3, 1.8))
-            image = centered + (mean + torch.randn(1, 3, 1, 1) * 25).clamp(0, 255)
-        if random.random() < 0.2:
-            image = image + torch.randn_like(image) * float(random.uniform(1, 30))
-        if random.random() < 0.25:
-            image = image + self.weave() * float(random.uniform(1, 40))
-        return image.clamp(0, 255)
-
-    def batch(self) -> Tensor:
-        """PHOTOS + PAINTINGS + NOISES images."""
-        images = [*self.some(self.photos, PHOTOS), *self.some(self.styles, PAINTINGS)]
-        images = [image[None] for image in images] + [self.noise() for _ in range(NOISES)]
-        others = [images[int(self.random.integers(len(images)))] for _ in images]
-        return torch.cat([self.changed(one, other) for one, other in zip(images, others, strict=True)])
 
 
 class Painter:
