@@ -1,12 +1,12 @@
 """Distills VGG16 into the loss network `narrow`, whose weights come with the package.
 
-    python benchmarks/distill.py --photos DATASET --weights VGG16_FILE --style FILE... --out FOLDER [--steps 14000]
+    python benchmarks/distill.py --photos DATASET --weights VGG16_FILE --style FILE... --out FOLDER [--seconds N]
 
-DATASET was made by `tinystyle ingest --size 384`. The network learns, layer by layer, the principal components of
-VGG16's features and their Gram matrices, on training photos, crops of the paintings FILE, noise, mixtures of them,
-blurred, noisy and recolored, and on the outputs of small style networks that are trained against it in the meantime: if
-one of them found pictures that please `narrow` and not VGG16, `narrow` learns from them. FOLDER/state.pt, written every
-500 steps, is continued from; FOLDER/narrow.safetensors has the weights.
+DATASET was made by `tinystyle ingest`. The network learns, layer by layer, the principal components of VGG16's features,
+their Gram matrices, and VGG16's gradient with respect to the image, on training photos, crops of the paintings FILE,
+noise, mixtures of them, blurred, noisy and recolored, and on the outputs of small style networks that are trained
+against it in the meantime: if one of them found pictures that please `narrow` and not VGG16, `narrow` learns from them.
+FOLDER/state.pt, written every 500 steps, is continued from; FOLDER/narrow.safetensors has the weights.
 """
 
 from __future__ import annotations
@@ -14,75 +14,76 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
 import torch
-from distill_images import PAINTED, Images
+from distill_images import Images
 from safetensors.torch import save_file
+from stack import Plan, References, Stack, Targets
+from stack import train as train_stack
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from tinystyle.nets import build_network
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
-from tinystyle.nets.perceptual.losses import Losses, StyleTarget, gram_matrix
+from tinystyle.nets.perceptual.losses import gram_matrix
 from tinystyle.nets.perceptual.narrow import COMPONENTS, Narrow
-from tinystyle.nets.perceptual.penalties import saturation_loss
 
-PAINTERS = 3
-"""Style networks that are trained in turn."""
-STATISTICS_STEPS = 2000
-"""Steps after which the batch norms, which only help to learn, keep their statistics."""
+PAINTERS, NETWORKS = 3, 4
+"""Stacks of style networks that are trained in turn, and networks in each."""
+STATISTICS = 0.1
+"""Share of the time after which the batch norms, which only help to learn, keep their statistics, and from which the
+gradient is learned too."""
 PAINTERS_FROM = 400
-"""Step from which batches have outputs of a painter."""
-DECAY_FROM = 0.7
-SAVE_EVERY = 250
+"""Step from which batches have outputs of painters."""
+KEPT = 400
+"""Outputs that they are drawn from."""
+DECAY_FROM = 0.5
+SAVE_EVERY = 500
 CREDIT = {
     "source": "distilled from VGG16 (Simonyan and Zisserman, arXiv:1409.1556; University of Oxford), by benchmarks/distill.py",
     "license": "CC BY 4.0, as VGG16's weights",
 }
 
 
-class Painter:
-    """A small style network in training against the loss network that is being distilled."""
+class Painters:
+    """Small style networks in training against the loss network that is being distilled.
 
-    def __init__(self, images: Images, narrow: PerceptualNetwork) -> None:
-        random = images.random
-        style = images.changed(images.some(images.styles, 1), images.some(images.styles, 1))
-        self.network = build_network("small", float(random.choice([0.2, 0.3, 0.5]))).train()
-        self.network.match_output(style)
-        self.target = StyleTarget.measure(
-            narrow, style, list(images.some(images.photos, 8)[:, None]), sliced_share=0.25
-        )
-        self.losses = Losses(narrow, self.target)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=6e-3)
-        self.style_weight = float(np.exp(random.uniform(np.log(2), np.log(30))))
-        self.steps = self.left = int(np.exp(random.uniform(np.log(100), np.log(1200))))
+    A generator: `send` trains on photos and returns what the networks make of them.
+    """
+
+    def __init__(self, narrow: PerceptualNetwork, references: Tensor, styles: Tensor, random: np.random.Generator) -> None:
+        networks = [build_network("small", float(random.choice([0.2, 0.3, 0.5]))) for _ in range(1)]
+        networks += [build_network("small", networks[0].out.conv.in_channels / 32) for _ in range(NETWORKS - 1)]
+        for network, style in zip(networks, styles, strict=True):
+            network.match_output(style[None].cpu())
+        steps = int(np.exp(random.uniform(np.log(100), np.log(1500))))
+        self.left = steps
+        self.painted = styles
+        self.photos: list[Tensor] = []
+        self.stack = Stack(networks, styles.device)
+        targets = Targets(narrow, styles, References.measure(narrow, references))
+        self.training = train_stack(self.stack, targets, self._photos(), Plan(steps=steps), paint=self._keep)
+
+    def _photos(self) -> Iterator[Tensor]:
+        while True:
+            yield self.photos.pop()
+
+    def _keep(self, output: Tensor) -> None:
+        self.painted = output.detach().flatten(0, 1)
 
     def step(self, photos: Tensor) -> Tensor:
-        """Train on photos and return what it makes of them."""
-        self.optimizer.param_groups[0]["lr"] = 6e-3 * (0.01 + 0.99 * self.left / self.steps)
+        self.photos.append(photos)
         self.left -= 1
-        output, preactivation = self.network.forward_with_preactivation(photos)
-        content_b, style_b = self.losses(output, photos)
-        loss = (content_b + self.style_weight * style_b + 10 * saturation_loss(preactivation)).mean()
-        parameters = list(self.network.parameters())
-        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-            parameter.grad = gradient
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        self.optimizer.step()
-        if not torch.isfinite(loss):
+        if next(self.training, None) is None:
             self.left = 0
-        return output.detach().nan_to_num()
-
-
-def convolutions(narrow: Narrow) -> list[nn.Conv2d]:
-    """Those that a ReLU follows."""
-    return [narrow.first, *(each for block in narrow.blocks.values() for each in block)]
+        return self.painted.nan_to_num(128.0)
 
 
 class NarrowWithNorms(Narrow):
@@ -95,29 +96,31 @@ class NarrowWithNorms(Narrow):
     def __init__(self, rows: dict[str, Tensor]) -> None:
         super().__init__()
         # Without a norm behind each convolution, the deep layers learn too slowly.
-        self.norms = nn.ModuleList([nn.BatchNorm2d(convolution.out_channels) for convolution in convolutions(self)])
-        for convolution, norm in zip(convolutions(self), self.norms, strict=True):
+        self.norms = nn.ModuleList([nn.BatchNorm2d(convolution.out_channels) for convolution in self.convolutions()])
+        for convolution, norm in zip(self.convolutions(), self.norms, strict=True):
             convolution.register_forward_hook(lambda _, __, out, norm=norm: norm(out))
-        self.scales: dict[str, Tensor] = {}
+        self.scales = {name: row.norm(dim=1) for name, row in rows.items()}
         for name, head in self.heads.items():
-            self.scales[name] = rows[name].norm(dim=1).repeat(head.out_channels // len(rows[name]))
             head.register_forward_hook(lambda _, __, out, name=name: out * self.scales[name].view(1, -1, 1, 1))
+
+    def convolutions(self) -> list[nn.Module]:
+        return [convolution for block in self.blocks.values() for convolution in block.children()]
 
     @torch.no_grad()
     def folded(self) -> dict[str, Tensor]:
         """The weights of a `Narrow` that computes the same."""
-        plain = Narrow()
-        plain.load_state_dict(
-            {name: value for name, value in self.state_dict().items() if not name.startswith("norms")}
-        )
-        for convolution, norm in zip(convolutions(plain), self.norms, strict=True):
+        weights = {name: value.clone() for name, value in self.state_dict().items() if not name.startswith("norms")}
+        names = [name.removesuffix(".weight") for name in weights if name.startswith("blocks") and "weight" in name]
+        for name, norm in zip(names, self.norms, strict=True):
+            assert isinstance(norm, nn.BatchNorm2d)
+            assert norm.running_var is not None and norm.running_mean is not None
             scale_c = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            convolution.weight.mul_(scale_c.view(-1, 1, 1, 1))
-            convolution.bias.sub_(norm.running_mean).mul_(scale_c).add_(norm.bias)
-        for name, head in plain.heads.items():
-            head.weight.mul_(self.scales[name].view(-1, 1, 1, 1))
-            head.bias.mul_(self.scales[name])
-        return {name: value.half().contiguous() for name, value in plain.state_dict().items()}
+            weights[f"{name}.weight"] *= scale_c.view(-1, 1, 1, 1)
+            weights[f"{name}.bias"] = (weights[f"{name}.bias"] - norm.running_mean) * scale_c + norm.bias
+        for name, scale_c in self.scales.items():
+            weights[f"heads.{name}.weight"] *= scale_c.view(-1, 1, 1, 1)
+            weights[f"heads.{name}.bias"] *= scale_c
+        return {name: value.half().contiguous().cpu() for name, value in weights.items()}
 
 
 @torch.no_grad()
@@ -157,18 +160,35 @@ def errors(student: dict[str, Tensor], teacher: dict[str, Tensor]) -> tuple[Tens
     return torch.stack(of_features), torch.stack(of_grams)
 
 
-@torch.no_grad()
 def wanted(teacher: PerceptualNetwork, rows: dict[str, Tensor], images: Tensor) -> dict[str, Tensor]:
-    """Return the teacher's components of a batch, relu1_2 at the positions at which `Narrow` has it."""
-    result = {}
-    for name, x_bchw in teacher(images, COMPONENTS).items():
-        x_bhwk = x_bchw.float().permute(0, 2, 3, 1) @ F.normalize(rows[name], dim=1).mT
-        if name == "relu1_2":
-            batch, height, width, count = x_bhwk.shape
-            x_bhwk = x_bhwk.view(batch, height // 2, 2, width // 2, 2, count).transpose(2, 3)
-            x_bhwk = x_bhwk.reshape(batch, height // 2, 2 * width, count)
-        result[name] = x_bhwk.permute(0, 3, 1, 2)
-    return result
+    """Return the teacher's components of a batch."""
+    return {
+        name: (x_bchw.float().permute(0, 2, 3, 1) @ F.normalize(rows[name], dim=1).mT).permute(0, 3, 1, 2)
+        for name, x_bchw in teacher(images, COMPONENTS).items()
+    }
+
+
+def pulls(features: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
+    """Return gradients with respect to features of one of the losses by which one image becomes like the next.
+
+    The loss of an image is, at random, the content loss or the Gram distance of one of the layers; its number is the
+    second result, (batch,).
+    """
+    leaves = {name: x_bchw.detach().requires_grad_() for name, x_bchw in features.items()}
+    content = leaves[Narrow.content_layer]
+    terms = [(content - content.detach().roll(1, 0)).square().mean((1, 2, 3))]
+    for x_bchw in leaves.values():
+        gram_bcc = gram_matrix(x_bchw)
+        terms.append((gram_bcc - gram_bcc.detach().roll(1, 0)).square().mean((1, 2)))
+    kind_b = torch.randint(len(terms), (len(content),), device=content.device)
+    loss = torch.stack(terms).gather(0, kind_b[None]).sum()
+    return list(torch.autograd.grad(loss, list(leaves.values()))), kind_b
+
+
+def gradient_errors(of_student: Tensor, of_teacher: Tensor) -> Tensor:
+    """Return (batch,) relative squared errors of gradients with respect to images."""
+    energy_b = of_teacher.square().mean((1, 2, 3))
+    return (of_student - of_teacher).square().mean((1, 2, 3)) / (energy_b + 1e-30)
 
 
 def main() -> None:
@@ -177,98 +197,125 @@ def main() -> None:
     parser.add_argument("--weights", required=True)
     parser.add_argument("--style", action="append", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=14_000)
+    parser.add_argument("--seconds", type=float, default=36_000, help="how long to learn, in all")
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--groups", type=int, default=1, help="five images each, in a batch")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw images")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument(
-        "--dtype", default="float32", choices=("float32", "bfloat16"), help="in which convolutions compute"
+        "--dtype", default="float32", choices=("float32", "bfloat16"), help="in which VGG16's convolutions compute"
     )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     place = arguments.out / "state.pt"
-    state: dict[str, Any] = torch.load(place, weights_only=False) if place.exists() else {}
-    first = state.get("step", 0)
-    torch.manual_seed(first)
+    device = torch.device(arguments.device)
+    state: dict[str, Any] = torch.load(place, weights_only=False, map_location=device) if place.exists() else {}
+    torch.manual_seed(state.get("step", 0))
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
 
-    images = Images(arguments.photos, arguments.style, seed=first)
+    images = Images(arguments.photos, arguments.style, seed=state.get("step", 0), groups=arguments.groups)
+    batches = iter(DataLoader(images, batch_size=None, num_workers=arguments.workers, pin_memory=device.type == "cuda"))
     teacher = load_perceptual_network("vgg16", arguments.weights)
-    teacher.prepare(torch.device("cpu"), getattr(torch, arguments.dtype))
-    rows = state.get("rows") or components(teacher, [images.batch() for _ in range(60)])
-    narrow = NarrowWithNorms(rows)
-    narrow.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    teacher.prepare(device, getattr(torch, arguments.dtype))
+    rows = state.get("rows") or components(teacher, [next(batches)[0].to(device) for _ in range(60)])
+    narrow = NarrowWithNorms(rows).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(narrow.parameters(), lr=arguments.rate, fused=True)
     if state:
         narrow.load_state_dict(state["narrow"])
         optimizer.load_state_dict(state["optimizer"])
-    train(narrow, optimizer, Lesson(images, teacher, rows), first, arguments)
-    save_file(narrow.folded(), arguments.out / "narrow.safetensors", CREDIT)
+    train(narrow, optimizer, Lesson(batches, teacher, rows, device), state, arguments)
 
 
 class Lesson:
-    """Draws images, painters' outputs among them, with what VGG16 says of them."""
+    """Draws images, painters' outputs among them."""
 
-    def __init__(self, images: Images, teacher: PerceptualNetwork, rows: dict[str, Tensor]) -> None:
-        self.images, self.teacher, self.rows = images, teacher, rows
-        self.bf16 = teacher.dtype == torch.bfloat16
-        self.painters: list[Painter] = []
+    def __init__(
+        self, batches: Iterator[tuple[Tensor, Tensor, Tensor]], teacher: PerceptualNetwork, rows: dict[str, Tensor],
+        device: torch.device,
+    ) -> None:  # fmt: skip
+        self.batches, self.teacher, self.rows, self.device = batches, teacher, rows, device
+        self.random = np.random.default_rng()
+        self.painters: list[Painters] = []
+        self.painted: list[Tensor] = []
 
-    def draw(self, narrow: Narrow, painters: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        batch = self.images.batch()
-        if painters:
+    def draw(self, narrow: Narrow, step: int) -> Tensor:
+        """Return a batch; every second time, the painters learn a step, and their outputs are kept for later batches."""
+        batch, photos, styles = (tensor.to(self.device, non_blocking=True) for tensor in next(self.batches))
+        if step < PAINTERS_FROM:
+            return batch.contiguous(memory_format=torch.channels_last)
+        if step % 2 == 0:
             narrow.eval()
             self.painters = [painter for painter in self.painters if painter.left]
             while len(self.painters) < PAINTERS:
-                self.painters.append(Painter(self.images, narrow))
+                references = torch.cat([next(self.batches)[1] for _ in range(4)]).to(self.device)
+                self.painters.append(Painters(narrow, references, styles, self.random))
             self.painters.append(self.painters.pop(0))
-            photos = self.images.some(self.images.photos, PAINTED).contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-                batch = torch.cat([batch, self.painters[-1].step(photos).float()])
-        batch = batch.contiguous(memory_format=torch.channels_last)
-        return batch, wanted(self.teacher, self.rows, batch)
+            self.painted = [*self.painted[-KEPT:], *self.painters[-1].step(photos).split(1)]
+        chosen = self.random.integers(len(self.painted), size=NETWORKS * len(photos))
+        batch = torch.cat([batch, *(self.painted[index] for index in chosen)])
+        return batch.contiguous(memory_format=torch.channels_last)
 
 
 def train(
-    narrow: NarrowWithNorms, optimizer: torch.optim.Optimizer, lesson: Lesson, first: int, arguments: argparse.Namespace
+    narrow: NarrowWithNorms,
+    optimizer: torch.optim.Optimizer,
+    lesson: Lesson,
+    state: dict[str, Any],
+    arguments: argparse.Namespace,
 ) -> None:
-    """Learn from step `first` on; the rate warms up, stays, and falls to 0 over the last steps."""
-    rate: Callable[[int], float] = lambda step: (  # noqa: E731
-        arguments.rate * min(1, (step + 1) / 200) * min(1, max(0.002, (1 - step / arguments.steps) / (1 - DECAY_FROM)))
-    )
-    sums, began = torch.zeros(2, len(COMPONENTS)), monotonic()
-    for step in range(first, arguments.steps):
-        batch, target = lesson.draw(narrow, step >= PAINTERS_FROM)
-        narrow.train(step < STATISTICS_STEPS)
-        with torch.autocast("cpu", torch.bfloat16, enabled=lesson.bf16):
-            features = narrow(batch, COMPONENTS)
-        of_features, of_grams = errors({name: x_bchw.float() for name, x_bchw in features.items()}, target)
-        loss = of_features.sum() + of_grams.sum()
+    """Learn on; the rate warms up, stays, and falls to 0 over the last part of the time."""
+    step, before, began = state.get("step", 0), state.get("seconds", 0.0), monotonic()
+    sums, count = torch.zeros(3, 5, device=lesson.device), 0
+    while (done := (before + monotonic() - began) / arguments.seconds) < 1:
+        batch = lesson.draw(narrow, step)
+        statistics = done < STATISTICS
+        narrow.train(statistics)
+        batch.requires_grad_(not statistics)
+        target = wanted(lesson.teacher, lesson.rows, batch)
+        with torch.autocast(lesson.device.type, torch.bfloat16, enabled=lesson.teacher.dtype == torch.bfloat16):
+            features = {name: x_bchw.float() for name, x_bchw in narrow(batch, COMPONENTS).items()}
+        loss = torch.zeros((), device=lesson.device)
+        if not statistics:
+            pull, kind_b = pulls(target)
+            (of_teacher,) = torch.autograd.grad(list(target.values()), batch, pull)
+            (of_student,) = torch.autograd.grad(list(features.values()), batch, pull, create_graph=True)
+            error_b = gradient_errors(of_student, of_teacher)
+            loss = loss + error_b.clamp_max(10).mean()
+            for kind in range(5):
+                sums[2, kind] += (error_b.detach() * (kind_b == kind)).sum() / (kind_b == kind).sum().clamp_min(1)
+        of_features, of_grams = errors(features, {name: x_bchw.detach() for name, x_bchw in target.items()})
+        loss = loss + of_features.sum() + of_grams.sum()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward(inputs=list(narrow.parameters()))
         nn.utils.clip_grad_norm_(narrow.parameters(), 5.0)
-        optimizer.param_groups[0]["lr"] = rate(step)
+        optimizer.param_groups[0]["lr"] = (
+            arguments.rate * min(1, (step + 1) / 200) * min(1, max(0.002, (1 - done) / (1 - DECAY_FROM)))
+        )
         optimizer.step()
-        sums += torch.stack([of_features, of_grams]).detach()
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == arguments.steps:
-            means = (sums / ((step - first) % SAVE_EVERY + 1)).tolist()
-            line = {"step": step + 1, "features": means[0], "grams": means[1], "seconds": round(monotonic() - began)}
-            line = {
-                name: [round(x, 4) for x in value] if isinstance(value, list) else value for name, value in line.items()
-            }
-            print(json.dumps(line), flush=True)
+        step, count = step + 1, count + 1
+        sums[:2, :4] += torch.stack([of_features, of_grams]).detach()
+        if step % SAVE_EVERY == 0:
+            seconds = round(before + monotonic() - began, 1)
+            means = [[round(value, 4) for value in row] for row in (sums / count).tolist()]
+            line = {"step": step, "features": means[0][:4], "grams": means[1][:4], "gradients": means[2]}
+            print(json.dumps({**line, "seconds": seconds}), flush=True)
             with (arguments.out / "progress.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps({**line, "seconds": seconds}) + "\n")
             sums.zero_()
+            count = 0
             assert math.isfinite(loss.item()), "the loss is not finite"
-            saved = {
-                "step": step + 1,
-                "rows": lesson.rows,
-                "narrow": narrow.state_dict(),
-                "optimizer": optimizer.state_dict(),
-            }
-            torch.save(saved, arguments.out / "state.tmp")
-            (arguments.out / "state.tmp").replace(arguments.out / "state.pt")
-            if step + 1 == round(arguments.steps * DECAY_FROM):
-                torch.save(saved, arguments.out / "stable.pt")
-            save_file(narrow.folded(), arguments.out / "narrow.safetensors", CREDIT)
+            save(narrow, optimizer, lesson, step, seconds, arguments.out)
+    save(narrow, optimizer, lesson, step, arguments.seconds, arguments.out)
+
+
+def save(
+    narrow: NarrowWithNorms, optimizer: torch.optim.Optimizer, lesson: Lesson, step: int, seconds: float, out: Path
+) -> None:
+    state = {"step": step, "seconds": seconds, "rows": lesson.rows, "narrow": narrow.state_dict()}
+    torch.save({**state, "optimizer": optimizer.state_dict()}, out / "state.tmp")
+    (out / "state.tmp").replace(out / "state.pt")
+    save_file(narrow.folded(), out / "narrow.safetensors", CREDIT)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,33 +10,52 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import IterableDataset, get_worker_info
 
 from tinystyle.data.photos import photo_tensor, trained_on
 from tinystyle.data.shards import ShardDataset
 from tinystyle.styles import BUILTIN_STYLES, load_style
 
-SIDE = 96
+SIDE = 128
 """Of the images, in pixels; relu4_3 sees 92."""
-PHOTOS, PAINTINGS, NOISES, PAINTED = 3, 1, 1, 6
-"""Images of each kind in a batch."""
+PHOTOS, PAINTINGS, NOISES = 3, 1, 1
+"""Images of each kind in a group."""
+SPARE = 4
+"""Photos, and styles, for those who paint."""
 
 
-class Images:
-    """Draws the images to learn from; all tensors are (batch, 3, SIDE, SIDE), RGB in 0..255."""
+class Images(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
+    """Draws images to learn from, photos and styles; all are (batch, 3, SIDE, SIDE), styles twice as large."""
 
-    def __init__(self, dataset: Path, styles: list[str], seed: int) -> None:
+    def __init__(self, dataset: Path, styles: list[str], seed: int, groups: int) -> None:
         self.shards = ShardDataset(dataset)
         self.photos = [self.shards.read(index) for index in trained_on(self.shards)]
         self.styles = [load_style(style, 768) for style in (*styles, *(f"builtin:{name}" for name in BUILTIN_STYLES))]
+        self.seed, self.groups = seed, groups
         self.random = np.random.default_rng(seed)
 
-    def crop(self, pixels: np.ndarray) -> Tensor:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        worker = get_worker_info()
+        key = (self.seed, worker.id if worker else 0)
+        self.random = np.random.default_rng(key)
+        torch.manual_seed(int(self.random.integers(2**62)))
+        while True:
+            images = torch.cat([self.group() for _ in range(self.groups)])
+            styles = [self.changed(self.crop(one, 2 * SIDE), self.crop(other, 2 * SIDE)) for one, other in self._pairs()]
+            yield images, self.some(self.photos, SPARE), torch.cat(styles)
+
+    def _pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each pair, the first is a style image, and at times a photo."""
+        kinds = [self.photos if self.random.random() < 0.3 else self.styles for _ in range(SPARE)]
+        return [tuple(kind[int(self.random.integers(len(kind)))] for _ in range(2)) for kind in kinds]  # type: ignore[misc]
+
+    def crop(self, pixels: np.ndarray, out: int = SIDE) -> Tensor:
         """Cut out a square of random scale and place, mirrored half of the time."""
         height, width = pixels.shape[:2]
         side = round(float(np.exp(self.random.uniform(np.log(SIDE * 0.7), np.log(min(height, width))))))
         top, left = (int(self.random.integers(0, length - side, endpoint=True)) for length in (height, width))
         cut = Image.fromarray(pixels).resize(
-            (SIDE, SIDE), Image.Resampling.BICUBIC, (left, top, left + side, top + side)
+            (out, out), Image.Resampling.BICUBIC, (left, top, left + side, top + side)
         )
         crop = photo_tensor(np.asarray(cut))
         return crop.flip(3) if self.random.random() < 0.5 else crop
@@ -52,11 +72,11 @@ class Images:
         field = field / field.std() * self.random.uniform(0, 90)
         return (field + torch.rand(1, 3, 1, 1) * 255).clamp(0, 255)
 
-    def weave(self) -> Tensor:
+    def weave(self, size: int) -> Tensor:
         """A fine pattern with random periods, in random colors: what a network paints that nobody stops."""
         rows, columns = (int(self.random.integers(1, 9)) for _ in range(2))
-        tile = torch.randn(1, int(self.random.choice([1, 3])), rows, columns).repeat(1, 1, SIDE, SIDE)
-        return tile[..., :SIDE, :SIDE] * torch.rand(1, 3, 1, 1)
+        tile = torch.randn(1, int(self.random.choice([1, 3])), rows, columns).repeat(1, 1, size, size)
+        return tile[..., :size, :size] * torch.rand(1, 3, 1, 1)
 
     def changed(self, image_13hw: Tensor, other_13hw: Tensor) -> Tensor:
         """Mix, blur, recolor or add noise, each with some probability."""
@@ -75,10 +95,10 @@ class Images:
         if random.random() < 0.2:
             image = image + torch.randn_like(image) * float(random.uniform(1, 30))
         if random.random() < 0.25:
-            image = image + self.weave() * float(random.uniform(1, 40))
+            image = image + self.weave(image.shape[-1]) * float(random.uniform(1, 40))
         return image.clamp(0, 255)
 
-    def batch(self) -> Tensor:
+    def group(self) -> Tensor:
         """PHOTOS + PAINTINGS + NOISES images."""
         images = [*self.some(self.photos, PHOTOS), *self.some(self.styles, PAINTINGS)]
         images = [image[None] for image in images] + [self.noise() for _ in range(NOISES)]

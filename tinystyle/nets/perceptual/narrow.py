@@ -25,22 +25,16 @@ __all__ = ["Narrow", "load"]
 
 WEIGHTS = Path(__file__).with_name("narrow.safetensors")
 SCALE = 1 / 64
-PIXELS = 2
-"""The first convolution computes the features of PIXELS x PIXELS pixels at once, from 6x6; VGG16's first two see 5x5."""
-FIRST = 32
-"""Features that a pixel contributes there."""
-BLOCKS = (("relu2_2", 32, 2), ("relu3_3", 64, 3), ("relu4_3", 128, 3))
-"""Layer, width and number of 3x3 convolutions of the blocks after it, each behind a 2x2 max pooling."""
+FIRST = (16, 32)
+"""Widths of the two 3x3 convolutions at the image's resolution, the second of which is for relu1_2."""
+BLOCKS = (("relu2_2", 48, 2), ("relu3_3", 96, 3), ("relu4_3", 160, 3))
+"""Layer, width and number of 3x3 convolutions of the blocks after them, each behind a 2x2 max pooling."""
 COMPONENTS = {"relu1_2": 32, "relu2_2": 32, "relu3_3": 64, "relu4_3": 128}
 """Principal components of VGG16's 64, 128, 256 and 512 features."""
 
 
 class Narrow(PerceptualNetwork):
-    """Provides relu1_2, relu2_2, relu3_3 and relu4_3: principal components of VGG16's layers, of either sign.
-
-    The positions of relu1_2 are those of all pixels in another order: (batch, 32, H/2, 4 W/2). The last row or column of
-    an odd side is not seen.
-    """
+    """Provides relu1_2, relu2_2, relu3_3 and relu4_3: principal components of VGG16's layers, of either sign."""
 
     name = "narrow"
     content_layer = "relu3_3"
@@ -53,49 +47,33 @@ class Narrow(PerceptualNetwork):
         super().__init__()
         self.mean_3: Tensor
         self.register_buffer("mean_3", torch.tensor(MEAN_RGB), persistent=False)
-        square = PIXELS * PIXELS
-        self.first = nn.Conv2d(3 * square, FIRST * square, 3, padding=1)
         self.blocks = nn.ModuleDict()
-        self.heads = nn.ModuleDict({"relu1_2": nn.Conv2d(FIRST * square, COMPONENTS["relu1_2"] * square, 1)})
-        channels = FIRST
-        for name, width, count in BLOCKS:
-            self.blocks[name] = nn.Sequential(
-                *(nn.Conv2d(width if index else channels, width, 3, padding=1) for index in range(count))
-            )
-            self.heads[name] = nn.Conv2d(width, COMPONENTS[name], 1)
-            channels = width
+        self.heads = nn.ModuleDict()
+        channels = 3
+        for name, widths in (("relu1_2", FIRST), *((name, (width,) * count) for name, width, count in BLOCKS)):
+            convolutions = []
+            for width in widths:
+                convolutions.append(nn.Conv2d(channels, width, 3, padding=1))
+                channels = width
+            self.blocks[name] = nn.Sequential(*convolutions)
+            self.heads[name] = nn.Conv2d(channels, COMPONENTS[name], 1)
 
     def forward(self, image_b3hw: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         if unknown := set(layers) - set(COMPONENTS):
             raise UserError(f"{self.name} has no layers {sorted(unknown)}")
         features: dict[str, Tensor] = {}
-        height, width = (side // PIXELS * PIXELS for side in image_b3hw.shape[-2:])
-        x_b3hw = (image_b3hw[..., :height, :width].float() - self.mean_3.view(1, 3, 1, 1)) * SCALE
-        x_bchw = F.pixel_unshuffle(x_b3hw.to(self.dtype), PIXELS).contiguous(memory_format=torch.channels_last)
-        x_bchw = F.relu(self.first(x_bchw), inplace=True)
-        if "relu1_2" in layers:
-            features["relu1_2"] = _of_pixels(self.heads["relu1_2"](x_bchw))
-        x_bchw = F.max_pool2d(_of_pixels(x_bchw), (1, PIXELS * PIXELS))
-        for index, (name, _, _) in enumerate(BLOCKS):
+        x_bchw = ((image_b3hw.float() - self.mean_3.view(1, 3, 1, 1)) * SCALE).to(self.dtype)
+        for name, block in self.blocks.items():
             if len(features) == len(layers):
                 break
-            if index:
+            if name != "relu1_2":
                 x_bchw = F.max_pool2d(x_bchw, 2)
-            block = self.blocks[name]
             assert isinstance(block, nn.Sequential)
             for convolution in block:
                 x_bchw = F.relu(convolution(x_bchw), inplace=True)
             if name in layers:
                 features[name] = self.heads[name](x_bchw)
         return features
-
-
-def _of_pixels(x_bchw: Tensor) -> Tensor:
-    """View the features of pixels, one pixel after another in the channels, side by side: (batch, C/4, H, 4 W)."""
-    batch, channels, height, width = x_bchw.shape
-    square = PIXELS * PIXELS
-    x_bhwc = x_bchw.permute(0, 2, 3, 1).reshape(batch, height, width * square, channels // square)
-    return x_bhwc.permute(0, 3, 1, 2)
 
 
 def source(weights: str | None = None) -> str:
