@@ -58,7 +58,9 @@ class Painters:
     A generator: `send` trains on photos and returns what the networks make of them.
     """
 
-    def __init__(self, narrow: PerceptualNetwork, references: Tensor, styles: Tensor, random: np.random.Generator) -> None:
+    def __init__(
+        self, narrow: PerceptualNetwork, references: Tensor, styles: Tensor, random: np.random.Generator
+    ) -> None:
         networks = [build_network("small", float(random.choice([0.2, 0.3, 0.5]))) for _ in range(1)]
         networks += [build_network("small", networks[0].out.conv.in_channels / 32) for _ in range(NETWORKS - 1)]
         for network, style in zip(networks, styles, strict=True):
@@ -113,7 +115,8 @@ class NarrowWithNorms(Narrow):
         names = [name.removesuffix(".weight") for name in weights if name.startswith("blocks") and "weight" in name]
         for name, norm in zip(names, self.norms, strict=True):
             assert isinstance(norm, nn.BatchNorm2d)
-            assert norm.running_var is not None and norm.running_mean is not None
+            assert norm.running_var is not None
+            assert norm.running_mean is not None
             scale_c = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             weights[f"{name}.weight"] *= scale_c.view(-1, 1, 1, 1)
             weights[f"{name}.bias"] = (weights[f"{name}.bias"] - norm.running_mean) * scale_c + norm.bias

@@ -41,7 +41,9 @@ class Images(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         torch.manual_seed(int(self.random.integers(2**62)))
         while True:
             images = torch.cat([self.group() for _ in range(self.groups)])
-            styles = [self.changed(self.crop(one, 2 * SIDE), self.crop(other, 2 * SIDE)) for one, other in self._pairs()]
+            styles = [
+                self.changed(self.crop(one, 2 * SIDE), self.crop(other, 2 * SIDE)) for one, other in self._pairs()
+            ]
             yield images, self.some(self.photos, SPARE), torch.cat(styles)
 
     def _pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -54,9 +56,7 @@ class Images(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         height, width = pixels.shape[:2]
         side = round(float(np.exp(self.random.uniform(np.log(SIDE * 0.7), np.log(min(height, width))))))
         top, left = (int(self.random.integers(0, length - side, endpoint=True)) for length in (height, width))
-        cut = Image.fromarray(pixels).resize(
-            (out, out), Image.Resampling.BICUBIC, (left, top, left + side, top + side)
-        )
+        cut = Image.fromarray(pixels).resize((out, out), Image.Resampling.BICUBIC, (left, top, left + side, top + side))
         crop = photo_tensor(np.asarray(cut))
         return crop.flip(3) if self.random.random() < 0.5 else crop
 

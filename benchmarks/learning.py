@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
@@ -28,6 +29,7 @@ from tinystyle.data.photos import held_out_photos, photo_tensor, reference_photo
 from tinystyle.data.shards import ShardDataset
 from tinystyle.evaluation import Criterion, paint_measure
 from tinystyle.evaluation.rows import loss_row
+from tinystyle.model_file import load_model
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.nets.perceptual import load_perceptual_network
@@ -90,9 +92,7 @@ class Lab:
 
     def references_for(self, network: PerceptualNetwork) -> References:
         photos = reference_photos(self.shards, 64, SIDE)
-        return References.measure(
-            network, torch.cat([photo[..., :SIDE, :SIDE] for photo in photos]).to(self.device)
-        )
+        return References.measure(network, torch.cat([photo[..., :SIDE, :SIDE] for photo in photos]).to(self.device))
 
     def style_file(self, painting: str) -> str:
         return str(self.data / "styles" / f"{painting}.jpg")
@@ -150,9 +150,7 @@ def learn(lab: Lab, run: Run, start: dict[str, Tensor] | None, out: Path) -> dic
                 wanted = teacher(photo)[0]
             return ((output - wanted) / 64).square().mean((1, 2, 3, 4))
 
-    average: dict[str, Tensor] = {}
-    for average in train(stack, targets, batches, plan, more):
-        pass
+    average = deque(train(stack, targets, batches, plan, more), maxlen=1).pop()
     return average or stack.plain()
 
 
@@ -163,14 +161,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", default="", help="train only runs whose name contains this text")
     parser.add_argument("--skip", default="?", help="train no runs whose name contains this text")
-    parser.add_argument("--start", type=Path, help="weights that the runs named start begin with")
+    parser.add_argument("--start", type=Path, help="model that the runs named start begin with")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_suffix(".jsonl"))
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.set_float32_matmul_precision("high")
     lab = Lab(arguments.data, arguments.photos, torch.device(arguments.device))
-    start = load_file(arguments.start) if arguments.start else None
+    start = load_model(arguments.start).network.state_dict() if arguments.start else None
     lines = arguments.results.read_text().splitlines() if arguments.results.exists() else []
     done = {json.loads(line)["run"] for line in lines}
     for name, run in runs():
@@ -179,11 +177,28 @@ def main() -> None:
         began = monotonic()
         weights = learn(lab, run, start, arguments.out)
         seconds = monotonic() - began
-        save_file({key: value.contiguous().cpu() for key, value in weights.items()}, arguments.out / f"{name.replace(' ', '_')}.safetensors")
+        save_file(
+            {key: value.contiguous().cpu() for key, value in weights.items()},
+            arguments.out / f"{name.replace(' ', '_')}.safetensors",
+        )
         line = {"run": name, "seconds": round(seconds, 1), **judged(lab, weights)}
         with arguments.results.open("a") as file:
             file.write(json.dumps(line) + "\n")
         print(name, {key: value for key, value in line.items() if not isinstance(value, list)}, flush=True)
+    print(table(arguments.results))
+
+
+def table(results: Path) -> str:
+    """Return all finished runs as a Markdown table: means over paintings and seeds, and the score of each painting."""
+    rows = [
+        "| run | " + " | ".join(("content", "paint3", "paint4", "score", *PAINTINGS)) + " |",
+        "|---|" + "---:|" * (4 + len(PAINTINGS)),
+    ]
+    for line in map(json.loads, results.read_text().splitlines()):
+        each = [mean(line["each_score"][index : index + len(SEEDS)]) for index in range(0, 6, len(SEEDS))]
+        figures = [line[name] for name in ("content", "paint3", "paint4", "score")] + each
+        rows.append(f"| {line['run']} | " + " | ".join(f"{figure:.3f}" for figure in figures) + " |")
+    return "\n".join(rows)
 
 
 def judged(lab: Lab, weights: dict[str, Tensor]) -> dict[str, Any]:

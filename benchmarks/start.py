@@ -1,6 +1,6 @@
 """Learns initial weights from which `small` 0.3 learns a new style in few steps (Reptile: Nichol et al., arXiv:1803.02999).
 
-    python benchmarks/start.py --photos DATASET --weights VGG16_FILE --style FILE... --out FILE [--seconds N]
+    python benchmarks/start.py --photos DATASET --style FILE... --out tinystyle/nets/starts/small-0.3.safetensors
 
 Again and again, networks start from the weights, each learns a style of its own for some steps, and the weights move
 towards the mean of theirs. Styles are crops of the paintings FILE, of the built-in styles and of photos, recolored,
@@ -16,11 +16,12 @@ from time import monotonic
 
 import torch
 from distill_images import SIDE, Images
-from safetensors.torch import save_file
 from stack import Plan, References, Stack, Targets, photo_batches, train
 from torch.utils.data import DataLoader
 
+from tinystyle.config import NetworkConfig
 from tinystyle.data.photos import reference_photos
+from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 from tinystyle.nets.perceptual import load_perceptual_network
 
@@ -31,7 +32,10 @@ MATCHED = ("out.norm.weight", "out.norm.bias")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--weights", required=True)
+    parser.add_argument("--perceptual", default="narrow", help="loss network")
+    parser.add_argument("--weights", help="of the loss network")
+    parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"), help="of the loss network")
+    parser.add_argument("--go-on", type=Path, help="weights to go on from")
     parser.add_argument("--style", action="append", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=36_000)
@@ -44,14 +48,15 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
     device = torch.device(arguments.device)
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    network = load_perceptual_network("vgg16", arguments.weights).prepare(device, dtype)
+    network = load_perceptual_network(arguments.perceptual, arguments.weights)
+    network.prepare(device, getattr(torch, arguments.dtype))
     images = Images(arguments.photos, arguments.style, seed=0, groups=1)
     drawn = iter(DataLoader(images, batch_size=None, num_workers=arguments.workers))
     photos = torch.cat([photo[..., :SIDE, :SIDE] for photo in reference_photos(images.shards, 64, SIDE)])
     references = References.measure(network, photos.to(device))
     batches = photo_batches(images.shards, SIDE, 0, 4, arguments.workers)
-    start = {name: value.to(device) for name, value in build_network("small", 0.3).state_dict().items()}
+    network_of_start = load_model(arguments.go_on).network if arguments.go_on else build_network("small", 0.3)
+    start = {name: value.float().to(device) for name, value in network_of_start.state_dict().items()}
     began, rounds = monotonic(), 0
     while (done := (monotonic() - began) / arguments.seconds) < 1:
         styles = torch.cat([next(drawn)[2] for _ in range(arguments.groups)]).to(device)
@@ -69,15 +74,24 @@ def main() -> None:
         finite = torch.stack([weight.flatten(1).isfinite().all(1) for weight in learned.values()]).all(0)
         for name, weight in start.items():
             if name not in MATCHED:
-                weight.lerp_(learned[name][finite].mean(0), max(0.05, 1 - done))
+                weight.lerp_(learned[name][finite].mean(0), max(0.05, (0.5 if arguments.go_on else 1) * (1 - done)))
         rounds += 1
-        if rounds % 10 == 0 or rounds == 1:
+        if rounds % 5 == 0 or rounds == 1:
             with torch.no_grad():
-                content, style = Targets(network, styles, references).losses(outputs[-1], next(batches).to(device).float())
-            print(json.dumps({"rounds": rounds, "seconds": round(monotonic() - began), "style": style.mean().item()}), flush=True)
-            save_file({name: value.half().cpu() for name, value in start.items()}, arguments.out)
-    save_file({name: value.half().cpu() for name, value in start.items()}, arguments.out)
+                _, style = Targets(network, styles, references).losses(outputs[-1], next(batches).to(device).float())
+            print(
+                json.dumps({"rounds": rounds, "seconds": round(monotonic() - began), "style": style.mean().item()}),
+                flush=True,
+            )
+            save(start, arguments.out)
+    save(start, arguments.out)
     print(f"{rounds} rounds of {len(styles)} styles and {arguments.steps} steps", flush=True)
+
+
+def save(start: dict[str, torch.Tensor], out: Path) -> None:
+    network = build_network("small", 0.3)
+    network.load_state_dict(start)
+    save_model(network, out, NetworkConfig(architecture="small", alpha=0.3), {}, dtype=torch.float16)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Trains on three paintings for more and more steps, with the loss networks narrow and vgg16, and times the commands.
+"""Trains on three paintings for more and more steps, in several ways, and times the commands.
 
-    python benchmarks/time_to_quality.py --data FOLDER [--out FOLDER] [--only TEXT] [--limit N]
+    python benchmarks/time_to_quality.py --data FOLDER [--out FOLDER] [--only TEXT] [--limit N] [--learned FOLDER]
 
-FOLDER is as for benchmarks/experiments.py. A run is the command `tinystyle train --export FILE` in a fresh process, from
-its start to its end: small 0.3, crops of 128 px, without MLflow. Its network is judged by VGG16 on all held-out photos,
-whatever it was trained with. Finished runs are lines of benchmarks/time_to_quality.jsonl and are skipped. Prints the
-table, and with --sheet FILE writes a picture: what the runs of each length make of a held-out photo.
+FOLDER is as for benchmarks/experiments.py; that of --learned has what benchmarks/learning.py wrote on a GPU, for the way
+in which every style was trained before: VGG16, random weights. A run is the command `tinystyle train --export FILE` in a
+fresh process, from its start to its end: small 0.3, crops of 128 px, without MLflow. Its network is judged by VGG16 on
+all held-out photos, whatever it was trained with. Finished runs are lines of benchmarks/time_to_quality.jsonl and are
+skipped. Prints the table, and with --sheet FILE writes a picture: what the runs of each length make of a held-out photo.
 """
 
 from __future__ import annotations
@@ -23,16 +24,23 @@ from typing import Any
 
 from experiments import SIDE, judge, photos, style_file, weights_file
 from PIL import Image, ImageOps
+from safetensors.torch import load_file
 
 from tinystyle.data.contact_sheet import CELL, style_sheet
 from tinystyle.data.ingest import ingest
 from tinystyle.model_file import load_model
+from tinystyle.nets import build_network
+from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.training.callbacks import to_image
 
 RESULTS = Path(__file__).with_name("time_to_quality.jsonl")
 PAINTINGS = ("starry_night", "great_wave", "shipwreck")
 SEEDS = (0, 1)
-LENGTHS = {"narrow": (100, 200, 400, 800, 1600), "vgg16": (200, 800, 3000)}
+WAYS = {"narrow, start": ("narrow", "auto"), "narrow": ("narrow", "random"), "vgg16": ("vgg16", "random")}
+"""By name: loss network, and where the weights start."""
+LENGTHS = {"narrow, start": (50, 100, 200, 400, 800, 1600), "narrow": (400,), "vgg16": (200, 400)}
+LEARNED = (50, 100, 200, 400, 1000, 3000)
+"""Steps of the runs of --learned; how long their commands take on this machine follows from those of `vgg16`."""
 SHOWN = 0
 """Held-out photo in the picture."""
 FIGURES = ("content", "paint3", "paint4", "score", "second3", "second4")
@@ -43,45 +51,72 @@ def runs() -> Iterator[dict[str, Any]]:
     for steps in sorted({steps for lengths in LENGTHS.values() for steps in lengths}):
         for seed in SEEDS:
             for painting in PAINTINGS:
-                for perceptual, lengths in LENGTHS.items():
+                for way, lengths in LENGTHS.items():
                     if steps in lengths:
-                        name = f"{perceptual} {painting} {seed} {steps}"
-                        run = {"painting": painting, "perceptual": perceptual, "seed": seed, "steps": steps}
-                        yield {"run": name, **run}
+                        run = {"painting": painting, "way": way, "seed": seed, "steps": steps}
+                        yield {"run": f"{way} {painting} {seed} {steps}", **run}
 
 
 def train(run: dict[str, Any], data: Path, dataset: Path, out: Path) -> dict[str, Any]:
     """Run the command, judge its network, and return the line of results."""
     folder = out / run["run"].replace(" ", "_")
+    perceptual, start = WAYS[run["way"]]
     command = [
         sys.executable, "-m", "tinystyle", "train", "--style", style_file(run, data), "--photos", str(dataset),
         "--out", str(folder), "--export", str(folder / "style.mlmodel"), "--resume", "never", "--no-track",
-        "--size", "128", "--steps", str(run["steps"]), "--seed", str(run["seed"]), "--perceptual", run["perceptual"],
+        "--size", "128", "--steps", str(run["steps"]), "--seed", str(run["seed"]), "--perceptual", perceptual,
+        "--init-from", start,
         "--checkpoint-every", str(run["steps"]), "--preview-every", str(run["steps"]),
     ]  # fmt: skip
-    if run["perceptual"] == "vgg16":
+    if perceptual == "vgg16":
         command += ["--perceptual-weights", weights_file(data)]
     began = monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = monotonic() - began
-    row, outputs = judge(load_model(folder / "model.safetensors").network, run, data, dataset)
+    network = load_model(folder / "model.safetensors").network
+    return {**run, "seconds": round(seconds, 1), **judged(network, run, folder, data, dataset)}
+
+
+def judged(network: StyleNetwork, run: dict[str, Any], folder: Path, data: Path, dataset: Path) -> dict[str, Any]:
+    row, outputs = judge(network, run, data, dataset)
+    folder.mkdir(parents=True, exist_ok=True)
     outputs[SHOWN].save(folder / "held-out.png")
     figures = {name: round(value, 4) for name, value in asdict(row).items() if name in FIGURES}
-    return {**run, "seconds": round(seconds, 1), **figures, "score": round(row.score, 4)}
+    return {**figures, "score": round(row.score, 4)}
+
+
+def learned(weights: Path, data: Path, dataset: Path, out: Path, done: set[str]) -> Iterator[dict[str, Any]]:
+    """Judge the networks that benchmarks/learning.py trained on a GPU, a painting and seed after the other."""
+    pairs = [(painting, seed) for painting in PAINTINGS for seed in SEEDS]
+    for steps in LEARNED:
+        states = load_file(weights / f"defaults_{steps}.safetensors")
+        for index, (painting, seed) in enumerate(pairs):
+            run = {"painting": painting, "way": "vgg16 (GPU)", "seed": seed, "steps": steps}
+            run = {"run": f"vgg16 (GPU) {painting} {seed} {steps}", **run}
+            if run["run"] not in done:
+                network = build_network("small", 0.3)
+                network.load_state_dict({name: value[index] for name, value in states.items()})
+                yield {**run, **judged(network, run, out / run["run"].replace(" ", "_"), data, dataset)}
+
+
+def seconds_of(lines: list[dict[str, Any]], way: str, steps: int) -> float:
+    """Mean time of the commands; of those of the GPU, what `vgg16` would take, by the line through its lengths."""
+    if way != "vgg16 (GPU)":
+        return mean(line["seconds"] for line in lines if (line["way"], line["steps"]) == (way, steps))
+    (short, first), (long, last) = [(steps, seconds_of(lines, "vgg16", steps)) for steps in LENGTHS["vgg16"]]
+    return first + (steps - short) * (last - first) / (long - short)
 
 
 def table(lines: list[dict[str, Any]]) -> str:
     """Return the means over paintings and seeds as a Markdown table."""
     rows = [
-        "| loss network | steps | runs | seconds | " + " | ".join(FIGURES) + " |",
+        "| trained with | steps | runs | seconds | " + " | ".join(FIGURES) + " |",
         "|---|" + "---:|" * (3 + len(FIGURES)),
     ]
-    for perceptual, steps in sorted({(line["perceptual"], line["steps"]) for line in lines}):
-        own = [line for line in lines if (line["perceptual"], line["steps"]) == (perceptual, steps)]
+    for way, steps in sorted({(line["way"], line["steps"]) for line in lines}):
+        own = [line for line in lines if (line["way"], line["steps"]) == (way, steps)]
         figures = " | ".join(f"{mean(line[name] for line in own):.3f}" for name in FIGURES)
-        rows.append(
-            f"| {perceptual} | {steps} | {len(own)} | {mean(line['seconds'] for line in own):.0f} | {figures} |"
-        )
+        rows.append(f"| {way} | {steps} | {len(own)} | {seconds_of(lines, way, steps):.0f} | {figures} |")
     return "\n".join(rows)
 
 
@@ -89,16 +124,22 @@ def sheet(out: Path, dataset: Path) -> Image.Image:
     """Return a held-out photo, and what the runs of each length make of it, a painting to a row."""
     lines = [json.loads(line) for line in RESULTS.read_text().splitlines()]
     columns = {}
-    for seconds, perceptual, steps in sorted(
-        (mean(line["seconds"] for line in lines if (line["perceptual"], line["steps"]) == kind), *kind)
-        for kind in {(line["perceptual"], line["steps"]) for line in lines}
+    for seconds, way, steps in sorted(
+        (seconds_of(lines, *kind), *kind) for kind in {(line["way"], line["steps"]) for line in lines}
     ):
-        files = [out / f"{perceptual}_{painting}_{SEEDS[0]}_{steps}" / "held-out.png" for painting in PAINTINGS]
+        name = f"{way} {{}} {SEEDS[0]} {steps}".replace(" ", "_")
+        files = [out / name.format(painting) / "held-out.png" for painting in PAINTINGS]
         if all(file.exists() for file in files):
             pictures = [ImageOps.fit(Image.open(file), CELL) for file in files]
-            columns[f"{seconds:.0f} s: {perceptual}\n{steps} steps"] = pictures
+            columns[f"{seconds:.0f} s: {way}\n{steps} steps"] = pictures
     photo = ImageOps.fit(to_image(photos(dataset)[SHOWN]), CELL)
     return style_sheet([photo] * len(PAINTINGS), columns)
+
+
+def append(line: dict[str, Any]) -> None:
+    with RESULTS.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    print(json.dumps(line), flush=True)
 
 
 def main() -> None:
@@ -107,17 +148,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("experiments") / "time_to_quality")
     parser.add_argument("--only", default="", help="run only what has this text in its name")
     parser.add_argument("--limit", type=int, default=10**6, help="maximum number of runs to train")
+    parser.add_argument("--learned", type=Path)
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
     dataset = arguments.out / "photos"
     ingest(str(arguments.data / "photos"), str(dataset), size=SIDE)
     done = {json.loads(line)["run"] for line in RESULTS.read_text().splitlines()} if RESULTS.exists() else set()
+    if arguments.learned:
+        for line in learned(arguments.learned, arguments.data, dataset, arguments.out, done):
+            append(line)
     left = [run for run in runs() if run["run"] not in done and arguments.only in run["run"]]
     for run in left[: arguments.limit]:
-        line = train(run, arguments.data, dataset, arguments.out)
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        print(json.dumps(line), flush=True)
+        append(train(run, arguments.data, dataset, arguments.out))
     print(table([json.loads(line) for line in RESULTS.read_text().splitlines()]))
     if arguments.sheet:
         sheet(arguments.out, dataset).save(arguments.sheet)

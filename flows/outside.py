@@ -15,7 +15,7 @@ from typing import Any
 
 from prefect.runtime import deployment
 
-from tinystyle.config import PARAMETERS
+from tinystyle.config import AUTO, PARAMETERS, RANDOM
 from tinystyle.data import addresses, storage
 from tinystyle.data.permission import ALLOW, Permission
 from tinystyle.errors import UserError, shortened
@@ -72,7 +72,10 @@ def admit_run(
         UserError: as in `admit`; or a list is too long, `parent_run` is no ID, or the machines of the run would meet
             where the operator has not said.
     """
-    admit({name: parameters.get(name) for name in READ}, {"checkpoints": checkpoints})
+    named = {name: parameters.get(name) for name in READ}
+    if named["init_from"] in (AUTO, RANDOM):
+        named["init_from"] = None
+    admit(named, {"checkpoints": checkpoints})
     lists = {"files": files, **{name: value for name, value in parameters.items() if isinstance(value, list | tuple)}}
     for name, values in lists.items():
         if len(values) > LONGEST_LIST:

@@ -186,6 +186,23 @@ def test_a_stop_while_commands_are_imported_is_one_sentence(asked: signal.Signal
     assert (process.returncode, said) == (code, ["Interrupted before anything was done; run the same command again"])
 
 
+def test_packages_of_others_that_torchmetrics_knows_do_not_stop_a_training(tmp_path: Path) -> None:
+    package, facts = tmp_path / "transformers", tmp_path / "transformers-5.0.0.dist-info"
+    for folder in (package, facts):
+        folder.mkdir()
+    (package / "__init__.py").write_text("import scipy\nAutoModel = AutoTokenizer = object\n")
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 5.0.0\n")
+    program = (
+        "from tinystyle.training.imports import import_lightning; import_lightning(); import tinystyle.training.runner; "
+        "import transformers; print(transformers.AutoModel)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment
+    )
+    assert (ended.returncode, ended.stdout) == (0, "<class 'object'>\n"), ended.stderr
+
+
 def test_a_training_process_imports_no_package_for_plots_or_audio() -> None:
     program = (
         "import sys; from tinystyle.training.imports import import_lightning; import_lightning(); "

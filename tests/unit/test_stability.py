@@ -21,7 +21,8 @@ from tinystyle.training.lineage import lineage_of
 
 STORED = json.loads((ASSETS / "stability.json").read_text())
 RUNS = (
-    {"style": "paintings/wave.jpg", "photos": "s3://coco/datasets/coco", "perceptual": "vgg16", "precision": "32"},
+    {"style": "paintings/wave.jpg", "photos": "s3://coco/datasets/coco", "perceptual": "vgg16", "precision": "32",
+     "init_from": None},
     {
         "style": "x", "photos": "y", "architecture": "johnson", "alpha": 0.5, "perceptual": "efficientnet-lite0",
         "style_weight": 2, "style_size": 300, "tv_weight": 1, "size": 128, "batch_size": 8, "steps": 77, "seed": 3,
@@ -33,7 +34,7 @@ RUNS = (
 @pytest.mark.parametrize("index", range(len(RUNS)))
 def test_a_run_key_is_what_it_was(index: int) -> None:
     config = run_config(RUNS[index])
-    initial = "i" * 64 if config.init_from else None
+    initial = "i" * 64 if config.initial_model else None
     assert lineage_of(config, "d" * 64, "s" * 64, "p" * 64, initial)["key"] == STORED["run_keys"][index]
 
 

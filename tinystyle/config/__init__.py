@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from tinystyle.config.parameters import PARAMETERS, Parameter, flat, run_config
 from tinystyle.config.run import (
+    AUTO,
+    RANDOM,
     STYLE_WEIGHT_START,
     DataConfig,
     ExecutionConfig,
@@ -17,6 +19,6 @@ from tinystyle.config.run import (
 )
 
 __all__ = [
-    "PARAMETERS", "STYLE_WEIGHT_START", "DataConfig", "ExecutionConfig", "LossConfig", "NetworkConfig",
-    "OptimizerConfig", "Parameter", "RunConfig", "flat", "run_config",
+    "AUTO", "PARAMETERS", "RANDOM", "STYLE_WEIGHT_START", "DataConfig", "ExecutionConfig", "LossConfig",
+    "NetworkConfig", "OptimizerConfig", "Parameter", "RunConfig", "flat", "run_config",
 ]  # fmt: skip

@@ -19,6 +19,8 @@ from tinystyle.errors import UserError
 from tinystyle.nets import perceptual
 
 __all__ = [
+    "AUTO",
+    "RANDOM",
     "STYLE_WEIGHT_START",
     "DataConfig",
     "ExecutionConfig",
@@ -58,12 +60,20 @@ def _count_or_all(value: object) -> object:
     return int(text)
 
 
+def _or_random(value: object) -> object:
+    """Runs of earlier versions had null for random weights."""
+    return RANDOM if value is None else value
+
+
 LayerWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_numbers)]
 NumberOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_number_or_auto)]
+Initial = Annotated[Address, BeforeValidator(_or_random)]
 CountOrAll = Annotated[int | Literal["all"], BeforeValidator(_count_or_all)]
 MAX_DEVICES = 64
 STYLE_WEIGHT_START = 3.0
 """Style weight at which `auto` starts."""
+AUTO, RANDOM = "auto", "random"
+"""Values of `init_from` that name no model."""
 
 
 class _Config(BaseModel):
@@ -101,8 +111,8 @@ class LossConfig(_Config):
 
     model_config = ConfigDict(title="Losses")
 
-    perceptual: PerceptualName = _field("vgg16", choices=sorted(perceptual.PERCEPTUAL_NETWORKS))
-    """Loss network, on whose features the losses are computed; narrow, VGG16 distilled into 1 MB, is an experiment."""
+    perceptual: PerceptualName = _field("narrow", choices=sorted(perceptual.PERCEPTUAL_NETWORKS))
+    """Loss network, on whose features the losses are computed; narrow is VGG16 distilled into 2 MB."""
     perceptual_weights: Address | None = None
     """Weights of the loss network: path or URI, .pth or .safetensors. By default its own; those of vgg16 are
     downloaded once."""
@@ -260,13 +270,24 @@ class RunConfig(_Config):
     """Number format of the style network's computations; auto chooses bf16 where the hardware supports it."""
     seed: int = _field(0, ge=0, lt=2**63)
     """Random seed of the initial weights, the order of the photos and their augmentation."""
-    init_from: Address | None = None
-    """Model to start from instead of random weights: .safetensors, .ckpt or pretrained:NAME."""
+    init_from: Initial = AUTO
+    """Weights to start from: auto, those that come with tinystyle for the network, or random ones if none do; random; or
+    those of a model, .safetensors, .ckpt or pretrained:NAME."""
 
     @property
     def style_side(self) -> int:
         """Short side, in pixels, to which the style image is resized; see `LossConfig.style_side`."""
         return self.loss.style_side(self.data.size)
+
+    @property
+    def initial_model(self) -> str | None:
+        """Path or URI of the model whose weights the run starts from; None for random weights."""
+        if self.init_from == RANDOM:
+            return None
+        if self.init_from != AUTO:
+            return self.init_from
+        start = nets.start_of(self.network.architecture, self.network.alpha)
+        return str(start) if start else None
 
     def with_checkpoints(self, place: str) -> RunConfig:
         """Return the same run, with its checkpoints in the folder or at the URI `place`."""

@@ -6,6 +6,7 @@ Importing this module does not import torch; building a network does.
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinystyle.errors import UserError, closest
@@ -13,7 +14,7 @@ from tinystyle.errors import UserError, closest
 if TYPE_CHECKING:
     from tinystyle.nets.blocks import StyleNetwork
 
-__all__ = ["ARCHITECTURES", "build_network", "check_architecture"]
+__all__ = ["ARCHITECTURES", "build_network", "check_architecture", "start_of"]
 
 ARCHITECTURES = {
     "johnson": "tinystyle.nets.johnson:johnson",
@@ -29,6 +30,15 @@ def check_architecture(name: str) -> str:
             f"unknown architecture {name!r}{closest(name, ARCHITECTURES)}; choose one of {', '.join(sorted(ARCHITECTURES))}"
         )
     return name
+
+
+def start_of(architecture: str, alpha: float) -> Path | None:
+    """Return the model file of initial weights that comes with the package for a network, made by benchmarks/start.py.
+
+    From them a network learns a style in fewer steps than from random weights; None if there are none for this network.
+    """
+    path = Path(__file__).parent / "starts" / f"{architecture}-{alpha:g}.safetensors"
+    return path if path.exists() else None
 
 
 def build_network(architecture: str, alpha: float) -> StyleNetwork:

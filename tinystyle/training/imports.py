@@ -1,7 +1,8 @@
-"""Imports Lightning without what it would import for nobody: torchmetrics' plots and audio metrics take a second."""
+"""Imports Lightning without what torchmetrics would import for nobody: plots, audio, language models."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,15 @@ from typing import Any
 __all__ = ["import_lightning"]
 
 _UNUSED = ("matplotlib", "scipy")
+"""Packages that torchmetrics imports without asking whether they are installed."""
+_NEEDED = ("lightning", "torch", "torchmetrics")
 
 
 def import_lightning() -> None:
-    """Import Lightning and torchmetrics as if matplotlib and scipy were not installed; these can be imported later."""
+    """Import Lightning and torchmetrics as if nothing were installed that they can do without.
+
+    All of it can be imported later.
+    """
     with _hidden():
         import lightning  # noqa: F401
 
@@ -27,14 +33,18 @@ class _Hide(MetaPathFinder):
 
 @contextmanager
 def _hidden() -> Iterator[None]:
-    """Hide the packages from imports, and from the two ways in which torchmetrics asks whether they are installed."""
+    """Hide packages from imports, and from the two ways in which torchmetrics asks whether they are installed.
+
+    It asks about more than is hidden from imports: a package that it found would miss its own scipy.
+    """
     from lightning_utilities.core.imports import RequirementCache, package_available
 
     check = RequirementCache._check_available
 
     def without(self: Any) -> None:
-        if self.requirement in _UNUSED:
-            self.available, self.message = False, f"{self.requirement} is hidden"
+        package = re.split(r"[^\w-]", self.requirement or self.module or "")[0].replace("-", "_")
+        if package not in sys.modules and package not in _NEEDED:
+            self.available, self.message = False, f"{package} is hidden"
         check(self)
 
     finder = _Hide()

@@ -65,7 +65,7 @@ def _tracking_files() -> Iterator[Path]:
 def _read(config: RunConfig) -> Iterator[tuple[str, str]]:
     for name, source in (
         ("style", config.style),
-        ("init_from", config.init_from),
+        ("init_from", config.initial_model),
         ("perceptual_weights", config.loss.perceptual_weights),
     ):
         if source:

@@ -158,7 +158,7 @@ def _threads_of_environment() -> int | None:
 
 
 def _lineage(config: RunConfig, dataset_sha256: str, style: Style, perceptual_sha256: str) -> dict[str, str]:
-    initial = _initial_sha256(config, style) if config.init_from else None
+    initial = _initial_sha256(config, style) if config.initial_model else None
     return lineage_of(config, dataset_sha256, style.sha256, perceptual_sha256, initial)
 
 
@@ -167,7 +167,7 @@ def _initial_sha256(config: RunConfig, style: Style) -> str:
     from tinystyle.training.runner import initial_network
 
     initial_network(config, style)
-    return hashlib.sha256(read_model_bytes(str(config.init_from))).hexdigest()
+    return hashlib.sha256(read_model_bytes(str(config.initial_model))).hexdigest()
 
 
 def _check_endpoint(execution: ExecutionConfig) -> None:

@@ -12,7 +12,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch import distributed
 
-from tinystyle.config import RunConfig
+from tinystyle.config import AUTO, RANDOM, RunConfig
 from tinystyle.data.datamodule import PhotoDataModule
 from tinystyle.data.photos import photo_tensor
 from tinystyle.data.processes import cpu_count
@@ -170,14 +170,14 @@ def _decoding_processes(device: torch.device, devices: int) -> int:
 
 
 def initial_network(config: RunConfig, style: Style) -> StyleNetwork:
-    """Build the network of step 0: random weights from the seed, or the weights of `init_from`.
+    """Build the network of step 0, as `init_from` says: with random weights from the seed, or those of a model.
 
     Raises:
         UserError: `init_from` is not a model, or has another architecture or alpha.
     """
     torch.manual_seed(config.seed)
-    if config.init_from:
-        model = load_model(config.init_from)
+    if config.initial_model:
+        model = load_model(config.initial_model)
         if model.config != config.network:
             raise UserError(
                 f"{config.init_from} is {model.config.architecture} at alpha {model.config.alpha}, this run is "
@@ -186,6 +186,7 @@ def initial_network(config: RunConfig, style: Style) -> StyleNetwork:
         network = model.network
     else:
         network = build_network(config.network.architecture, config.network.alpha)
+    if config.init_from in (AUTO, RANDOM):
         # With the initial standard deviation of 1 before tanh, far too much contrast, the network learns within 200
         # steps to hide the excess in black areas.
         network.match_output(photo_tensor(style.at(config.style_side)))

@@ -11,13 +11,16 @@ from PIL import Image
 
 from tests.support.places import ASSETS
 from tests.support.runs import micro_config
-from tinystyle.config import RunConfig
+from tinystyle.config import NetworkConfig, RunConfig
+from tinystyle.data.photos import photo_tensor
 from tinystyle.errors import UserError
 from tinystyle.model_file import load_model
+from tinystyle.nets import build_network, start_of
+from tinystyle.styles import Style
 from tinystyle.training import TRAINING_REVISION
 from tinystyle.training.launch import prepare
 from tinystyle.training.record import RunRecord
-from tinystyle.training.runner import fit
+from tinystyle.training.runner import fit, initial_network
 
 GOLDEN = ASSETS / "golden_losses.json"
 
@@ -103,6 +106,29 @@ def test_init_from_starts_at_those_weights(dataset: Path, micro_run: Path, tmp_p
     wrong = config.model_copy(update={"network": config.network.model_copy(update={"alpha": 0.2})})
     with pytest.raises(UserError, match="must agree for `init_from`"):
         prepare(wrong, tmp_path / "other", resume=True)
+
+
+def test_a_run_starts_from_the_weights_that_come_for_its_network_in_the_colors_of_its_style(dataset: Path) -> None:
+    config, style = micro_config(dataset), Style.load("builtin:wave")
+    small = config.model_copy(update={"network": NetworkConfig(architecture="small", alpha=0.3)})
+    shipped = load_model(start_of("small", 0.3) or "").network.state_dict()
+    started = initial_network(small, style).state_dict()
+    assert {name for name, weight in started.items() if not torch.equal(weight, shipped[name])} == {
+        "out.norm.weight",
+        "out.norm.bias",
+    }
+    torch.manual_seed(config.seed)
+    random = build_network("small", 0.3)
+    random.match_output(photo_tensor(style.at(config.style_side)))
+    chosen = initial_network(small.model_copy(update={"init_from": "random"}), style).state_dict()
+    assert all(torch.equal(weight, chosen[name]) for name, weight in random.state_dict().items())
+
+
+def test_a_network_for_which_no_weights_come_starts_from_random_ones(dataset: Path) -> None:
+    config = micro_config(dataset)
+    assert (config.init_from, config.network.alpha, config.initial_model) == ("auto", 0.1, None)
+    # Runs of earlier versions have null.
+    assert RunConfig.model_validate({**config.model_dump(), "init_from": None}).init_from == "random"
 
 
 @pytest.mark.slow

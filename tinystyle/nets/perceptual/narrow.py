@@ -40,7 +40,7 @@ class Narrow(PerceptualNetwork):
     content_layer = "relu3_3"
     style_layers = PERCEPTUAL_NETWORKS[name].style_layers
     style_layer_weights = (1.0, 1.0, 1.0, 1.0)
-    content_similarity, content_limit = 0.74, 0.72
+    content_similarity, content_limit = 0.7, 0.82
     paint_layers = ("relu3_3", "relu4_3")
 
     def __init__(self) -> None:

@@ -58,7 +58,7 @@ def find_weights(name: str, source: str | OfficialWeights) -> tuple[Path, str, s
             uri,
             error,
             f"no weights for {name}: {shown(uri)} cannot be read ({error.strerror or error}); give a local or S3 file "
-            "with `perceptual_weights`, or `perceptual` efficientnet-lite0, whose weights come as a package",
+            "with `perceptual_weights`, or `perceptual` narrow, whose weights come with tinystyle",
         ) from error
     digest = storage.sha256(path)
     if official and not digest.startswith(official.sha256_prefix):

@@ -101,7 +101,7 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 
 
 def test_missing_weights_name_the_two_ways_out(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"`perceptual_weights`, .*`perceptual` efficientnet-lite0"):
+    with pytest.raises(UserError, match=r"`perceptual_weights`, .*`perceptual` narrow"):
         load_perceptual_network("vgg16", str(tmp_path / "none.pth"))
 
 
