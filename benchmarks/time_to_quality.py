@@ -38,8 +38,8 @@ PAINTINGS = ("starry_night", "great_wave", "shipwreck")
 SEEDS = (0, 1)
 WAYS = {"narrow, start": ("narrow", "auto"), "narrow": ("narrow", "random"), "vgg16": ("vgg16", "random")}
 """By name: loss network, and where the weights start."""
-LENGTHS = {"narrow, start": (50, 100, 200, 400, 800, 1600), "narrow": (400,), "vgg16": (200, 400)}
-LEARNED = (50, 100, 200, 400, 1000, 3000)
+LENGTHS = {"narrow, start": (100, 200, 400, 800, 1600), "narrow": (400,), "vgg16": (200, 400)}
+LEARNED = (400, 1000, 3000)
 """Steps of the runs of --learned; how long their commands take on this machine follows from those of `vgg16`."""
 SHOWN = 0
 """Held-out photo in the picture."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tinystyle import styles
-from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
+from tinystyle.config import DataConfig, ExecutionConfig, NetworkConfig, OptimizerConfig, RunConfig
 from tinystyle.data import storage
 from tinystyle.errors import UserError
 from tinystyle.styles import pretrained
@@ -30,20 +30,21 @@ HELD_OUT = ("chelsea.png", "china.png")
 FIRST_LOOK = ("astronaut", "chelsea", "china")
 TRAINING = ("astronaut.png", "coffee.png", "flower.png", "motorcycle.png", "rocket.png")
 INGEST_SIZE = 256
+SIDE = 128
+"""Of the crops, in pixels."""
 SIZE = (640, 480)
-STEPS = 500
+STEPS = 400
 
 
 def demo_config(photos: Path, steps: int) -> RunConfig:
-    """Return the demo's configuration on the dataset `photos`: `small`, alpha 0.3, loss network EfficientNet-Lite0."""
+    """Return the demo's configuration on the dataset `photos`: `small`, alpha 0.3."""
     return RunConfig(
         style=STYLE,
         photos=str(photos),
         network=NetworkConfig(architecture="small", alpha=0.3),
-        loss=LossConfig(perceptual="efficientnet-lite0", style_size=384),
-        data=DataConfig(size=192),
+        data=DataConfig(size=SIDE),
         optimizer=OptimizerConfig(steps=steps),
-        execution=ExecutionConfig(checkpoint_every=100, preview_every=100),
+        execution=ExecutionConfig(checkpoint_every=steps, preview_every=100),
     )
 
 
@@ -113,7 +114,7 @@ def _finish(out: Path, photos: dict[str, Path], screen: Console) -> list[Quality
     model_file = RunFolder(out / "run").model
     model, config = load_model(model_file), demo_config(out / "dataset", STEPS)
     report = evaluate_model(
-        str(model_file), photos=str(out / "dataset"), style=STYLE, loss=config.loss, size=INGEST_SIZE, exports=False
+        str(model_file), photos=str(out / "dataset"), style=STYLE, loss=config.loss, size=SIDE, exports=False
     )
     for table in report.tables():
         screen.print(table)
