@@ -53,16 +53,13 @@ CREDIT = {
 
 
 class Painters:
-    """Small style networks in training against the loss network that is being distilled.
-
-    A generator: `send` trains on photos and returns what the networks make of them.
-    """
+    """Small style networks in training, for one style each, against the loss network that is being distilled."""
 
     def __init__(
         self, narrow: PerceptualNetwork, references: Tensor, styles: Tensor, random: np.random.Generator
     ) -> None:
-        networks = [build_network("small", float(random.choice([0.2, 0.3, 0.5]))) for _ in range(1)]
-        networks += [build_network("small", networks[0].out.conv.in_channels / 32) for _ in range(NETWORKS - 1)]
+        alpha = float(random.choice([0.2, 0.3, 0.5]))
+        networks = [build_network("small", alpha) for _ in range(NETWORKS)]
         for network, style in zip(networks, styles, strict=True):
             network.match_output(style[None].cpu())
         steps = int(np.exp(random.uniform(np.log(100), np.log(1500))))
@@ -81,6 +78,7 @@ class Painters:
         self.painted = output.detach().flatten(0, 1)
 
     def step(self, photos: Tensor) -> Tensor:
+        """Train on photos, and return what the networks have made of them."""
         self.photos.append(photos)
         self.left -= 1
         if next(self.training, None) is None:

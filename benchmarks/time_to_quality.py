@@ -4,9 +4,9 @@
 
 FOLDER is as for benchmarks/experiments.py; that of --learned has what benchmarks/learning.py wrote on a GPU, for the way
 in which every style was trained before: VGG16, random weights. A run is the command `tinystyle train --export FILE` in a
-fresh process, from its start to its end: small 0.3, crops of 128 px, without MLflow. Its network is judged by VGG16 on
-all held-out photos, whatever it was trained with. Finished runs are lines of benchmarks/time_to_quality.jsonl and are
-skipped. Prints the table, and with --sheet FILE writes a picture: what the runs of each length make of a held-out photo.
+fresh process, from its start to its end: small 0.3, crops of 128 px, without MLflow. Its network is judged by VGG16 on a
+quarter of the held-out photos, whatever it was trained with. Finished runs are lines of benchmarks/time_to_quality.jsonl
+and are skipped. Prints the table, and with --sheet FILE writes a picture: what the runs of each length make of a photo.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from statistics import mean
 from time import monotonic
 from typing import Any
 
-from experiments import SIDE, judge, photos, style_file, weights_file
+import torch
+from experiments import SIDE, criteria, photos, style_file, weights_file
 from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
 from tinystyle.data.contact_sheet import CELL, style_sheet
 from tinystyle.data.ingest import ingest
+from tinystyle.evaluation.rows import quality_rows
 from tinystyle.model_file import load_model
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
@@ -41,8 +43,8 @@ WAYS = {"narrow, start": ("narrow", "auto"), "narrow": ("narrow", "random"), "vg
 LENGTHS = {"narrow, start": (100, 200, 400, 800, 1600), "narrow": (400,), "vgg16": (200, 400)}
 LEARNED = (400, 1000, 3000)
 """Steps of the runs of --learned; how long their commands take on this machine follows from those of `vgg16`."""
-SHOWN = 0
-"""Held-out photo in the picture."""
+EVERY, SHOWN = 4, 0
+"""Of the held-out photos, every fourth is judged, and the first of them is in the picture."""
 FIGURES = ("content", "paint3", "paint4", "score", "second3", "second4")
 
 
@@ -78,9 +80,13 @@ def train(run: dict[str, Any], data: Path, dataset: Path, out: Path) -> dict[str
 
 
 def judged(network: StyleNetwork, run: dict[str, Any], folder: Path, data: Path, dataset: Path) -> dict[str, Any]:
-    row, outputs = judge(network, run, data, dataset)
+    criterion, second = criteria(style_file(run, data), data, dataset)
+    shown = photos(dataset)[::EVERY]
+    with torch.inference_mode():
+        (row,) = quality_rows({"network": network}, shown, criterion, second)
+        output = to_image(network(shown[SHOWN]))
     folder.mkdir(parents=True, exist_ok=True)
-    outputs[SHOWN].save(folder / "held-out.png")
+    output.save(folder / "held-out.png")
     figures = {name: round(value, 4) for name, value in asdict(row).items() if name in FIGURES}
     return {**figures, "score": round(row.score, 4)}
 
@@ -132,7 +138,7 @@ def sheet(out: Path, dataset: Path) -> Image.Image:
         if all(file.exists() for file in files):
             pictures = [ImageOps.fit(Image.open(file), CELL) for file in files]
             columns[f"{seconds:.0f} s: {way}\n{steps} steps"] = pictures
-    photo = ImageOps.fit(to_image(photos(dataset)[SHOWN]), CELL)
+    photo = ImageOps.fit(to_image(photos(dataset)[::EVERY][SHOWN]), CELL)
     return style_sheet([photo] * len(PAINTINGS), columns)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tinystyle import styles
-from tinystyle.config import DataConfig, ExecutionConfig, NetworkConfig, OptimizerConfig, RunConfig
+from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
 from tinystyle.data import storage
 from tinystyle.errors import UserError
 from tinystyle.styles import pretrained
@@ -37,11 +37,12 @@ STEPS = 400
 
 
 def demo_config(photos: Path, steps: int) -> RunConfig:
-    """Return the demo's configuration on the dataset `photos`: `small`, alpha 0.3."""
+    """Return the demo's configuration on the dataset `photos`: `small`, alpha 0.3, loss network narrow."""
     return RunConfig(
         style=STYLE,
         photos=str(photos),
         network=NetworkConfig(architecture="small", alpha=0.3),
+        loss=LossConfig(perceptual="narrow"),
         data=DataConfig(size=SIDE),
         optimizer=OptimizerConfig(steps=steps),
         execution=ExecutionConfig(checkpoint_every=steps, preview_every=100),
