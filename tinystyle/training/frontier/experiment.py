@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from tinystyle.config import RunConfig
+from tinystyle.config import AUTO, RANDOM, RunConfig
 from tinystyle.data import storage
 from tinystyle.data.ingest import Progress
 from tinystyle.data.locks import ConcurrentIngestError, exclusive
@@ -114,7 +114,11 @@ def run_frontier(options: Options, *, progress: Progress | None = None) -> Front
 
 
 def _grid(options: Options) -> list[Cell]:
-    return make_grid(options.recipe, options.styles, options.architectures, options.alphas, options.out / "runs")
+    recipe = options.recipe
+    if recipe.init_from == AUTO:
+        # The weights that come for some of the networks would favor these.
+        recipe = recipe.model_copy(update={"init_from": RANDOM})
+    return make_grid(recipe, options.styles, options.architectures, options.alphas, options.out / "runs")
 
 
 def _trained(

@@ -45,6 +45,7 @@ def test_every_network_is_measured_and_what_cannot_be_built_says_so(made: Fronti
         assert None not in (row.score, row.content, row.paint3, row.paint4, row.worst_photo, row.checkerboard)
         assert row.second3 is None, "the second network is the one that judges"
         assert (row.steps, row.crop, row.batch_size, row.perceptual) == (3, 48, 2, "efficientnet-lite0")
+        assert RunRecord.read(Path(str(row.folder))).config.init_from == "random", "no network has a start of its own"
         assert (row.bytes or 0) > (row.weights or 0)
         assert (row.latency_ms or 0) > 0
     assert (rows["small 0.1"].macs or 0) < (rows["small 0.2"].macs or 0)
