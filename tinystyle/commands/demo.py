@@ -33,7 +33,7 @@ INGEST_SIZE = 256
 SIDE = 128
 """Of the crops, in pixels."""
 SIZE = (640, 480)
-STEPS = 400
+STEPS = 200
 
 
 def demo_config(photos: Path, steps: int) -> RunConfig:
