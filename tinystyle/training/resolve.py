@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinystyle.config import ExecutionConfig, RunConfig
+from tinystyle.config import AUTO, ExecutionConfig, RunConfig
 from tinystyle.data.ingest import Progress, check_large_enough, dataset_for_training, is_dataset
 from tinystyle.data.manifest import Manifest
 from tinystyle.data.processes import bf16_pays, cpu_count
@@ -158,16 +158,22 @@ def _threads_of_environment() -> int | None:
 
 
 def _lineage(config: RunConfig, dataset_sha256: str, style: Style, perceptual_sha256: str) -> dict[str, str]:
-    initial = _initial_sha256(config, style) if config.initial_model else None
+    initial = _initial_sha256(config, config.initial_model, style) if config.initial_model else None
     return lineage_of(config, dataset_sha256, style.sha256, perceptual_sha256, initial)
 
 
-def _initial_sha256(config: RunConfig, style: Style) -> str:
+def _initial_sha256(config: RunConfig, model: str, style: Style) -> str:
+    """Return the SHA-256 of the model that a run starts from; one of the user's is loaded first, to know that it fits.
+
+    With `auto`, it is that of "auto" and the file: the same file as a model of the user's is not matched to the style.
+    """
+    if config.init_from == AUTO:
+        return hashlib.sha256(AUTO.encode() + Path(model).read_bytes()).hexdigest()
     from tinystyle.model_file import read_model_bytes
     from tinystyle.training.runner import initial_network
 
     initial_network(config, style)
-    return hashlib.sha256(read_model_bytes(str(config.initial_model))).hexdigest()
+    return hashlib.sha256(read_model_bytes(model)).hexdigest()
 
 
 def _check_endpoint(execution: ExecutionConfig) -> None:

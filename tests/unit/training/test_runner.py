@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.support.places import ASSETS
 from tests.support.runs import micro_config
-from tinystyle.config import NetworkConfig, RunConfig
+from tinystyle.config import NetworkConfig, RunConfig, run_config
 from tinystyle.data.photos import photo_tensor
 from tinystyle.errors import UserError
 from tinystyle.model_file import load_model
@@ -20,6 +20,7 @@ from tinystyle.styles import Style
 from tinystyle.training import TRAINING_REVISION
 from tinystyle.training.launch import prepare
 from tinystyle.training.record import RunRecord
+from tinystyle.training.resolve import run_keys
 from tinystyle.training.runner import fit, initial_network
 
 GOLDEN = ASSETS / "golden_losses.json"
@@ -122,6 +123,14 @@ def test_a_run_starts_from_the_weights_that_come_for_its_network_in_the_colors_o
     random.match_output(photo_tensor(style.at(config.style_side)))
     chosen = initial_network(small.model_copy(update={"init_from": "random"}), style).state_dict()
     assert all(torch.equal(weight, chosen[name]) for name, weight in random.state_dict().items())
+
+
+def test_the_start_that_comes_for_a_network_decides_the_key(dataset: Path) -> None:
+    """And the same file as a model of the user's gives another: it is not matched to the style."""
+    values = {"style": "builtin:wave", "photos": str(dataset), "perceptual": "narrow", "precision": "32", "size": 48}
+    starts = ("auto", "random", str(start_of("small", 0.3)))
+    keys = {run_keys(run_config({**values, "init_from": start}))["32"] for start in starts}
+    assert len(keys) == len(starts)
 
 
 def test_a_network_for_which_no_weights_come_starts_from_random_ones(dataset: Path) -> None:
