@@ -1,8 +1,8 @@
 """Trains several style networks of one shape side by side, on the same photos, as one network.
 
 A convolution of all of them is one convolution with a block-diagonal kernel, and the loss network sees all outputs as
-one batch. On a GPU this takes little longer than training one network. The mathematics of each is that of
-`tinystyle.training.module`; losses differ in rounding, and all networks see the same photos.
+one batch. The mathematics of each is that of `tinystyle.training.module`; losses differ in rounding, and all networks see
+the same photos.
 """
 
 from __future__ import annotations
