@@ -16,7 +16,7 @@ export DO_NOT_TRACK := true
 
 .PHONY: demo test test-fast coverage test-long test-platform-smoke test-images e2e chaos kills check lock sbom docs install format clean stack stack-down worker deploy
 
-demo: $(INSTALLED)  ## train, export and look at a style in about two minutes
+demo: $(INSTALLED)  ## train, export and look at a style in a minute and a half
 	$(BIN)/tinystyle demo --out demo
 
 test: $(INSTALLED)  ## the test suite
