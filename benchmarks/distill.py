@@ -21,22 +21,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from distill_images import Images
+from distill_images import SPARE, Images, Painters
 from safetensors.torch import save_file
-from stack import Plan, References, Stack, Targets
-from stack import train as train_stack
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from tinystyle.nets import build_network
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
 from tinystyle.nets.perceptual.losses import gram_matrix
 from tinystyle.nets.perceptual.narrow import COMPONENTS, Narrow
 
-PAINTERS, NETWORKS = 3, 4
-"""Stacks of style networks that are trained in turn, and networks in each."""
+PAINTERS = 3
+"""Stacks of style networks that are trained in turn."""
 STATISTICS = 0.1
 """Share of the time after which the batch norms, which only help to learn, keep their statistics, and from which the
 gradient is learned too."""
@@ -50,40 +47,6 @@ CREDIT = {
     "source": "distilled from VGG16 (Simonyan and Zisserman, arXiv:1409.1556; University of Oxford), by benchmarks/distill.py",
     "license": "CC BY 4.0, as VGG16's weights",
 }
-
-
-class Painters:
-    """Small style networks in training, for one style each, against the loss network that is being distilled."""
-
-    def __init__(
-        self, narrow: PerceptualNetwork, references: Tensor, styles: Tensor, random: np.random.Generator
-    ) -> None:
-        alpha = float(random.choice([0.2, 0.3, 0.5]))
-        networks = [build_network("small", alpha) for _ in range(NETWORKS)]
-        for network, style in zip(networks, styles, strict=True):
-            network.match_output(style[None].cpu())
-        steps = int(np.exp(random.uniform(np.log(100), np.log(1500))))
-        self.left = steps
-        self.painted = styles
-        self.photos: list[Tensor] = []
-        self.stack = Stack(networks, styles.device)
-        targets = Targets(narrow, styles, References.measure(narrow, references))
-        self.training = train_stack(self.stack, targets, self._photos(), Plan(steps=steps), paint=self._keep)
-
-    def _photos(self) -> Iterator[Tensor]:
-        while True:
-            yield self.photos.pop()
-
-    def _keep(self, output: Tensor) -> None:
-        self.painted = output.detach().flatten(0, 1)
-
-    def step(self, photos: Tensor) -> Tensor:
-        """Train on photos, and return what the networks have made of them."""
-        self.photos.append(photos)
-        self.left -= 1
-        if next(self.training, None) is None:
-            self.left = 0
-        return self.painted.nan_to_num(128.0)
 
 
 class NarrowWithNorms(Narrow):
@@ -253,7 +216,7 @@ class Lesson:
                 self.painters.append(Painters(narrow, references, styles, self.random))
             self.painters.append(self.painters.pop(0))
             self.painted = [*self.painted[-KEPT:], *self.painters[-1].step(photos).split(1)]
-        chosen = self.random.integers(len(self.painted), size=NETWORKS * len(photos))
+        chosen = self.random.integers(len(self.painted), size=SPARE * len(photos))
         batch = torch.cat([batch, *(self.painted[index] for index in chosen)])
         return batch.contiguous(memory_format=torch.channels_last)
 

@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from stack import Plan, References, Stack, Targets, train
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import IterableDataset, get_worker_info
 
+from tinystyle.config import OptimizerConfig
 from tinystyle.data.photos import photo_tensor, trained_on
 from tinystyle.data.shards import ShardDataset
+from tinystyle.nets import build_network
+from tinystyle.nets.perceptual.features import PerceptualNetwork
 from tinystyle.styles import BUILTIN_STYLES, load_style
 
 SIDE = 128
@@ -21,7 +25,7 @@ SIDE = 128
 PHOTOS, PAINTINGS, NOISES = 3, 1, 1
 """Images of each kind in a group."""
 SPARE = 4
-"""Photos, and styles, for those who paint."""
+"""Photos, and styles, for the painters: one style for each network of them."""
 
 
 class Images(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
@@ -104,3 +108,37 @@ class Images(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         images = [image[None] for image in images] + [self.noise() for _ in range(NOISES)]
         others = [images[int(self.random.integers(len(images)))] for _ in images]
         return torch.cat([self.changed(one, other) for one, other in zip(images, others, strict=True)])
+
+
+class Painters:
+    """Small style networks in training, for one style each, against the loss network that is being distilled."""
+
+    def __init__(
+        self, narrow: PerceptualNetwork, references: Tensor, styles: Tensor, random: np.random.Generator
+    ) -> None:
+        alpha = float(random.choice([0.2, 0.3, 0.5]))
+        networks = [build_network("small", alpha) for _ in styles]
+        for network, style in zip(networks, styles, strict=True):
+            network.match_output(style[None].cpu())
+        steps = int(np.exp(random.uniform(np.log(100), np.log(1500))))
+        self.left = steps
+        self.painted = styles
+        self.photos: list[Tensor] = []
+        self.stack = Stack(networks, styles.device)
+        targets = Targets(narrow, styles, References.measure(narrow, references))
+        self.training = train(self.stack, targets, self._photos(), Plan(OptimizerConfig(steps=steps)), paint=self._keep)
+
+    def _photos(self) -> Iterator[Tensor]:
+        while True:
+            yield self.photos.pop()
+
+    def _keep(self, output: Tensor) -> None:
+        self.painted = output.detach().flatten(0, 1)
+
+    def step(self, photos: Tensor) -> Tensor:
+        """Train on photos, and return what the networks have made of them."""
+        self.photos.append(photos)
+        self.left -= 1
+        if next(self.training, None) is None:
+            self.left = 0
+        return self.painted.nan_to_num(128.0)

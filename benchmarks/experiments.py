@@ -180,11 +180,14 @@ def train(run: Run, config: RunConfig, folder: Path, data: Path, dataset: Path) 
 
 
 @torch.inference_mode()
-def judge(network: Stylize, run: Run, data: Path, dataset: Path) -> tuple[QualityRow, list[Image.Image]]:
-    """Return the network's row, and its stylized versions of the first SHOWN held-out photos."""
+def judge(
+    network: Stylize, run: Run, data: Path, dataset: Path, every: int = 1
+) -> tuple[QualityRow, list[Image.Image]]:
+    """Return the network's row on every n-th held-out photo, and its stylized versions of the first SHOWN of them."""
     criterion, second = criteria(style_file(run, data), data, dataset)
-    (row,) = quality_rows({"network": network}, photos(dataset), criterion, second)
-    return row, [to_image(network(photo)) for photo in photos(dataset)[:SHOWN]]
+    judged = photos(dataset)[::every]
+    (row,) = quality_rows({"network": network}, judged, criterion, second)
+    return row, [to_image(network(photo)) for photo in judged[:SHOWN]]
 
 
 @cache

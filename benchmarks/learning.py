@@ -13,7 +13,6 @@ import argparse
 import json
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from statistics import mean
@@ -22,10 +21,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from stack import Plan, References, Stack, Targets, photo_batches, train
+from stack import Plan, References, Stack, Targets, photo_batches, reference_squares, small_network, train
 from torch import Tensor
 
-from tinystyle.data.photos import held_out_photos, photo_tensor, reference_photos
+from tinystyle.config import OptimizerConfig
+from tinystyle.data.photos import held_out_photos, photo_tensor
 from tinystyle.data.shards import ShardDataset
 from tinystyle.evaluation import Criterion, paint_measure
 from tinystyle.evaluation.rows import loss_row
@@ -46,23 +46,23 @@ JUDGED = 16
 
 Run = dict[str, Any]
 CHANGES: dict[str, Run] = {
-    "rate 3e-3": {"plan": {"rate": 3e-3}},
-    "rate 1.2e-2": {"plan": {"rate": 1.2e-2}},
-    "rate 2.4e-2": {"plan": {"rate": 2.4e-2}},
-    "final rate 0.1": {"plan": {"final_rate": 0.1}},
-    "warm-up 25": {"plan": {"warmup": 25}},
+    "rate 3e-3": {"rates": {"learning_rate": 3e-3}},
+    "rate 1.2e-2": {"rates": {"learning_rate": 1.2e-2}},
+    "rate 2.4e-2": {"rates": {"learning_rate": 2.4e-2}},
+    "final rate 0.1": {"rates": {"final_rate": 0.1}},
+    "warm-up 25": {"rates": {"warmup_steps": 25}},
     "Muon": {"plan": {"optimizer": "muon"}},
-    "Muon 1.2e-2": {"plan": {"optimizer": "muon", "rate": 1.2e-2}},
-    "Muon 2.4e-2": {"plan": {"optimizer": "muon", "rate": 2.4e-2}},
+    "Muon 1.2e-2": {"plan": {"optimizer": "muon"}, "rates": {"learning_rate": 1.2e-2}},
+    "Muon 2.4e-2": {"plan": {"optimizer": "muon"}, "rates": {"learning_rate": 2.4e-2}},
     "average 0.98": {"plan": {"average": 0.98}},
     "wide": {"wide": 64},
-    "wide 2e-3": {"wide": 64, "plan": {"rate": 2e-3}},
+    "wide 2e-3": {"wide": 64, "rates": {"learning_rate": 2e-3}},
     "batch 2": {"batch": 2},
     "batch 8": {"batch": 8},
     "crops of 64, then 128": {"sizes": (64, 128)},
     "crops of 96, then 128": {"sizes": (96, 128)},
 }
-"""By name: other values of a `Plan`, or of what `learn` takes."""
+"""By name: other values of a `Plan`, of its `rates`, or of what `learn` takes."""
 
 
 def runs() -> Iterator[tuple[str, Run]]:
@@ -91,8 +91,7 @@ class Lab:
         self.criteria = {painting: self.criterion(painting) for painting in PAINTINGS}
 
     def references_for(self, network: PerceptualNetwork) -> References:
-        photos = reference_photos(self.shards, 64, SIDE)
-        return References.measure(network, torch.cat([photo[..., :SIDE, :SIDE] for photo in photos]).to(self.device))
+        return References.measure(network, reference_squares(self.shards, SIDE).to(self.device))
 
     def style_file(self, painting: str) -> str:
         return str(self.data / "styles" / f"{painting}.jpg")
@@ -128,13 +127,13 @@ def _centered(picture: Tensor) -> Tensor:
 
 def learn(lab: Lab, run: Run, start: dict[str, Tensor] | None, out: Path) -> dict[str, Tensor]:
     """Train one run, and return the weights of its networks."""
-    plan = replace(Plan(steps=run["steps"]), **run.get("plan", {}))
+    plan = Plan(OptimizerConfig(steps=run["steps"], **run.get("rates", {})), **run.get("plan", {}))
     styles = lab.styles(2 * SIDE)
     targets = Targets(lab.network, styles, lab.references)
     stack = Stack(lab.networks(start if run.get("start") else None, styles), lab.device, wide=run.get("wide", 0))
     sizes = run.get("sizes", (SIDE,))
     workers = 3 if lab.device.type == "cuda" else 0
-    share = plan.steps // len(sizes)
+    share = run["steps"] // len(sizes)
     batches = chain.from_iterable(
         islice(photo_batches(lab.shards, size, 0, run.get("batch", BATCH), workers), share if size < SIDE else None)
         for size in sizes
@@ -205,8 +204,7 @@ def judged(lab: Lab, weights: dict[str, Tensor]) -> dict[str, Any]:
     """Return means over the networks, and the figures of each, by painting and seed."""
     rows = []
     for index in range(len(PAINTINGS) * len(SEEDS)):
-        network = build_network("small", 0.3).to(lab.device)
-        network.load_state_dict({name: value[index] for name, value in weights.items()})
+        network = small_network(weights, index).to(lab.device)
         rows.append(loss_row("", network, lab.held_out, lab.criteria[PAINTINGS[index // len(SEEDS)]]))
     figures = ("content", "paint3", "paint4", "score")
     means = {name: round(mean(getattr(row, name) for row in rows), 4) for name in figures}

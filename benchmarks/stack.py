@@ -8,23 +8,28 @@ the same photos.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch
+from stack_optimizers import Adam, Muon
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from tinystyle.config import LossConfig
+from tinystyle.config import LossConfig, OptimizerConfig
 from tinystyle.data.datamodule import CropDataset, GlobalBatches
+from tinystyle.data.photos import reference_photos
 from tinystyle.data.shards import ShardDataset
+from tinystyle.evaluation import REFERENCE_PHOTOS
+from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.nets.perceptual.features import PerceptualNetwork
 from tinystyle.nets.perceptual.losses import DIRECTION_SEED, DIRECTIONS, content_target, gram_matrix
 from tinystyle.nets.perceptual.penalties import grid_loss, saturation_loss
 from tinystyle.nets.perceptual.sliced import at_quantiles, directions, sorted_projections
+from tinystyle.training.module import rate_fraction
 from tinystyle.training.style_weight import StyleWeight
 
 SYNC_EVERY = 10
@@ -65,10 +70,6 @@ class Stack:
         """The weights of plain networks, each (T, ...)."""
         names = dict.fromkeys(name.removesuffix(".first").removesuffix(".second") for name in self.weights)
         return {name: self.kernel(name).detach() if "conv" in name else self.weights[name].detach() for name in names}
-
-    def load_into(self, network: StyleNetwork, index: int, weights: dict[str, Tensor] | None = None) -> StyleNetwork:
-        network.load_state_dict({name: value[index] for name, value in (weights or self.plain()).items()})
-        return network
 
     def __call__(self, photo_b3hw: Tensor) -> tuple[Tensor, Tensor]:
         """Return outputs and what their tanh was computed from, each (T, batch, 3, height, width)."""
@@ -183,6 +184,18 @@ def _distance(one: Tensor, other: Tensor) -> Tensor:
     return (one - other).square().mean((-2, -1))
 
 
+def small_network(weights: Mapping[str, Tensor], index: int) -> StyleNetwork:
+    """Return one of the networks `small` 0.3 of a stack, in evaluation mode, by the weights of all, each (T, ...)."""
+    network = build_network("small", 0.3)
+    network.load_state_dict({name: value[index] for name, value in weights.items()})
+    return network
+
+
+def reference_squares(shards: ShardDataset, side: int) -> Tensor:
+    """Return what `References` are measured on, (photos, 3, side, side): a corner of each reference photo of a run."""
+    return torch.cat([photo[..., :side, :side] for photo in reference_photos(shards, REFERENCE_PHOTOS, side)])
+
+
 def photo_batches(shards: ShardDataset, size: int, seed: int, batch: int, workers: int = 0) -> Iterator[Tensor]:
     """Yield the training batches of `tinystyle train`, uint8, without end."""
     crops = CropDataset(shards, size, seed)
@@ -194,21 +207,10 @@ def photo_batches(shards: ShardDataset, size: int, seed: int, batch: int, worker
 class Plan:
     """How to learn; the defaults are those of `tinystyle train`."""
 
-    steps: int = 3000
-    rate: float = 6e-3
-    warmup: int = 100
-    final_rate: float = 0.02
+    rates: OptimizerConfig
     optimizer: str = "adam"
     average: float = 0.0
     """Decay per step of the running mean of the weights that is the result; 0 for the last weights."""
-    until: int | None = None
-    """Step at which to stop, before the end of the schedule."""
-
-    def rate_at(self, step: int) -> float:
-        warmup = min(self.warmup, self.steps // 4)
-        ramp = min(1.0, ((step + 1) / (warmup + 1)) ** 2)
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
-        return self.rate * ramp * (self.final_rate + (1 - self.final_rate) * cosine)
 
 
 def train(
@@ -226,13 +228,14 @@ def train(
         paint: called with the outputs of each step.
     """
     device = next(iter(stack.weights.values())).device
-    update = {"adam": _Adam, "muon": _Muon}[plan.optimizer](stack.weights)
-    warmup = min(plan.warmup, plan.steps // 4)
-    controls = [StyleWeight(LossConfig(), measure, warmup, plan.steps) for measure in targets.measures]  # type: ignore[arg-type]
+    update = {"adam": Adam, "muon": Muon}[plan.optimizer](stack.weights)
+    rates, loss = plan.rates, LossConfig()
+    controls = [StyleWeight(loss, measure, rates.warmup, rates.steps) for measure in targets.measures]  # type: ignore[arg-type]
     factor_t = torch.tensor([control.value for control in controls], device=device)
     contents = torch.zeros_like(factor_t)
-    mean = {name: weight.detach().clone() for name, weight in stack.plain().items()} if plan.average else {}
-    for step in range(plan.until or plan.steps):
+    mean = {name: weight.clone() for name, weight in stack.plain().items()} if plan.average else {}
+    names = list(stack.weights)
+    for step in range(rates.steps):
         photo = next(batches).to(device, non_blocking=True).float().contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=targets.network.dtype == torch.bfloat16):
             output, z = stack(photo)
@@ -245,23 +248,20 @@ def train(
         saturation_tb = saturation_loss(z.flatten(0, 1)).unflatten(0, z.shape[:2])
         many_photos = photo.expand(stack.count, *photo.shape).flatten(0, 1)
         grid_tb = grid_loss(output.flatten(0, 1), many_photos).unflatten(0, z.shape[:2])
-        total_t = total_t + 10 * saturation_tb.mean(1) + 0.05 * grid_tb.mean(1)
-        names = list(stack.weights)
+        total_t = total_t + loss.saturation_weight * saturation_tb.mean(1) + loss.checkerboard_weight * grid_tb.mean(1)
         gradients = torch.autograd.grad(total_t.sum(), [stack.weights[name] for name in names])
         norm_t = sum(gradient.flatten(1).square().sum(1) for gradient in gradients)
         assert isinstance(norm_t, Tensor)
-        scale_t = (1 / norm_t.sqrt()).clamp_max(1)
+        scale_t = (rates.clip_norm / norm_t.sqrt()).clamp_max(1)
         with torch.no_grad():
             clipped = {
                 name: gradient * scale_t.view(-1, *[1] * (gradient.dim() - 1))
                 for name, gradient in zip(names, gradients, strict=True)
             }
-            update(clipped, plan.rate_at(step))
-            if mean and step >= plan.steps // 10:
+            update(clipped, rates.learning_rate * rate_fraction(rates, step))
+            if mean:
                 for name, weight in stack.plain().items():
-                    mean[name].lerp_(weight, 1 - plan.average)
-            elif mean:
-                mean = {name: weight.clone() for name, weight in stack.plain().items()}
+                    mean[name].lerp_(weight, 1 - plan.average if step >= rates.steps // 10 else 1.0)
         if (step + 1) % SYNC_EVERY == 0 and not more:
             for control, value in zip(controls, contents.tolist(), strict=True):
                 control.update(step + 1, value, SYNC_EVERY)
@@ -269,42 +269,3 @@ def train(
             contents.zero_()
         paint(output)
         yield mean
-
-
-class _Adam:
-    """Adam; being elementwise, it is the same for a stack as for each of its networks."""
-
-    def __init__(self, weights: dict[str, Tensor]) -> None:
-        self.weights = weights
-        self.optimizer = torch.optim.Adam(list(weights.values()), lr=0.0)
-
-    def __call__(self, gradients: dict[str, Tensor], rate: float) -> None:
-        for name, weight in self.weights.items():
-            weight.grad = gradients[name].contiguous()
-        self.optimizer.param_groups[0]["lr"] = rate
-        self.optimizer.step()
-
-
-class _Muon:
-    """Muon (Jordan et al., 2024) for kernels, as matrices (out, in k k); Adam at a fifth of the rate for the rest."""
-
-    COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-
-    def __init__(self, weights: dict[str, Tensor]) -> None:
-        self.kernels = {name: weight for name, weight in weights.items() if weight.dim() == 5}
-        self.momenta = {name: torch.zeros_like(weight) for name, weight in self.kernels.items()}
-        self.adam = _Adam({name: weight for name, weight in weights.items() if weight.dim() < 5})
-
-    def __call__(self, gradients: dict[str, Tensor], rate: float) -> None:
-        self.adam(gradients, rate / 5)
-        for name, weight in self.kernels.items():
-            momentum = self.momenta[name].mul_(0.95).add_(gradients[name])
-            x_tom = (gradients[name] + 0.95 * momentum).flatten(2)
-            x_tom = x_tom / (x_tom.norm(dim=(1, 2), keepdim=True) + 1e-12)
-            for _ in range(5):
-                a, b, c = self.COEFFICIENTS
-                square = x_tom @ x_tom.mT
-                x_tom = a * x_tom + (b * square + c * square @ square) @ x_tom
-            # Of the scale of Adam's steps: a root mean square of 0.2 (Liu et al., arXiv:2502.16982).
-            size = 0.2 * math.sqrt(max(x_tom.shape[1:]))
-            weight -= rate * size * x_tom.view_as(weight)

@@ -16,11 +16,10 @@ from time import monotonic
 
 import torch
 from distill_images import SIDE, Images
-from stack import Plan, References, Stack, Targets, photo_batches, train
+from stack import Plan, References, Stack, Targets, photo_batches, reference_squares, train
 from torch.utils.data import DataLoader
 
-from tinystyle.config import NetworkConfig
-from tinystyle.data.photos import reference_photos
+from tinystyle.config import NetworkConfig, OptimizerConfig
 from tinystyle.model_file import load_model, save_model
 from tinystyle.nets import build_network
 from tinystyle.nets.perceptual import load_perceptual_network
@@ -52,11 +51,11 @@ def main() -> None:
     network.prepare(device, getattr(torch, arguments.dtype))
     images = Images(arguments.photos, arguments.style, seed=0, groups=1)
     drawn = iter(DataLoader(images, batch_size=None, num_workers=arguments.workers))
-    photos = torch.cat([photo[..., :SIDE, :SIDE] for photo in reference_photos(images.shards, 64, SIDE)])
-    references = References.measure(network, photos.to(device))
+    references = References.measure(network, reference_squares(images.shards, SIDE).to(device))
     batches = photo_batches(images.shards, SIDE, 0, 4, arguments.workers)
     network_of_start = load_model(arguments.go_on).network if arguments.go_on else build_network("small", 0.3)
     start = {name: value.float().to(device) for name, value in network_of_start.state_dict().items()}
+    rates = OptimizerConfig(steps=arguments.steps, learning_rate=arguments.rate, warmup_steps=arguments.steps // 4)
     began, rounds = monotonic(), 0
     while (done := (monotonic() - began) / arguments.seconds) < 1:
         styles = torch.cat([next(drawn)[2] for _ in range(arguments.groups)]).to(device)
@@ -66,9 +65,9 @@ def main() -> None:
             networks[-1].load_state_dict(start)
             networks[-1].match_output(style[None].cpu())
         stack = Stack(networks, device)
-        plan = Plan(steps=arguments.steps, rate=arguments.rate, warmup=arguments.steps // 4)
+        targets = Targets(network, styles, references)
         outputs: list[torch.Tensor] = []
-        for _ in train(stack, Targets(network, styles, references), batches, plan, paint=outputs.append):
+        for _ in train(stack, targets, batches, Plan(rates), paint=outputs.append):
             del outputs[:-1]
         learned = stack.plain()
         finite = torch.stack([weight.flatten(1).isfinite().all(1) for weight in learned.values()]).all(0)
@@ -78,7 +77,7 @@ def main() -> None:
         rounds += 1
         if rounds % 5 == 0 or rounds == 1:
             with torch.no_grad():
-                _, style = Targets(network, styles, references).losses(outputs[-1], next(batches).to(device).float())
+                _, style = targets.losses(outputs[-1], next(batches).to(device).float())
             print(
                 json.dumps({"rounds": rounds, "seconds": round(monotonic() - began), "style": style.mean().item()}),
                 flush=True,

@@ -22,16 +22,14 @@ from statistics import mean
 from time import monotonic
 from typing import Any
 
-import torch
-from experiments import SIDE, criteria, photos, style_file, weights_file
+from experiments import SIDE, judge, photos, style_file, weights_file
 from PIL import Image, ImageOps
 from safetensors.torch import load_file
+from stack import small_network
 
 from tinystyle.data.contact_sheet import CELL, style_sheet
 from tinystyle.data.ingest import ingest
-from tinystyle.evaluation.rows import quality_rows
 from tinystyle.model_file import load_model
-from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.training.callbacks import to_image
 
@@ -80,13 +78,9 @@ def train(run: dict[str, Any], data: Path, dataset: Path, out: Path) -> dict[str
 
 
 def judged(network: StyleNetwork, run: dict[str, Any], folder: Path, data: Path, dataset: Path) -> dict[str, Any]:
-    criterion, second = criteria(style_file(run, data), data, dataset)
-    shown = photos(dataset)[::EVERY]
-    with torch.inference_mode():
-        (row,) = quality_rows({"network": network}, shown, criterion, second)
-        output = to_image(network(shown[SHOWN]))
+    row, outputs = judge(network, run, data, dataset, EVERY)
     folder.mkdir(parents=True, exist_ok=True)
-    output.save(folder / "held-out.png")
+    outputs[SHOWN].save(folder / "held-out.png")
     figures = {name: round(value, 4) for name, value in asdict(row).items() if name in FIGURES}
     return {**figures, "score": round(row.score, 4)}
 
@@ -100,9 +94,10 @@ def learned(weights: Path, data: Path, dataset: Path, out: Path, done: set[str])
             run = {"painting": painting, "way": "vgg16 (GPU)", "seed": seed, "steps": steps}
             run = {"run": f"vgg16 (GPU) {painting} {seed} {steps}", **run}
             if run["run"] not in done:
-                network = build_network("small", 0.3)
-                network.load_state_dict({name: value[index] for name, value in states.items()})
-                yield {**run, **judged(network, run, out / run["run"].replace(" ", "_"), data, dataset)}
+                yield {
+                    **run,
+                    **judged(small_network(states, index), run, out / run["run"].replace(" ", "_"), data, dataset),
+                }
 
 
 def seconds_of(lines: list[dict[str, Any]], way: str, steps: int) -> float:

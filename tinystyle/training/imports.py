@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["import_lightning"]
 
 _UNUSED = ("matplotlib", "scipy")
-"""Packages that torchmetrics imports without asking whether they are installed."""
+"""Packages that are hidden from imports too, since torchmetrics also looks whether their modules can be found."""
 _NEEDED = ("lightning", "torch", "torchmetrics")
 
 

@@ -9,15 +9,26 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from tinystyle.config import RunConfig
+from tinystyle.config import OptimizerConfig, RunConfig
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.nets.perceptual.losses import Losses
 from tinystyle.nets.perceptual.penalties import grid_loss, saturation_loss, total_variation_loss
 from tinystyle.training.style_weight import StyleWeight
 
-__all__ = ["LOSS_NAMES", "GradientNotFiniteError", "StyleTransferModule"]
+__all__ = ["LOSS_NAMES", "GradientNotFiniteError", "StyleTransferModule", "rate_fraction"]
 
 LOSS_NAMES = ("content", "style", "total_variation", "saturation", "checkerboard", "total")
+
+
+def rate_fraction(plan: OptimizerConfig, step: int) -> float:
+    """Return the learning rate of a step (from 0) as a fraction of the peak.
+
+    The schedule is a quadratic warm-up times a cosine decay (arXiv:1608.03983, eq. 5).
+    """
+    # Quadratic: at high rates, rounding errors grow into visible differences within ten steps (ARCHITECTURE.md).
+    warmup = min(1.0, ((step + 1) / (plan.warmup + 1)) ** 2)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / plan.steps)))
+    return warmup * (plan.final_rate + (1 - plan.final_rate) * cosine)
 
 
 class GradientNotFiniteError(ArithmeticError):
@@ -94,15 +105,8 @@ class StyleTransferModule(L.LightningModule):
         )
 
     def _rate(self, step: int) -> float:
-        """Return the learning rate of a step (from 0) as a fraction of the peak.
-
-        The schedule is a quadratic warm-up times a cosine decay (arXiv:1608.03983, eq. 5).
-        """
-        plan = self.config.optimizer
-        # Quadratic: at high rates, rounding errors grow into visible differences within ten steps (ARCHITECTURE.md).
-        warmup = min(1.0, ((step + 1) / (plan.warmup + 1)) ** 2)
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / plan.steps)))
-        return self.rate_scale * warmup * (plan.final_rate + (1 - plan.final_rate) * cosine)
+        """Return the learning rate of a step (from 0) as a fraction of the peak."""
+        return self.rate_scale * rate_fraction(self.config.optimizer, step)
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         """Clip the gradient by its norm, and stop before the weights change if it is not finite.

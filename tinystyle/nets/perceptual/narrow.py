@@ -25,10 +25,8 @@ __all__ = ["Narrow", "load"]
 
 WEIGHTS = Path(__file__).with_name("narrow.safetensors")
 SCALE = 1 / 64
-FIRST = (16, 32)
-"""Widths of the two 3x3 convolutions at the image's resolution, the second of which is for relu1_2."""
-BLOCKS = (("relu2_2", 48, 2), ("relu3_3", 96, 3), ("relu4_3", 160, 3))
-"""Layer, width and number of 3x3 convolutions of the blocks after them, each behind a 2x2 max pooling."""
+BLOCKS = {"relu1_2": (16, 32), "relu2_2": (48, 48), "relu3_3": (96, 96, 96), "relu4_3": (160, 160, 160)}
+"""By layer, the widths of the 3x3 convolutions of its block; each block except the first follows a 2x2 max pooling."""
 COMPONENTS = {"relu1_2": 32, "relu2_2": 32, "relu3_3": 64, "relu4_3": 128}
 """Principal components of VGG16's 64, 128, 256 and 512 features."""
 
@@ -50,7 +48,7 @@ class Narrow(PerceptualNetwork):
         self.blocks = nn.ModuleDict()
         self.heads = nn.ModuleDict()
         channels = 3
-        for name, widths in (("relu1_2", FIRST), *((name, (width,) * count) for name, width, count in BLOCKS)):
+        for name, widths in BLOCKS.items():
             convolutions = []
             for width in widths:
                 convolutions.append(nn.Conv2d(channels, width, 3, padding=1))
