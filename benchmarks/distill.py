@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
-from tinystyle.nets.perceptual.losses import gram_matrix
+from tinystyle.nets.perceptual.gram import gram_matrix
 from tinystyle.nets.perceptual.narrow import COMPONENTS, Narrow
 
 PAINTERS = 3

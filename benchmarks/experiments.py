@@ -35,6 +35,7 @@ from tinystyle.evaluation.rows import quality_rows
 from tinystyle.model_file import load_model
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual.references import ReferenceStatistics
 from tinystyle.training.callbacks import to_image
 from tinystyle.training.launch import launch, prepare
 
@@ -206,7 +207,8 @@ def criteria(style: str, data: Path, dataset: Path) -> tuple[Criterion, PaintMea
     cpu = torch.device("cpu")
     network = load_perceptual_network("vgg16", weights_file(data)).prepare(cpu, torch.float32)
     painting = photo_tensor(styles.load_style(style, 256))
-    losses = Losses(network, StyleTarget.measure(network, painting, photos(dataset)[::4]))
+    references = ReferenceStatistics.measure(network, photos(dataset)[::4])
+    losses = Losses(network, StyleTarget.measure(network, painting, references))
     second = second_measure(style, network.name)
     assert second, "the package of the second network is not installed"
     return Criterion(losses, paint_measure(network, style, cpu), 1.0, 10.0), second

@@ -35,6 +35,7 @@ from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual.references import ReferenceStatistics
 from tinystyle.styles import load_style
 
 PAINTINGS = ("starry_night", "great_wave", "shipwreck")
@@ -87,6 +88,7 @@ class Lab:
         self.network = load_perceptual_network("vgg16", weights).prepare(device, dtype)
         self.exact = load_perceptual_network("vgg16", weights).prepare(device, torch.float32)
         self.held_out = [photo.to(device) for photo in held_out_photos(self.shards, JUDGED)]
+        self.statistics = ReferenceStatistics.measure(self.exact, self.held_out)
         self.references = self.references_for(self.network)
         self.criteria = {painting: self.criterion(painting) for painting in PAINTINGS}
 
@@ -104,7 +106,7 @@ class Lab:
 
     def criterion(self, painting: str) -> Criterion:
         style = photo_tensor(load_style(self.style_file(painting), 2 * SIDE)).to(self.device)
-        losses = Losses(self.exact, StyleTarget.measure(self.exact, style, self.held_out))
+        losses = Losses(self.exact, StyleTarget.measure(self.exact, style, self.statistics))
         return Criterion(losses, paint_measure(self.exact, self.style_file(painting), self.device), 1.0, 10.0)
 
     def networks(self, start: dict[str, Tensor] | None, styles: Tensor) -> list[StyleNetwork]:

@@ -28,6 +28,7 @@ from tinystyle.evaluation.model_report import second_measure
 from tinystyle.model_file import load_model
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual.references import ReferenceStatistics
 from tinystyle.styles.pretrained import PREFIX
 
 BY_EYE = Path(__file__).parent / "paint_by_eye.json"
@@ -90,7 +91,8 @@ def measures(style: str, photo: Tensor, data: Path) -> tuple[Criterion, PaintMea
     cpu = torch.device("cpu")
     weights = str(next((data / "weights").glob("*.safetensors")))
     network = load_perceptual_network("vgg16", weights).prepare(cpu, torch.float32)
-    target = StyleTarget.measure(network, photo_tensor(styles.load_style(style, STYLE_SIDE)), [photo], (1, 1, 1, 1))
+    references = ReferenceStatistics.measure(network, [photo])
+    target = StyleTarget.measure(network, photo_tensor(styles.load_style(style, STYLE_SIDE)), references, (1, 1, 1, 1))
     second = second_measure(style, network.name)
     assert second, "the package of the second network is not installed"
     criterion = Criterion(Losses(network, target), paint_measure(network, style, cpu), 1.0, 10.0)

@@ -26,9 +26,11 @@ from tinystyle.evaluation import REFERENCE_PHOTOS
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.nets.perceptual.features import PerceptualNetwork
-from tinystyle.nets.perceptual.losses import DIRECTION_SEED, DIRECTIONS, content_target, gram_matrix
+from tinystyle.nets.perceptual.gram import gram_matrix
+from tinystyle.nets.perceptual.losses import content_target
 from tinystyle.nets.perceptual.penalties import grid_loss, saturation_loss
-from tinystyle.nets.perceptual.sliced import at_quantiles, directions, sorted_projections
+from tinystyle.nets.perceptual.references import loss_directions
+from tinystyle.nets.perceptual.sliced import at_quantiles, sorted_projections
 from tinystyle.training.module import rate_fraction
 from tinystyle.training.style_weight import StyleWeight
 
@@ -114,10 +116,7 @@ class References:
             for name, x_bchw in network(photos, _layers(network)).items():
                 features.setdefault(name, []).append(x_bchw)
         of_all = {name: torch.cat(parts) for name, parts in features.items()}
-        along = {
-            name: directions(of_all[name].shape[1], DIRECTIONS, DIRECTION_SEED).to(photos_r3hw.device)
-            for name in network.paint_layers
-        }
+        along = {name: loss_directions(of_all[name]) for name in network.paint_layers}
         return cls(
             {name: gram_matrix(of_all[name]) for name in network.style_layers},
             {name: sorted_projections(of_all[name], along[name]) for name in network.paint_layers},

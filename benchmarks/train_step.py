@@ -30,6 +30,7 @@ from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual.references import ReferenceStatistics
 from tinystyle.training.module import StyleTransferModule
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
@@ -122,8 +123,9 @@ def main() -> None:
     cpu = torch.device("cpu")
     vgg = load_perceptual_network("vgg16", arguments.weights).prepare(cpu, dtype)
     narrow = load_perceptual_network("narrow").prepare(cpu, dtype)
-    grams = StyleTarget.measure(vgg, style, list(photos.split(1)))
-    targets = {each: StyleTarget.measure(each, style, list(photos.split(1)), None, 0.25) for each in (vgg, narrow)}
+    references = {each: ReferenceStatistics.measure(each, photos.split(1)) for each in (vgg, narrow)}
+    grams = StyleTarget.measure(vgg, style, references[vgg])
+    targets = {each: StyleTarget.measure(each, style, references[each], None, 0.25) for each in (vgg, narrow)}
     print(f"{arguments.size} px, batch 4, {torch.get_num_threads()} threads, ours in {dtype}")
     for architecture, alpha in (("small", 0.3), ("johnson", 1.0)):
         config = RunConfig(

@@ -46,6 +46,7 @@ def test_c4_it_ends_by_naming_the_run_its_page_and_what_to_do_next(dataset: Path
     )
     assert ended.returncode == 0, ended.stderr
     run_id = RunRecord.read(out).tracking_run
+    assert str(RunRecord.read(out).tracking_page) in ended.stdout, "without asking MLflow, whose import takes a second"
     page = f"http://127.0.0.1:5000/#/experiments/1/runs/{run_id}?workflowType=machine_learning"
     assert f"MLflow run {run_id}: `mlflow ui --backend-store-uri sqlite:///mlflow.db`, then {page}" in ended.stdout
     assert f"Previews: {out / 'previews'}" in ended.stdout

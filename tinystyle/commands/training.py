@@ -137,7 +137,8 @@ def _train(run: RunConfig, out: Path, resume: bool) -> RunRecord:
     screen.print(f"{files.model}: {record.step} steps; on held-out photos {losses}", soft_wrap=True)
     screen.print(f"Previews: {files.previews}; as a page: tinystyle report {shlex.quote(str(out))}", soft_wrap=True)
     if record.config.execution.track and record.tracking_run:
-        screen.print(f"MLflow run {record.tracking_run}: {run_page(record.tracking_run)}", soft_wrap=True)
+        page = record.tracking_page or run_page(record.tracking_run)
+        screen.print(f"MLflow run {record.tracking_run}: {page}", soft_wrap=True)
     screen.print(f"Next: tinystyle stylize {shlex.quote(str(files.model))} PHOTO --out stylized", soft_wrap=True)
     return record
 

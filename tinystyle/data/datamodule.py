@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tinystyle.data import MAX_REDUCTION
-from tinystyle.data.photos import held_out_photos, reference_photos, trained_on
+from tinystyle.data.photos import held_out_photos, trained_on
 from tinystyle.data.processes import die_with_parent
 from tinystyle.data.shards import ShardDataset
 from tinystyle.errors import UserError
@@ -132,10 +132,6 @@ class PhotoDataModule(L.LightningDataModule):
     def held_out(self, count: int, side: int | None = None) -> list[Tensor]:
         """Return up to `count` whole held-out photos, each (1, 3, H, W) float32; see `photos.held_out_photos`."""
         return held_out_photos(self.shards, count, side)
-
-    def references(self, count: int, side: int | None = None) -> list[Tensor]:
-        """Return up to `count` whole training photos, each (1, 3, H, W) float32; see `photos.reference_photos`."""
-        return reference_photos(self.shards, count, side)
 
 
 def _in_decoding_process(_: int) -> None:

@@ -10,8 +10,8 @@ from tinystyle.evaluation.artifacts import border_error, checkerboard_energy
 from tinystyle.evaluation.collapsed import NOT_FINITE, bad_blocks, collapse
 from tinystyle.evaluation.criterion import Criterion, PhotoFeatures, paint_measure
 from tinystyle.evaluation.paint import PaintMeasure, picture_score
+from tinystyle.evaluation.references import REFERENCE_PHOTOS, reference_statistics
 from tinystyle.evaluation.rows import (
-    REFERENCE_PHOTOS,
     LossRow,
     QualityRow,
     Stylize,
@@ -42,4 +42,5 @@ __all__ = [
     "paint_measure",
     "picture_score",
     "quality_rows",
+    "reference_statistics",
 ]

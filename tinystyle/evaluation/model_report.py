@@ -22,17 +22,19 @@ from tinystyle.coreml import IOS, VARIANTS
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.data.addresses import public
 from tinystyle.data.ingest import Progress, dataset_for_training, is_dataset
-from tinystyle.data.photos import photo_tensor, reference_photos
+from tinystyle.data.photos import photo_tensor
 from tinystyle.data.shards import ShardDataset, evenly_spaced
 from tinystyle.errors import UserError
 from tinystyle.evaluation.criterion import Criterion, Scores, paint_measure
 from tinystyle.evaluation.paint import PaintMeasure
-from tinystyle.evaluation.rows import REFERENCE_PHOTOS, QualityRow, beside_trivial, judge_photos
+from tinystyle.evaluation.references import reference_statistics
+from tinystyle.evaluation.rows import QualityRow, beside_trivial, judge_photos
 from tinystyle.model_file import LoadedModel, load_model
 from tinystyle.nets.cost import network_cost
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual.references import ReferenceStatistics
 from tinystyle.styles import Style
 
 __all__ = ["Export", "ModelReport", "evaluate_model", "export_sizes", "latency_ms", "second_measure", "second_network"]
@@ -209,9 +211,9 @@ def evaluate_model(
     chosen = list(range(len(shards))) if all_photos else shards.held_out
     chosen = evenly_spaced(chosen, max_photos or len(chosen))
     references = (
-        [photo_tensor(shards.read(index), side) for index in chosen]
+        ReferenceStatistics.measure(perceptual, [photo_tensor(shards.read(index), side) for index in chosen])
         if all_photos
-        else reference_photos(shards, REFERENCE_PHOTOS, size)
+        else reference_statistics(perceptual, shards, size)
     )
     target = StyleTarget.measure(perceptual, style_13hw, references, loss.style_layer_weights, loss.sliced_share)
     losses = Losses(perceptual, target)

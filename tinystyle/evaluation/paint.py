@@ -11,6 +11,7 @@ a gray embossed photo can be closer to the painting than one that looks painted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -50,9 +51,15 @@ class PaintMeasure:
 
     def __init__(self, network: PerceptualNetwork, paintings: Sequence[Tensor]) -> None:
         self.network = network
+        self.paintings = paintings
         self._directions: dict[str, Tensor] = {}
-        with torch.no_grad():
-            self._targets = [self._quantiles(network(image, network.paint_layers)) for image in paintings]
+
+    @cached_property
+    @torch.no_grad()
+    def _targets(self) -> list[dict[str, Tensor]]:
+        """Quantiles of the painting at each size; computed for the first image, which in training comes after steps."""
+        layers = self.network.paint_layers
+        return [self._quantiles(self.network(image, layers)) for image in self.paintings]
 
     def distances(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return squared sliced 2-Wasserstein distances (2, sizes) between the features of one image and the painting.

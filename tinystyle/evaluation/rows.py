@@ -16,7 +16,6 @@ from tinystyle.evaluation.criterion import Criterion, PhotoFeatures, Scores
 from tinystyle.evaluation.paint import PaintMeasure, picture_score
 
 __all__ = [
-    "REFERENCE_PHOTOS",
     "LossRow",
     "PhotoScores",
     "QualityRow",
@@ -28,9 +27,6 @@ __all__ = [
     "loss_row",
     "quality_rows",
 ]
-
-REFERENCE_PHOTOS = 64
-"""Number of training photos whose average normalizes the style loss (`perceptual.losses.StyleTarget`)."""
 
 Stylize = Callable[[Tensor], Tensor]
 """A function from a photo (1, 3, H, W) to an output of the same shape, both float32 RGB in 0..255."""

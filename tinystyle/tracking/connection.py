@@ -52,18 +52,24 @@ def run_url(run_id: str) -> str | None:
     return _page(run_id, public_uri()) if tracking_uri().startswith("http") else None
 
 
-def run_page(run_id: str) -> str:
-    """Return where to see a run in words: the address of its page; before it, the command that serves a local store."""
+def run_page(run_id: str, experiment: str | None = None) -> str:
+    """Return where to see a run in words: the address of its page; before it, the command that serves a local store.
+
+    Args:
+        run_id: ID of the run.
+        experiment: ID of its experiment; None asks MLflow, whose import alone takes a second.
+    """
     if tracking_uri().startswith("http"):
-        return _page(run_id, public_uri()) or f"at {public_uri()}, which does not answer"
-    page = _page(run_id, LOCAL_UI)
+        return _page(run_id, public_uri(), experiment) or f"at {public_uri()}, which does not answer"
+    page = _page(run_id, LOCAL_UI, experiment)
     return f"`mlflow ui --backend-store-uri {public_uri()}`" + (f", then {page}" if page else "")
 
 
-def _page(run_id: str, server: str) -> str | None:
+def _page(run_id: str, server: str, experiment: str | None = None) -> str | None:
     try:
-        with connect() as client:
-            experiment = client.get_run(run_id).info.experiment_id
+        if experiment is None:
+            with connect() as client:
+                experiment = client.get_run(run_id).info.experiment_id
     except UserError:
         return None
     # Without the workflow type, MLflow's UI since 3.17 opens a view made for language models.

@@ -69,6 +69,10 @@ class Tracker:
         tags: tags, logged once.
         started: called with the ID of a newly started run.
         parent_run: ID of the parent run; None means the one in $TINYSTYLE_PARENT_RUN, if any.
+
+    Attributes:
+        run_id: ID of the run, None until MLflow has answered.
+        experiment_id: ID of the experiment of a run that this object has started.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Tracker:
         parent_run: str | None = None,
     ) -> None:
         self.run_id = run_id
+        self.experiment_id: str | None = None
         parent_run = parent_run or os.environ.get(PARENT_RUN)
         self._kinship = {"mlflow.parentRunId": parent_run} if parent_run else {}
         self._experiment, self._run_name, self._parameters, self._tags = experiment, run_name, parameters, tags
@@ -211,7 +216,7 @@ class Tracker:
                 params=[Param(name, str(value)) for name, value in self._parameters.items()],
                 tags=[RunTag(name, value) for name, value in (self._tags | self._kinship).items()],
             )
-            self.run_id = run_id
+            self.run_id, self.experiment_id = run_id, experiment
             self._started(run_id)
         self._client = client
         return client, self.run_id

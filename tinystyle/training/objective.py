@@ -7,7 +7,7 @@ import torch
 from tinystyle.config import RunConfig
 from tinystyle.data.datamodule import PhotoDataModule
 from tinystyle.data.photos import photo_tensor
-from tinystyle.evaluation import REFERENCE_PHOTOS, Criterion, paint_measure
+from tinystyle.evaluation import Criterion, paint_measure, reference_statistics
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
 from tinystyle.styles import Style
@@ -33,7 +33,7 @@ def build_criterion(
     network = load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).prepare(device, dtype)
     style = style or Style.load(config.style)
     style_13hw = photo_tensor(style.at(config.style_side)).to(device)
-    references = [photo.to(device) for photo in photos.references(REFERENCE_PHOTOS, config.data.size)]
+    references = reference_statistics(network, photos.shards, config.data.size)
     target = StyleTarget.measure(
         network, style_13hw, references, config.loss.style_layer_weights, config.loss.sliced_share
     )

@@ -14,6 +14,7 @@ from rich.progress import Progress as RichProgress
 from tinystyle import styles
 from tinystyle.data.manifest import Manifest
 from tinystyle.errors import UserError
+from tinystyle.tracking.connection import run_page
 from tinystyle.tracking.run import Tracker, complete_run, flatten, run_tags
 from tinystyle.training.record import RunRecord
 from tinystyle.training.run_folder import RunFolder, metric_lines, store_may_be_away
@@ -69,12 +70,14 @@ class Progress:
             | {"mlflow.note.content": f"{name} in the style of {config.style}, on {config.photos}"},
             self._tracking_started,
         )
+        if tracker.run_id and tracker.experiment_id:
+            self.record.update(self.folder, tracking_page=run_page(tracker.run_id, tracker.experiment_id))
         manifest = Manifest.read(self.record.dataset)
         tracker.dataset(config.photos.rstrip("/").rsplit("/", 1)[-1], manifest.sha256(), config.photos, manifest.count)
         return tracker
 
     def _tracking_started(self, run_id: str) -> None:
-        self.record.update(self.folder, tracking_run=run_id)
+        self.record.update(self.folder, tracking_run=run_id, tracking_page=None)
 
     def __enter__(self) -> Self:
         self.bar.start()

@@ -58,6 +58,8 @@ class RunRecord(BaseModel):
     """Losses on held-out photos at the last checkpoint, and the training speed in images/s."""
     tracking_run: str | None = None
     """ID of the MLflow run."""
+    tracking_page: str | None = None
+    """Where to see the MLflow run, in words; None if MLflow was away as training began, or an older version wrote this."""
 
     @field_serializer("results")
     def _finite(self, results: dict[str, float]) -> dict[str, float]:

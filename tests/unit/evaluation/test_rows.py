@@ -28,13 +28,14 @@ from tinystyle.evaluation import (
 )
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual.references import ReferenceStatistics
 
 
 def criterion_on(photos: list[Tensor], style: str, perceptual: str, weights: str | None = None) -> Criterion:
     """Of total content + 2 style."""
     network = load_perceptual_network(perceptual, weights).prepare(torch.device("cpu"), torch.float32)
     painting = photo_tensor(styles.load_style(style, 128))
-    losses = Losses(network, StyleTarget.measure(network, painting, photos))
+    losses = Losses(network, StyleTarget.measure(network, painting, ReferenceStatistics.measure(network, photos)))
     return Criterion(losses, paint_measure(network, style, torch.device("cpu")), 1.0, 2.0)
 
 

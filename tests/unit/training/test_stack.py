@@ -11,6 +11,7 @@ from tests.support.places import REPOSITORY
 from tinystyle.nets import build_network
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual.references import ReferenceStatistics
 
 
 def test_networks_of_a_stack_compute_what_they_compute_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,10 +25,11 @@ def test_networks_of_a_stack_compute_what_they_compute_alone(monkeypatch: pytest
     networks = [build_network("small", 0.1).train() for _ in styles]
     output_tb3hw, _ = Stack(networks, cpu)(photos)
     targets = Targets(narrow, styles, References.measure(narrow, references))
+    statistics = ReferenceStatistics.measure(narrow, list(references[:, None]))
     content_tb, style_tb = targets.losses(output_tb3hw, photos)
     for index, network in enumerate(networks):
         output, _ = network.forward_with_preactivation(photos)
-        target = StyleTarget.measure(narrow, styles[index : index + 1], list(references[:, None]), sliced_share=0.25)
+        target = StyleTarget.measure(narrow, styles[index : index + 1], statistics, sliced_share=0.25)
         content_b, style_b = Losses(narrow, target)(output, photos)
         torch.testing.assert_close(output_tb3hw[index], output, rtol=1e-4, atol=1e-2)
         torch.testing.assert_close(content_tb[index], content_b, rtol=1e-3, atol=1e-4)

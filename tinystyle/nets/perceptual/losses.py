@@ -9,64 +9,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from tinystyle.errors import UserError
 from tinystyle.nets.perceptual.features import PerceptualNetwork
-from tinystyle.nets.perceptual.sliced import at_quantiles, directions, sorted_projections
+from tinystyle.nets.perceptual.gram import gram_matrix
+from tinystyle.nets.perceptual.references import ReferenceStatistics, loss_directions, mean_square
+from tinystyle.nets.perceptual.sliced import at_quantiles, sorted_projections
 
 __all__ = [
     "Losses",
     "StyleTarget",
     "content_loss",
     "content_target",
-    "gram_matrix",
     "style_loss",
 ]
 
-DIRECTIONS = 64
-DIRECTION_SEED = 1
-"""Random seed of the directions. Differs from that of `evaluation.paint`: what is minimized is not what is measured."""
 PLAIN = 0.15
 """How fast the limit of the content target falls as the contrast of the style image grows; see `content_target`."""
-
-
-def gram_matrix(features_bchw: Tensor) -> Tensor:
-    """Return Gram matrices (batch, C, C) of features, divided by C*H*W.
-
-    See Gatys et al., arXiv:1508.06576, eq. 3, and Johnson et al., eq. 3. Computed in float32 whatever the features'
-    dtype; the gradient has the features' dtype.
-    """
-    return cast(Tensor, _Gram.apply(features_bchw))  # type: ignore[no-untyped-call]
-
-
-class _Gram(torch.autograd.Function):
-    """Computes F F^T / CHW with its own gradient.
-
-    Autograd would differentiate the left and the right F separately, in float32, which takes three times as long.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, features_bchw: Tensor) -> Tensor:
-        # A view if the features are channels-last.
-        x_bnc = features_bchw.permute(0, 2, 3, 1).flatten(1, 2)
-        ctx.save_for_backward(x_bnc)
-        ctx.shape = features_bchw.shape
-        wide_bnc = x_bnc.float()
-        gram_bcc: Tensor = wide_bnc.mT @ wide_bnc / features_bchw[0].numel()
-        return gram_bcc
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (x_bnc,) = ctx.saved_tensors
-        batch, channels, height, width = ctx.shape
-        symmetric_bcc = (grads[0] + grads[0].mT) / (channels * height * width)
-        grad_bnc: Tensor = x_bnc @ symmetric_bcc.to(x_bnc.dtype)
-        return grad_bnc.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -100,16 +63,16 @@ class StyleTarget:
         cls,
         network: PerceptualNetwork,
         style_13hw: Tensor,
-        photos: list[Tensor],
+        references: ReferenceStatistics,
         layer_weights: Sequence[float] | None = None,
         sliced_share: float = 0.0,
     ) -> StyleTarget:
-        """Measure a style image (1, 3, H, W) against reference photos, each (1, 3, H, W), all RGB 0..255.
+        """Measure a style image (1, 3, H, W), RGB 0..255, against reference photos.
 
         Args:
             network: the loss network.
             style_13hw: the style image.
-            photos: reference photos, at least one.
+            references: statistics of the reference photos on the same network.
             layer_weights: relative weights of the network's style layers in the Gram distance; by default the network's
                 `style_layer_weights`.
             sliced_share: fraction of the style loss that is sliced distances, at the network's paint layers, in 0..1;
@@ -120,42 +83,26 @@ class StyleTarget:
         """
         of_grams = dict(zip(network.style_layers, layer_weights or network.style_layer_weights, strict=True))
         of_clouds = dict.fromkeys(network.paint_layers, 1.0) if sliced_share else {}
-        layers = {*of_grams, *of_clouds, network.content_layer}
-        style = network(style_13hw, layers)
-        along = {
-            name: directions(style[name].shape[1], DIRECTIONS, DIRECTION_SEED).to(style_13hw.device)
-            for name in of_clouds
-        }
-        unscaled = cls(
-            {name: gram_matrix(style[name])[0] for name in of_grams},
-            dict.fromkeys(of_grams, 1.0),
-            {name: sorted_projections(style[name], along[name])[0] for name in of_clouds},
-            dict.fromkeys(of_clouds, 1.0),
-            along,
-            contrast=1.0,
-            content_target=network.content_limit,
-            photo_energy=0.0,
-        )
-        photo_energy = 0.0
-        gram_scales, cloud_scales = dict.fromkeys(of_grams, 0.0), dict.fromkeys(of_clouds, 0.0)
-        for photo in photos:
-            features = network(photo, layers)
-            photo_energy += _energy(features[network.content_layer]) / len(photos)
-            for scales, distance in ((gram_scales, unscaled.gram_distance), (cloud_scales, unscaled.sliced_distance)):
-                for name in scales:
-                    scales[name] += distance(name, features[name]).item() / len(photos)
+        style = network(style_13hw, {*of_grams, *of_clouds, network.content_layer})
+        along = {name: loss_directions(style[name]) for name in of_clouds}
+        grams = {name: gram_matrix(style[name])[0] for name in of_grams}
+        clouds = {name: sorted_projections(style[name], along[name])[0] for name in of_clouds}
+        gram_scales = {name: references.gram_distance(name, gram_cc) for name, gram_cc in grams.items()}
+        cloud_scales = {name: references.sliced_distance(name, cloud_nd) for name, cloud_nd in clouds.items()}
         if not all(scale > 0 for scale in (*gram_scales.values(), *cloud_scales.values())):
             raise UserError(
                 "the style image cannot be told from the photos: their features are alike; choose another style"
             )
-        contrast = _energy(style[network.content_layer]) / max(photo_energy, 1e-12)
-        return replace(
-            unscaled,
-            gram_weights=_shares(of_grams, gram_scales, 1 - sliced_share),
-            cloud_weights=_shares(of_clouds, cloud_scales, sliced_share),
+        contrast = mean_square(style[network.content_layer]) / max(references.energy, 1e-12)
+        return cls(
+            grams,
+            _shares(of_grams, gram_scales, 1 - sliced_share),
+            clouds,
+            _shares(of_clouds, cloud_scales, sliced_share),
+            along,
             contrast=contrast,
             content_target=content_target(network.content_similarity, network.content_limit, contrast),
-            photo_energy=photo_energy,
+            photo_energy=references.energy,
         )
 
     def gram_distance(self, layer: str, features_bchw: Tensor) -> Tensor:
@@ -186,10 +133,6 @@ def content_target(similarity: float, limit: float, contrast: float) -> float:
         contrast: r, at least 0; see `StyleTarget.contrast`.
     """
     return min(1 + contrast - 2 * similarity * math.sqrt(contrast), limit / (1 + PLAIN * contrast))
-
-
-def _energy(features_bchw: Tensor) -> float:
-    return features_bchw.float().square().mean().item()
 
 
 def _shares(weights: Mapping[str, float], scales: Mapping[str, float], share: float) -> dict[str, float]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,8 +11,10 @@ from tinystyle.data.photos import photo_tensor
 from tinystyle.errors import UserError
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
-from tinystyle.nets.perceptual.losses import PLAIN, Losses, StyleTarget, content_loss, content_target, gram_matrix
+from tinystyle.nets.perceptual.gram import gram_matrix
+from tinystyle.nets.perceptual.losses import PLAIN, Losses, StyleTarget, content_loss, content_target
 from tinystyle.nets.perceptual.penalties import grid_loss, saturation_loss, total_variation_loss
+from tinystyle.nets.perceptual.references import ReferenceStatistics
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +26,12 @@ def photo(seed: int) -> Tensor:
     import numpy as np
 
     return photo_tensor(np.asarray(synthetic_photo(seed, 64, 64)))
+
+
+def measured(
+    network: PerceptualNetwork, style: Tensor, photos: list[Tensor], *arguments: Any, **named: Any
+) -> StyleTarget:
+    return StyleTarget.measure(network, style, ReferenceStatistics.measure(network, photos), *arguments, **named)
 
 
 def test_gram_matrix_of_hand_computed_features() -> None:
@@ -58,7 +68,7 @@ def test_an_untouched_photo_has_style_loss_one_and_content_loss_zero(
     network: PerceptualNetwork, share: float, layer_weights: tuple[float, ...] | None
 ) -> None:
     photos = [photo(seed) for seed in range(8)]
-    losses = Losses(network, StyleTarget.measure(network, photo(99), photos, layer_weights, share))
+    losses = Losses(network, measured(network, photo(99), photos, layer_weights, share))
     with torch.no_grad():
         content, style = zip(*(losses(p, p) for p in photos), strict=True)
     assert torch.stack(content).abs().max() == 0
@@ -67,7 +77,7 @@ def test_an_untouched_photo_has_style_loss_one_and_content_loss_zero(
 
 @SHARES
 def test_the_style_itself_has_style_loss_zero(network: PerceptualNetwork, share: float) -> None:
-    losses = Losses(network, StyleTarget.measure(network, photo(99), [photo(1)], sliced_share=share))
+    losses = Losses(network, measured(network, photo(99), [photo(1)], sliced_share=share))
     with torch.no_grad():
         content, style = losses(photo(99), photo(1))
     assert style.item() == pytest.approx(0.0, abs=1e-6)
@@ -76,7 +86,7 @@ def test_the_style_itself_has_style_loss_zero(network: PerceptualNetwork, share:
 
 @SHARES
 def test_losses_are_per_photo(network: PerceptualNetwork, share: float) -> None:
-    losses = Losses(network, StyleTarget.measure(network, photo(99), [photo(1)], sliced_share=share))
+    losses = Losses(network, measured(network, photo(99), [photo(1)], sliced_share=share))
     outputs, photos = torch.cat([photo(2), photo(3)]), torch.cat([photo(4), photo(5)])
     together = losses(outputs, photos)
     apart = [losses(outputs[i : i + 1], photos[i : i + 1]) for i in range(2)]
@@ -87,11 +97,9 @@ def test_losses_are_per_photo(network: PerceptualNetwork, share: float) -> None:
 def test_contrast_of_a_style_is_over_that_of_the_photos(network: PerceptualNetwork) -> None:
     photos = [photo(seed) for seed in range(4)]
     gray = torch.full_like(photo(99), 128)
-    strong, pale = (
-        StyleTarget.measure(network, gray + contrast * (photo(99) - gray), photos) for contrast in (1.0, 0.05)
-    )
+    strong, pale = (measured(network, gray + contrast * (photo(99) - gray), photos) for contrast in (1.0, 0.05))
     assert pale.contrast < strong.contrast
-    assert StyleTarget.measure(network, photos[0], [photos[0], photos[1]]).contrast == pytest.approx(1, abs=0.3)
+    assert measured(network, photos[0], [photos[0], photos[1]]).contrast == pytest.approx(1, abs=0.3)
     assert strong.content_target == content_target(network.content_similarity, network.content_limit, strong.contrast)
 
 
@@ -104,9 +112,9 @@ def test_more_contrast_gives_up_more_until_plain_parts_cost_too_much() -> None:
 
 
 def test_a_layer_that_weighs_nothing_is_not_computed(network: PerceptualNetwork) -> None:
-    losses = Losses(network, StyleTarget.measure(network, photo(99), [photo(1)], (1, 1, 1, 0)))
+    losses = Losses(network, measured(network, photo(99), [photo(1)], (1, 1, 1, 0)))
     assert losses.layers == set(network.style_layers[:3]) | {network.content_layer}
-    assert losses.layers < Losses(network, StyleTarget.measure(network, photo(99), [photo(1)])).layers
+    assert losses.layers < Losses(network, measured(network, photo(99), [photo(1)])).layers
 
 
 def test_the_grid_loss_is_zero_of_a_photo_and_falls_with_the_grid() -> None:
@@ -147,4 +155,4 @@ def test_saturation_begins_at_two() -> None:
 
 def test_a_style_equal_to_the_photos_is_refused(network: PerceptualNetwork) -> None:
     with pytest.raises(UserError, match="choose another style"):
-        StyleTarget.measure(network, photo(1), [photo(1)])
+        measured(network, photo(1), [photo(1)])

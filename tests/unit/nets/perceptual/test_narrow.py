@@ -15,7 +15,7 @@ from tinystyle.errors import UserError
 from tinystyle.model_file import load_model
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.features import PerceptualNetwork
-from tinystyle.nets.perceptual.losses import gram_matrix
+from tinystyle.nets.perceptual.gram import gram_matrix
 from tinystyle.nets.perceptual.narrow import COMPONENTS, WEIGHTS, Narrow
 from tinystyle.styles import load_style
 
