@@ -36,9 +36,23 @@ from tinystyle.training.callbacks import to_image
 RESULTS = Path(__file__).with_name("time_to_quality.jsonl")
 PAINTINGS = ("starry_night", "great_wave", "shipwreck")
 SEEDS = (0, 1)
-WAYS = {"narrow, start": ("narrow", "auto"), "narrow": ("narrow", "random"), "vgg16": ("vgg16", "random")}
-"""By name: loss network, and where the weights start."""
-LENGTHS = {"narrow, start": (100, 200, 400, 800, 1600), "narrow": (400,), "vgg16": (200, 400)}
+WAYS = {
+    "narrow, start": ("narrow", "auto", 4),
+    "narrow": ("narrow", "random", 4),
+    "vgg16": ("vgg16", "random", 4),
+    "vgg16, start, one photo": ("vgg16", "auto", 1),
+    "vgg16, start, two photos": ("vgg16", "auto", 2),
+    "narrow, start, one photo": ("narrow", "auto", 1),
+}
+"""By name: loss network, where the weights start, and photos to a step."""
+LENGTHS = {
+    "narrow, start": (100, 200, 400, 800, 1600),
+    "narrow": (400,),
+    "vgg16": (200, 400),
+    "vgg16, start, one photo": (200, 400, 800, 1600),
+    "vgg16, start, two photos": (200, 400, 800),
+    "narrow, start, one photo": (800,),
+}
 LEARNED = (400, 1000, 3000)
 """Steps of the runs of --learned; how long their commands take on this machine follows from those of `vgg16`."""
 EVERY, SHOWN = 4, 0
@@ -60,12 +74,12 @@ def runs() -> Iterator[dict[str, Any]]:
 def train(run: dict[str, Any], data: Path, dataset: Path, out: Path) -> dict[str, Any]:
     """Run the command, judge its network, and return the line of results."""
     folder = out / run["run"].replace(" ", "_")
-    perceptual, start = WAYS[run["way"]]
+    perceptual, start, batch = WAYS[run["way"]]
     command = [
         sys.executable, "-m", "tinystyle", "train", "--style", style_file(run, data), "--photos", str(dataset),
         "--out", str(folder), "--export", str(folder / "style.mlmodel"), "--resume", "never", "--no-track",
         "--size", "128", "--steps", str(run["steps"]), "--seed", str(run["seed"]), "--perceptual", perceptual,
-        "--init-from", start,
+        "--init-from", start, "--batch-size", str(batch),
         "--checkpoint-every", str(run["steps"]), "--preview-every", str(run["steps"]),
     ]  # fmt: skip
     if perceptual == "vgg16":
