@@ -94,17 +94,19 @@ def build_page(sources: Sequence[str], max_bytes: int = MAX_BYTES) -> Page:
             f"{len(models)} models take {least:,} bytes at 6 bits per weight, more than {max_bytes:,}; give fewer, or a "
             "larger --max-bytes"
         )
-    return Page(page(levels), tuple(names), levels, min(_psnr(network, levels) for network in networks))
+    return Page(page(levels), tuple(names), levels, _worst_psnr(networks, levels))
 
 
-def _psnr(network: StyleNetwork, levels: int) -> float:
-    """Return the PSNR of what the network with rounded weights makes of a drawn picture, in dB."""
-    photo_13hw = torch.from_numpy(np.array(draw_style("starry-sky", _TEST_SIDE))).permute(2, 0, 1)[None].float()
-    rounded = copy.deepcopy(network)
-    rounded.load_state_dict(rounded_weights(network, levels))
-    with torch.inference_mode():
-        error = float((network(photo_13hw) - rounded(photo_13hw)).square().mean())
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+def _worst_psnr(networks: Sequence[StyleNetwork], levels: int) -> float:
+    """Return the smallest PSNR, in dB, of what networks with rounded weights make of a drawn picture."""
+    photo_13hw = torch.from_numpy(np.array(draw_style("mosaic", _TEST_SIDE))).permute(2, 0, 1)[None].float()
+    worst = 0.0
+    for network in networks:
+        rounded = copy.deepcopy(network)
+        rounded.load_state_dict(rounded_weights(network, levels))
+        with torch.inference_mode():
+            worst = max(worst, float((network(photo_13hw) - rounded(photo_13hw)).square().mean()))
+    return math.inf if worst == 0 else 10 * math.log10(255**2 / worst)
 
 
 def _finest(fits: Callable[[int], bool]) -> int | None:
@@ -160,6 +162,4 @@ def _caption(source: str) -> str:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    return [
-        name if names.count(name) == 1 else f"{name} {names[: i + 1].count(name)}" for i, name in enumerate(names)
-    ]
+    return [name if names.count(name) == 1 else f"{name} {names[: i + 1].count(name)}" for i, name in enumerate(names)]

@@ -18,7 +18,9 @@ def test_it_writes_one_file_and_says_how_true_it_is(run: Run, tmp_path: Path) ->
         f"{out}: {size:,} bytes, 1 style, 16 bits per weight; the same pictures as `tinystyle stylize` to one gray level\n"
     )
     assert [path.name for path in out.parent.iterdir()] == ["page.html"]
-    styles = [f"pretrained:{name}" for name in ("starry-night", "great-wave", "shipwreck", "poppy-field", "composition-vii")]
+    styles = [
+        f"pretrained:{name}" for name in ("starry-night", "great-wave", "shipwreck", "poppy-field", "composition-vii")
+    ]
     code, output, error = run("web", *styles, "--out", out)
     assert (code, error) == (0, "")
     assert out.stat().st_size <= 80_000

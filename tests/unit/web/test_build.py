@@ -40,7 +40,9 @@ def test_it_is_the_same_page_each_time() -> None:
 
 
 def test_what_does_not_fit_is_said() -> None:
-    with pytest.raises(UserError, match=r"5 models take [\d,]+ bytes at 6 bits per weight, more than 50,000; give fewer"):
+    with pytest.raises(
+        UserError, match=r"5 models take [\d,]+ bytes at 6 bits per weight, more than 50,000; give fewer"
+    ):
         build_page(SHIPPED, 50_000)
 
 

@@ -2,34 +2,47 @@
 
 const STRIPS = 64;
 
-const gpuConvolution = ({ kernel, stride, up, ins, outs, group }) => `
+// Each invocation computes ROW pixels beside each other, so that a weight is read once for all of them.
+const ROW = 4;
+
+const gpuConvolution = ({ kernel, stride, up, ins, outs, group }) => {
+  const column = (q, x) => Math.floor((q * stride + x - (kernel >> 1)) / up);
+  const first = column(0, 0), columns = column(ROW - 1, kernel - 1) - first + 1;
+  const pixels = (text) => Array.from({ length: ROW }, (_, q) => text(q)).join("\n");
+  const taps = Array.from({ length: kernel }, (_, x) => `
+      ${numbered(group, `let w${x}_# = table[j + ${x * ins * outs} + #];`)}
+      ${pixels((q) => numbered(group, `sum${q}_# += w${x}_# * v${column(q, x) - first};`))}`).join("");
+  return `
 @group(0) @binding(0) var<storage, read> source: array<vec4f>;
 @group(0) @binding(1) var<storage, read> table: array<mat4x4f>;
 @group(0) @binding(2) var<storage, read_write> to: array<vec4f>;
 @group(0) @binding(3) var<uniform> size: vec4i;
-@compute @workgroup_size(16, 4) fn main(@builtin(global_invocation_id) id: vec3u) {
-  let p = vec2i(id.xy);
+fn seen(start: i32, x: i32) -> vec4f {
+  if (x < 0 || x >= size.x) { return vec4f(); }
+  return source[start + x];
+}
+@compute @workgroup_size(8, 8) fn main(@builtin(global_invocation_id) id: vec3u) {
+  let p = vec2i(i32(id.x) * ${ROW}, i32(id.y));
   if (p.x >= size.z || p.y >= size.w) { return; }
   let first = i32(id.z) * ${group};
-  ${numbered(group, "var sum# = vec4f();")}
+  let left = p.x * ${stride} / ${up} + ${first};
+  ${pixels((q) => numbered(group, `var sum${q}_# = vec4f();`))}
   for (var y = 0; y < ${kernel}; y++) {
     let row = p.y * ${stride} + y - ${kernel >> 1};
     if (row < 0 || row >= size.y * ${up}) { continue; }
-    for (var x = 0; x < ${kernel}; x++) {
-      let column = p.x * ${stride} + x - ${kernel >> 1};
-      if (column < 0 || column >= size.x * ${up}) { continue; }
-      let at = row / ${up} * size.x + column / ${up};
-      for (var i = 0; i < ${ins}; i++) {
-        let v = source[i * size.x * size.y + at];
-        let j = ((y * ${kernel} + x) * ${ins} + i) * ${outs} + first;
-        ${numbered(group, "sum# += table[j + #] * v;")}
-      }
+    for (var i = 0; i < ${ins}; i++) {
+      let start = (i * size.y + row / ${up}) * size.x;
+      let j = (y * ${kernel * ins} + i) * ${outs} + first;
+      ${numbered(columns, "let v# = seen(start, left + #);")}
+      ${taps}
     }
   }
-  let n = size.z * size.w;
-  let at = p.y * size.z + p.x;
-  ${numbered(group, "to[(first + #) * n + at] = sum#;")}
+  let at = (first * size.w + p.y) * size.z + p.x;
+  ${pixels((q) => `if (p.x + ${q} < size.z) {
+    ${numbered(group, `to[at + # * size.z * size.w + ${q}] = sum${q}_#;`)}
+  }`)}
 }`;
+};
 
 // Sums of values and squares of a strip of a group of four channels; both less the value at the center, against rounding.
 const GPU_SUMS = `
@@ -202,7 +215,7 @@ const webgpuBackend = async (emulated) => {
         to.data = buffer(16 * n * outs);
         const shape = sizes(from.width, from.height, to.width, to.height);
         dispatch(gpuConvolution({ ...layer, ins, outs, group }), [from.data, table, to.data, shape],
-          Math.ceil(to.width / 16), Math.ceil(to.height / 4), outs / group);
+          Math.ceil(to.width / (8 * ROW)), Math.ceil(to.height / 8), outs / group);
         const sums = taken(32 * STRIPS * outs), norm = taken(32 * outs);
         dispatch(GPU_SUMS, [to.data, sums, shape], STRIPS, outs);
         dispatch(GPU_NORM, [to.data, sums, norms, norm, shape], outs);
