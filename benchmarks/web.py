@@ -13,6 +13,7 @@ import argparse
 import copy
 import io
 import subprocess
+import sys
 import tempfile
 import threading
 import warnings
@@ -26,14 +27,16 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from interleaved import ratio
 from PIL import Image
 
-from benchmarks.interleaved import ratio
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the browser is that of the tests
 from tests.support.browser import Browser, running
 from tinystyle.model_file import load_model
 from tinystyle.styles import pretrained
 from tinystyle.web import MAX_BYTES, build_page
 from tinystyle.web.pack import EXACT, rounded_weights
+from tinystyle.web.rounding import correlations
 
 SIZE = (640, 480)
 PATHS = ("javascript", "webgl", "webgpu")
@@ -61,14 +64,17 @@ def weights(photos: list[torch.Tensor]) -> None:
     names = pretrained.names()
     print("| styles | maximum, bytes | bytes | bits per weight | worst PSNR, dB | largest difference, gray levels |")
     print("|---:|---:|---:|---:|---:|---:|")
-    for count, most in [(count, MAX_BYTES) for count in range(1, len(names) + 1)] + [(len(names), 100_000), (5, 130_000)]:
+    for count, most in [(count, MAX_BYTES) for count in range(1, len(names) + 1)] + [
+        (len(names), 100_000),
+        (5, 130_000),
+    ]:
         sources = [pretrained.PREFIX + name for name in names[:count]]
         page = build_page(sources, most)
         squares, largest = 0.0, 0.0
         for source in sources:
             network = load_model(source).network
             rounded = copy.deepcopy(network)
-            rounded.load_state_dict(rounded_weights(network, page.levels))
+            rounded.load_state_dict(rounded_weights(network, page.levels, correlations(network)))
             for photo in photos:
                 with torch.inference_mode():
                     ours, theirs = (each(photo).round() for each in (rounded, network))
@@ -98,7 +104,10 @@ def served(folder: Path) -> Iterator[str]:
 def prepare_ort(folder: Path, photo: Image.Image) -> int:
     """Put onnxruntime-web, the network as ONNX and a page that runs it into a folder; return the bytes of what it loads."""
     subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--silent", "onnxruntime-web"], cwd=folder, check=True, stderr=subprocess.DEVNULL
+        ["npm", "install", "--no-audit", "--no-fund", "--silent", "onnxruntime-web"],
+        cwd=folder,
+        check=True,
+        stderr=subprocess.DEVNULL,
     )
     files = [
         folder / "node_modules/onnxruntime-web/dist" / name
@@ -111,7 +120,13 @@ def prepare_ort(folder: Path, photo: Image.Image) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network, (pixels_13hw,), data, dynamo=False, opset_version=17, input_names=["image"], output_names=["stylized"]
+            network,
+            (pixels_13hw,),
+            data,
+            dynamo=False,
+            opset_version=17,
+            input_names=["image"],
+            output_names=["stylized"],
         )
     (folder / "net.onnx").write_bytes(data.getvalue())
     (folder / "photo.raw").write_bytes(pixels_13hw.numpy().tobytes())
@@ -142,7 +157,8 @@ def speed(photo: Image.Image, rounds: int) -> None:
         page = folder / "page.html"
         page.write_text(build_page(["pretrained:starry-night"]).html)
         photo.save(folder / "photo.png")
-        print(f"\n{browser.call('Browser.getVersion')['product']}; onnxruntime-web loads {size:,} bytes, the page {page.stat().st_size:,}\n")
+        version, bytes_ = browser.call("Browser.getVersion")["product"], page.stat().st_size
+        print(f"\n{version}; onnxruntime-web loads {size:,} bytes, the page {bytes_:,}\n")
         addresses = {path: f"{page.as_uri()}?backend={path}&size=640" for path in PATHS}
         addresses["onnxruntime-web"] = f"{server}/index.html"
         firsts: dict[str, list[float]] = {name: [] for name in addresses}

@@ -16,6 +16,7 @@ from tests.support.browser import Browser, running
 from tests.support.models import save_untrained
 from tests.support.photos import synthetic_photo
 from tinystyle.web import build_page
+from tinystyle.web.pack import EXACT
 
 PATHS = ("javascript", "webgl", "webgpu")
 SIZES = ((150, 101), (97, 64), (37, 45))
@@ -30,9 +31,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with two styles."""
+    """A page with as many styles as fit into 80,000 bytes to one gray level."""
     path = tmp_path_factory.mktemp("page") / "page.html"
-    path.write_text(build_page(["pretrained:starry-night", "pretrained:great-wave"]).html)
+    built = build_page(["pretrained:starry-night", "pretrained:great-wave", "pretrained:shipwreck"])
+    assert built.faithful
+    assert built.levels != EXACT
+    path.write_text(built.html)
+    assert path.stat().st_size <= 80_000
     return path
 
 

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tinystyle.errors import UserError
 from tinystyle.model_file import load_model
@@ -19,13 +20,14 @@ from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.styles import draw_style, pretrained
 from tinystyle.web.pack import EXACT, ascii85, deflated, pack, rounded_weights
 from tinystyle.web.plan import plan_of
+from tinystyle.web.rounding import correlations
 
 __all__ = ["MAX_BYTES", "Page", "build_page"]
 
 MAX_BYTES = 80_000
 """Size of a page, unless another is asked for."""
-_FAITHFUL = 1023
-"""Levels from which on pictures differ from the unrounded network's by at most one gray level (docs/web.md)."""
+_FAITHFUL = 520
+"""Levels from which on pictures were those of the unrounded networks to one gray level (benchmarks/web.md)."""
 _LEVELS = sorted({round(31 * 2 ** (step / 16)) for step in range(113)})
 """Numbers of levels to choose from: 31 (6 bits) to 3968 (13 bits)."""
 _TEST_SIDE = 192
@@ -80,44 +82,48 @@ def build_page(sources: Sequence[str], max_bytes: int = MAX_BYTES) -> Page:
     captions = [_caption(source) for source in sources]
     networks = [model.network for model in models]
 
-    def page(levels: int) -> str:
+    def page(levels: int, correlated: Sequence[Sequence[Tensor] | None] | None = None) -> str:
         styles = [
             {"name": name, "about": caption, "levels": levels, **plan_of(network)}
             for name, caption, network in zip(names, captions, networks, strict=True)
         ]
-        return _assembled(json.dumps(styles, separators=(",", ":")), pack(networks, levels))
+        return _assembled(json.dumps(styles, separators=(",", ":")), pack(networks, levels, correlated))
 
     levels = _finest(lambda levels: len(page(levels).encode()) <= max_bytes)
-    if levels is None:
-        least = len(page(_LEVELS[0]).encode())
-        raise UserError(
-            f"{len(models)} models take {least:,} bytes at 6 bits per weight, more than {max_bytes:,}; give fewer, or a "
-            "larger --max-bytes"
-        )
-    return Page(page(levels), tuple(names), levels, _worst_psnr(networks, levels))
+    correlated = None if levels == EXACT else [correlations(network) for network in networks]
+    html = page(levels, correlated)
+    while len(html.encode()) > max_bytes:  # nothing fits, or the codes of the better rounding are a little longer
+        if levels <= _LEVELS[0]:
+            raise UserError(
+                f"{len(models)} models take {len(html.encode()):,} bytes at 6 bits per weight, more than {max_bytes:,}; "
+                "give fewer, or a larger `max_bytes`"
+            )
+        levels = max(_LEVELS[0], math.floor(levels * 0.98))
+        html = page(levels, correlated)
+    return Page(html, tuple(names), levels, _worst_psnr(networks, levels, correlated))
 
 
-def _worst_psnr(networks: Sequence[StyleNetwork], levels: int) -> float:
+def _worst_psnr(networks: Sequence[StyleNetwork], levels: int, correlated: Sequence[Sequence[Tensor]] | None) -> float:
     """Return the smallest PSNR, in dB, of what networks with rounded weights make of a drawn picture."""
     photo_13hw = torch.from_numpy(np.array(draw_style("mosaic", _TEST_SIDE))).permute(2, 0, 1)[None].float()
     worst = 0.0
-    for network in networks:
-        rounded = copy.deepcopy(network)
-        rounded.load_state_dict(rounded_weights(network, levels))
+    for network, of_it in zip(networks, correlated or [None] * len(networks), strict=True):
+        as_on_page = copy.deepcopy(network)
+        as_on_page.load_state_dict(rounded_weights(network, levels, of_it))
         with torch.inference_mode():
-            worst = max(worst, float((network(photo_13hw) - rounded(photo_13hw)).square().mean()))
+            worst = max(worst, float((network(photo_13hw) - as_on_page(photo_13hw)).square().mean()))
     return math.inf if worst == 0 else 10 * math.log10(255**2 / worst)
 
 
-def _finest(fits: Callable[[int], bool]) -> int | None:
-    """Return EXACT if that fits, otherwise the largest number of levels that does, or None."""
+def _finest(fits: Callable[[int], bool]) -> int:
+    """Return EXACT if that fits, otherwise the largest number of levels that does, or the smallest if none does."""
     if fits(EXACT):
         return EXACT
     low, high = -1, len(_LEVELS)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(_LEVELS[middle]) else (low, middle)
-    return None if low < 0 else _LEVELS[low]
+    return _LEVELS[max(low, 0)]
 
 
 def _assembled(styles: str, weights: bytes) -> str:

@@ -15,10 +15,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tinystyle.errors import UserError
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.web.plan import layers_of
+from tinystyle.web.plan import Layer, layers_of
+from tinystyle.web.rounding import rounded
 
 __all__ = ["EXACT", "ascii85", "deflated", "pack", "rounded_weights"]
 
@@ -40,61 +42,64 @@ def deflated(data: bytes, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
-def pack(networks: Sequence[StyleNetwork], levels: int) -> bytes:
+def pack(
+    networks: Sequence[StyleNetwork], levels: int, correlated: Sequence[Sequence[Tensor] | None] | None = None
+) -> bytes:
     """Return the weights of all networks, compressed.
 
     Args:
         networks: at least one.
         levels: largest integer that a weight is rounded to, from 1 to 32,767; or EXACT.
+        correlated: `rounding.correlations` of each network, for a better rounding.
 
     Raises:
         UserError: a weight is too large for float16.
     """
-    planes = b"".join(piece for network in networks for piece in _pieces(network, levels))
+    known = correlated or [None] * len(networks)
+    pairs = zip(networks, known, strict=True)
+    planes = b"".join(piece for network, of_it in pairs for piece in _pieces(network, levels, of_it))
     return deflated(planes, zlib.Z_HUFFMAN_ONLY)
 
 
-def rounded_weights(network: StyleNetwork, levels: int) -> dict[str, torch.Tensor]:
+def rounded_weights(
+    network: StyleNetwork, levels: int, correlated: Sequence[Tensor] | None = None
+) -> dict[str, Tensor]:
     """Return the state of the network as the page has it: the weights after they were rounded, float32."""
     state = {name: _half(tensor).float() for name, tensor in network.state_dict().items()}
     if levels:
-        for name, module in network.named_modules():
-            if isinstance(module, torch.nn.Conv2d):
-                steps, codes = _codes(module.weight.detach(), levels)
-                state[f"{name}.weight"] = codes * steps.float()[:, None, None, None]
+        layers = layers_of(network)
+        names = {id(module): name for name, module in network.named_modules()}
+        for layer, (steps, codes) in zip(layers, _rounded(layers, levels, correlated), strict=True):
+            state[f"{names[id(layer.block.conv)]}.weight"] = codes * steps.float()[:, None, None, None]
     return state
 
 
-def _pieces(network: StyleNetwork, levels: int) -> list[bytes]:
-    blocks = [layer.block for layer in layers_of(network)]
-    norms = [block.norm.weight for block in blocks] + [block.norm.bias for block in blocks]
-    weights = [block.conv.weight.detach() for block in blocks]
+def _rounded(layers: Sequence[Layer], levels: int, correlated: Sequence[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
+    pairs = zip(layers, correlated or [None] * len(layers), strict=True)
+    return [rounded(layer.block.conv.weight, levels, correlation) for layer, correlation in pairs]
+
+
+def _pieces(network: StyleNetwork, levels: int, correlated: Sequence[Tensor] | None) -> list[bytes]:
+    layers = layers_of(network)
+    norms = [layer.block.norm.weight for layer in layers] + [layer.block.norm.bias for layer in layers]
     if not levels:
-        codes = _bits(torch.cat([weight.flatten() for weight in weights]))
-        return [_planes(_bits(torch.cat(norms)), _LOW_BITS_OF_HALF), _planes(codes, _LOW_BITS_OF_HALF)]
-    quantized = [_codes(weight, levels) for weight in weights]
+        weights = torch.cat([layer.block.conv.weight.flatten() for layer in layers])
+        return [_planes(_bits(torch.cat(norms)), _LOW_BITS_OF_HALF), _planes(_bits(weights), _LOW_BITS_OF_HALF)]
+    quantized = _rounded(layers, levels, correlated)
     halves = _bits(torch.cat([*norms, *(steps for steps, _ in quantized)]))
     codes = torch.cat([codes.flatten() for _, codes in quantized]).numpy().astype(np.int64) + levels
     low = max(0, (2 * levels).bit_length() - 8)
     return [_planes(halves, _LOW_BITS_OF_HALF), _planes(codes.astype(np.uint16), low)]
 
 
-def _codes(weight: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the step of each output, float16, and the weights as integers, float32."""
-    steps = _half(weight.abs().flatten(1).amax(1) / levels)
-    # Rounded down, a step would leave the largest weight out of reach by less than a step.
-    codes = (weight / steps.float().clamp(min=1e-12)[:, None, None, None]).round().clamp(-levels, levels)
-    return steps, codes
-
-
-def _half(tensor: torch.Tensor) -> torch.Tensor:
+def _half(tensor: Tensor) -> Tensor:
     half = tensor.detach().half()
     if not half.isfinite().all():
         raise UserError("the model has weights over 65,504, which is all that the page can hold; train it again")
     return half
 
 
-def _bits(tensor: torch.Tensor) -> NDArray[np.uint16]:
+def _bits(tensor: Tensor) -> NDArray[np.uint16]:
     bits: NDArray[np.uint16] = _half(tensor).numpy().view(np.uint16)
     return bits
 

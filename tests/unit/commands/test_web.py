@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.command_line import Run
 from tests.support.models import save_untrained
 
 
+@pytest.mark.slow
 def test_it_writes_one_file_and_says_how_true_it_is(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "new" / "page.html"
     code, output, error = run("web", "pretrained:starry-night", "--out", out)
@@ -28,6 +31,7 @@ def test_it_writes_one_file_and_says_how_true_it_is(run: Run, tmp_path: Path) ->
     assert "dB of those of `tinystyle stylize`; fewer styles or a larger --max-bytes" in output
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_sentence_and_leave_nothing(run: Run, tmp_path: Path) -> None:
     model = save_untrained(tmp_path / "model.safetensors")
     cases = (
