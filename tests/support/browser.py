@@ -15,7 +15,8 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 __all__ = ["Browser", "chromium", "running"]
 
@@ -53,7 +54,7 @@ class Browser:
         complaints: uncaught errors, errors on the console, and violations of the content security policy.
     """
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: Connection) -> None:
         self._socket, self._last = socket, 0
         self.requests: list[str] = []
         self.complaints: list[str] = []

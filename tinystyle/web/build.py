@@ -106,8 +106,8 @@ def build_page(sources: Sequence[str], max_bytes: int = MAX_BYTES) -> Page:
 def _worst_psnr(networks: Sequence[StyleNetwork], levels: int, correlated: Sequence[Sequence[Tensor]] | None) -> float:
     """Return the smallest PSNR, in dB, of what networks with rounded weights make of a drawn picture."""
     photo_13hw = torch.from_numpy(np.array(draw_style("mosaic", _TEST_SIDE))).permute(2, 0, 1)[None].float()
-    worst = 0.0
-    for network, of_it in zip(networks, correlated or [None] * len(networks), strict=True):
+    worst, known = 0.0, correlated or [()] * len(networks)
+    for network, of_it in zip(networks, known, strict=True):
         as_on_page = copy.deepcopy(network)
         as_on_page.load_state_dict(rounded_weights(network, levels, of_it))
         with torch.inference_mode():

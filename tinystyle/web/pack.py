@@ -75,16 +75,17 @@ def rounded_weights(
 
 
 def _rounded(layers: Sequence[Layer], levels: int, correlated: Sequence[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
-    pairs = zip(layers, correlated or [None] * len(layers), strict=True)
-    return [rounded(layer.block.conv.weight, levels, correlation) for layer, correlation in pairs]
+    known: Sequence[Tensor | None] = correlated or [None] * len(layers)
+    return [rounded(layer.block.conv.weight, levels, of_it) for layer, of_it in zip(layers, known, strict=True)]
 
 
 def _pieces(network: StyleNetwork, levels: int, correlated: Sequence[Tensor] | None) -> list[bytes]:
     layers = layers_of(network)
-    norms = [layer.block.norm.weight for layer in layers] + [layer.block.norm.bias for layer in layers]
+    norms = [layer.block.norm.weight.detach() for layer in layers]
+    norms += [layer.block.norm.bias.detach() for layer in layers]
     if not levels:
-        weights = torch.cat([layer.block.conv.weight.flatten() for layer in layers])
-        return [_planes(_bits(torch.cat(norms)), _LOW_BITS_OF_HALF), _planes(_bits(weights), _LOW_BITS_OF_HALF)]
+        weights = [layer.block.conv.weight.flatten() for layer in layers]
+        return [_planes(_bits(torch.cat(each)), _LOW_BITS_OF_HALF) for each in (norms, weights)]
     quantized = _rounded(layers, levels, correlated)
     halves = _bits(torch.cat([*norms, *(steps for steps, _ in quantized)]))
     codes = torch.cat([codes.flatten() for _, codes in quantized]).numpy().astype(np.int64) + levels

@@ -4,7 +4,7 @@ Neighbors in a picture are much alike, so an error of one weight can be made up 
 output are rounded one after the other, and what each of them loses is passed on to those that come after, as far as their inputs
 correlate: GPTQ (Frantar et al., arXiv:2210.17323), which is Optimal Brain Surgeon (Hassibi & Stork, 1993) for rounding. The
 correlations are those that the network has on noise with the spectrum of photographs (amplitude inverse to the frequency; Field,
-1987), so that no photographs are needed. For the networks that ship it is worth 3 to 5 dB (docs/web.md).
+1987), so that no photographs are needed. For the five that ship, on one page, it is worth 6 dB (docs/web.md).
 """
 
 from __future__ import annotations
