@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: pages of the site that are files elsewhere in the repository, links between them, and the parameters.
+"""Hooks of mkdocs: pages of the site that are files elsewhere in the repository, links between them, and what is made.
 
 A file is written once, where readers of the repository look for it. On the site it has the place that `PAGES` says, and
 its links, which are relative to its place in the repository, are rewritten.
@@ -19,6 +19,9 @@ ROOT = Path(__file__).parents[1]
 PARAMETERS_SOURCE = "tinystyle/config/run.py"
 """What the page of parameters is made from, and where links in the repository lead to instead."""
 
+WEB_SOURCE = "tinystyle/web/build.py"
+"""What builds the page of `tinystyle web`, of which the site has one; links in the repository lead to the source instead."""
+
 PAGES = {
     "README.md": "index.md",
     "ARCHITECTURE.md": "architecture.md",
@@ -27,6 +30,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     PARAMETERS_SOURCE: "parameters.md",
+    WEB_SOURCE: "live.html",
     **{
         path.relative_to(ROOT).as_posix(): path.relative_to(ROOT).as_posix()
         for path in sorted((ROOT / "benchmarks").iterdir())
@@ -45,6 +49,8 @@ def on_files(files: Any, config: Any) -> Any:
     for source, page in PAGES.items():
         if source == PARAMETERS_SOURCE:
             files.append(File.generated(config, page, content=parameters_page()))
+        elif source == WEB_SOURCE:
+            files.append(File.generated(config, page, content=web_page()))
         else:
             files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     return files
@@ -81,6 +87,15 @@ def rewritten(markdown: str, source: str, place: str) -> str:
         pieces += [_LINK.sub(link, markdown[end : fence.start()]), fence[0]]
         end = fence.end()
     return "".join([*pieces, _LINK.sub(link, markdown[end:])])
+
+
+def web_page() -> str:
+    """The page of `tinystyle web` with every style that ships, HTML. The one that most know is shown first."""
+    from tinystyle.styles import pretrained
+    from tinystyle.web import build_page
+
+    names = sorted(pretrained.names(), key=lambda name: name != "starry-night")
+    return build_page([pretrained.PREFIX + name for name in names]).html
 
 
 def parameters_page() -> str:

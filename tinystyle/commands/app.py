@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from tinystyle import __version__
-from tinystyle.commands import compare, coreml, doctor, frontier, models, publishing, registry, report, styles, training
+from tinystyle.commands import (
+    compare,
+    coreml,
+    doctor,
+    frontier,
+    models,
+    publishing,
+    registry,
+    report,
+    styles,
+    training,
+    web,
+)
 from tinystyle.commands.help import WIDTH, Command, CommandGroup
 from tinystyle.commands.terminal import check_current_folder, log_to_stderr, refuse_empty, reporting_errors, screen
 from tinystyle.data.streams import settle
@@ -79,6 +91,7 @@ for _section, _commands in {
         coreml.export,
         coreml.verify,
         coreml.swift,
+        web.web,
     ),
     "Choose a network": (compare.compare, models.networks, frontier.frontier),
     "Register and publish": (

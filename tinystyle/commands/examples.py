@@ -26,6 +26,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "verify": ("verify starry.mlmodel -a runs/starry -p dataset",),
     "swift": ("swift starry.mlmodel", "swift starry.mlmodel -o StarryStyle.swift"),
+    "web": (
+        "web pretrained:starry-night",
+        "web runs/starry pretrained:great-wave -o styles.html",
+    ),
     "compare": (
         "compare pretrained:starry-night pretrained:great-wave -p ~/photos",
         "compare runs/starry runs/wide starry.mlmodel -p dataset -o all.jpg",
