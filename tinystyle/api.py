@@ -112,13 +112,13 @@ class Model:
         """Write a file for phones or other runtimes, in the format given by the suffix of `path`.
 
         Args:
-            path: a path that ends in .mlmodel (iOS 13, smallest file), .mlpackage (iOS 16) or .onnx (ONNX Runtime, with the
-                extra `tinystyle[onnx]`).
+            path: a path that ends in .mlmodel (iOS 13, smallest file), .mlpackage (iOS 16), .aimodel (Core AI, iOS 27, with the
+                extra `tinystyle[coreai]`) or .onnx (ONNX Runtime, with the extra `tinystyle[onnx]`).
             bits: bits per convolution weight: 32, 16, 8, 6 or 4; an .onnx has 32, 16 or 8.
             size: image size, (width, height) in pixels; or text such as "640x480,480x640" or "256x256..1024x1024".
             ios: oldest iOS version that must run the file, 16 or 18.
-            compute: precision that an .mlpackage or an .onnx computes in, "float16" or "float32"; by default "float32" at
-                32 bits, "float16" at 16, and below "float16" in an .mlpackage and "float32" in an .onnx.
+            compute: precision that the file computes in, except an .mlmodel: "float16" or "float32"; by default "float32"
+                at 32 bits, otherwise "float16", except that an .onnx of 8 bits computes in "float32".
 
         Returns:
             The path.
@@ -218,7 +218,7 @@ def verify(
     """Prove on any machine that an exported file is the trained network: compare all weights, and the output for photos.
 
     Args:
-        file: .mlmodel, .mlpackage or .onnx.
+        file: .mlmodel, .mlpackage, .aimodel or .onnx.
         against: the trained network.
         photos: a dataset, whose held-out photos are used, or a folder of photos.
         max_photos: maximum number of photos, evenly spaced.

@@ -28,8 +28,8 @@ def export(
         typer.Option(
             "--out",
             "-o",
-            help="File to write: NAME.mlmodel (Core ML, neural network, smallest), NAME.mlpackage (Core ML, ML Program) or "
-            "NAME.onnx (ONNX Runtime: Android, Windows, the web).",
+            help="File to write: NAME.mlmodel (Core ML, neural network, smallest), NAME.mlpackage (Core ML, ML Program), "
+            "NAME.aimodel (Core AI, iOS 27) or NAME.onnx (ONNX Runtime: Android, Windows, the web).",
         ),
     ],
     format: Annotated[
@@ -63,8 +63,8 @@ def export(
         str | None,
         typer.Option(
             metavar="float16|float32",
-            help="Precision that an .mlpackage or an .onnx computes in. [default: float32 at 32 bits, float16 at 16; below, "
-            "float16 in an .mlpackage, float32 in an .onnx]",
+            help="Precision that the file computes in, except an .mlmodel. [default: float32 at 32 bits, otherwise float16; "
+            "an .onnx of 8 bits: float32]",
         ),
     ] = None,
     card: Annotated[bool, typer.Option(help="Write the model card, OUT.md, beside the file.")] = True,
@@ -147,7 +147,7 @@ def export_verified(model: str, out: Path, photos: str) -> None:
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="File that was exported: .mlmodel, .mlpackage or .onnx.")],
+    file: Annotated[Path, typer.Argument(help="File that was exported: .mlmodel, .mlpackage, .aimodel or .onnx.")],
     against: Annotated[
         str,
         typer.Option(
@@ -177,8 +177,8 @@ def verify(
     """Prove that an exported file is the trained network.
 
     Every weight is compared, then the output for every photo, on any machine: a Core ML file is read back and evaluated
-    in torch, an .onnx is run by ONNX Runtime. The result is added to the model card beside FILE. The exit code is 1 if
-    the file is not the network.
+    in torch, an .aimodel is run by Apple's Core AI runtime, an .onnx by ONNX Runtime. The result is added to the model
+    card beside FILE. The exit code is 1 if the file is not the network.
     """
     check_exported(file, against)
     check_network(against, "verify --against")

@@ -55,6 +55,18 @@ FORMATS: dict[str, Format] = {
         "The scaling of pixels is inside.",
         extra="onnx",
     ),
+    "aimodel": Format(
+        "Core AI (.aimodel)",
+        (32, 16, 8, 6, 4),
+        "Core AI: iOS 27, macOS 27 and later",
+        exporter="tinystyle.exports.core_ai.exporter",
+        reader="tinystyle.exports.core_ai.saved_file",
+        runtime="Core AI",
+        layout="float32 (1, 3, height, width), the planes red, green and blue of sRGB, 0 to 255",
+        use="Load it with `AIModel`, give its function `main` the input `image` as an `NDArray`, and round the output "
+        "`stylized`, which is from 0 to 255. The scaling of pixels is inside.",
+        extra="coreai",
+    ),
 }
 """Suffix of a file's name, without the dot -> its format."""
 
@@ -108,11 +120,13 @@ def check_compute(format: str, bits: int, compute: str | None) -> str | None:
         raise UserError(f"a file cannot compute in {compute}; choose float16 or float32")
     if compute and (bits, compute) in ((32, "float16"), (16, "float32")):
         raise UserError(f"an .{format} of {bits} bits computes in float{bits}; leave {compute} out, or choose 8 bits")
-    return compute or ("float16" if bits == 16 else "float32")
+    return compute or ("float16" if bits == 16 or (format == "aimodel" and bits < 16) else "float32")
 
 
 def check_sizes(format: str, sizes: ImageSizes, stride: int) -> None:
     """Raise UserError unless a file of `format` can accept these sizes, for a network of this stride in pixels."""
+    if format == "aimodel" and sizes.kind != "fixed":
+        raise UserError(f"an .aimodel takes images of one size, not {sizes}; give one, or write an .mlpackage")
     sizes.check(format, stride)
 
 

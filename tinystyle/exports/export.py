@@ -50,8 +50,10 @@ def export_model(
     check_sizes(format, sizes, model.network.stride)
     if compute == "float16":
         check_float16(model.network)
-    if out.is_dir() and format != "aimodel":
+    if format != "aimodel" and out.is_dir():
         raise UserError(f"{out}: is a folder; give the name of a file")
+    if format == "aimodel" and out.exists() and not (out / "metadata.json").is_file():
+        raise UserError(f"{out}: exists and is not a Core AI file; remove it or give another name")
     module = import_module(FORMATS[format].exporter)
     module.write(model, bits=bits, sizes=sizes, compute=compute, out=out)
     return ExportResult(out, format, bits, sizes.default, content_bytes(out), sizes, compute, 0)

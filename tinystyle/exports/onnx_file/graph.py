@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from tinystyle.coreml.exporter.quantize import linear_per_channel
+
 __all__ = ["Graph"]
 
 Array = NDArray[Any]
@@ -61,7 +63,7 @@ class Graph:
         """Return the name of a convolution's weight, stored in as many bits as were asked for."""
         if self._bits != 8:
             return self.value(argument)
-        indices, scale, zero_point = _linear(self._arrays[argument])
+        indices, scale, zero_point = linear_per_channel(self._arrays[argument].astype(np.float32), 8)
         stored = (self.constant(indices), self.constant(scale), self.constant(zero_point))
         weight = self.append("DequantizeLinear", *stored, axis=0)
         return weight if self._dtype == np.float32 else self.append("Cast", weight, to=TensorProto.FLOAT16)
@@ -104,20 +106,3 @@ class Graph:
     def _next(self) -> str:
         self._count += 1
         return str(self._count)
-
-
-def _linear(weight: Array) -> tuple[Array, Array, Array]:
-    """Quantize a weight per output channel, its first axis: weight = scale * (index - zero point), nearly.
-
-    The scale is the channel's range, extended to include 0, divided by 255.
-
-    Returns:
-        Indices, uint8, of the weight's shape; scales, float32, and zero points, uint8, one for each channel.
-    """
-    rows = weight.reshape(len(weight), -1).astype(np.float64)
-    low, high = np.minimum(rows.min(1), 0), np.maximum(rows.max(1), 0)
-    scale = ((high - low) / 255).astype(np.float32)
-    scale[scale == 0] = 1
-    zero_point = np.rint(-low / scale).clip(0, 255)
-    indices = (np.rint(rows / scale[:, None].astype(np.float64)) + zero_point[:, None]).clip(0, 255)
-    return indices.astype(np.uint8).reshape(weight.shape), scale, zero_point.astype(np.uint8)

@@ -205,7 +205,12 @@ def _stored(name: str, constants: dict[str, Any], made_by: dict[str, Any]) -> St
         raise UserError(f"weight '{name}' is no constant, which is not supported")
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
     indices, scale, zero_point = (_array(constants[each]) for each in node.input)
-    if axis != 0 or indices.dtype != np.uint8 or scale.shape != (len(indices),) or zero_point.shape != scale.shape:
+    if (
+        axis != 0
+        or indices.dtype not in (np.uint8, np.int8)
+        or scale.shape != (len(indices),)
+        or zero_point.shape != scale.shape
+    ):
         raise UserError(f"weight '{name}' is quantized in a way that is not supported")
     per_channel = (-1, *[1] * (indices.ndim - 1))
     return decode_affine(indices, scale.reshape(per_channel), zero_point.reshape(per_channel), 8, np.float32)
