@@ -73,7 +73,7 @@ def export(
         typer.Option(help="Photo to stylize for the model card. [default: the last preview of the training run]"),
     ] = None,
 ) -> None:
-    """Write a file of a trained network for phones or other runtimes, and its model card.
+    """Write a file of a trained network for apps, and its model card.
 
     The file takes an image and returns a stylized one.
     """

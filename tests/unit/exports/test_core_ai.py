@@ -100,8 +100,8 @@ def another_run(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(change_weight, r"residual.1.first.conv.weight\[3, 2, 1, 1\]: it holds"), (wrong_hash, "is not the SHA-256"), (cut, "damaged"),
-     (no_program, "not a whole one"), (no_json, "damaged"), (another_run, "made from style ffff")],
+    [(change_weight, r"residual.1.first.conv.weight\[3, 2, 1, 1\]: it holds"), (wrong_hash, "is not the SHA-256"),
+     (cut, "damaged"), (no_program, "not a whole one"), (no_json, "damaged"), (another_run, "made from style ffff")],
 )  # fmt: skip
 def test_a_changed_file_is_not_verified(
     exported: Exported, model: LoadedModel, gray: Photos, tmp_path: Path, change: Callable[[Path], None], words: str
