@@ -23,8 +23,8 @@ __all__ = ["INPUT", "OUTPUT", "write"]
 
 INPUT, OUTPUT = "image", "stylized"
 OPSET, IR_VERSION = 13, 7
-"""Of ONNX 1.8 (2020), the first whose integers have a scale for each channel: ONNX Runtime reads it from 1.6 on, Windows
-since Windows 11."""
+"""Of ONNX 1.8 (2020), the first whose integers have a scale for each channel: ONNX Runtime reads it from
+1.6 on."""
 _SHORTENED = 16
 """Characters of a hash in the lineage, which is whole in the model card."""
 
