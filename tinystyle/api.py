@@ -109,15 +109,16 @@ class Model:
         ios: int = 16,
         compute: str | None = None,
     ) -> Path:
-        """Write a Core ML file in the format given by the suffix of `path`.
+        """Write a file for phones or other runtimes, in the format given by the suffix of `path`.
 
         Args:
-            path: a path that ends in .mlmodel (iOS 13, smallest file) or .mlpackage (iOS 16).
-            bits: bits per convolution weight: 32, 16, 8, 6 or 4.
+            path: a path that ends in .mlmodel (iOS 13, smallest file), .mlpackage (iOS 16), .aimodel (Core AI, iOS 27, with the
+                extra `tinystyle[coreai]`) or .onnx (ONNX Runtime, with the extra `tinystyle[onnx]`).
+            bits: bits per convolution weight: 32, 16, 8, 6 or 4; an .onnx has 32, 16 or 8.
             size: image size, (width, height) in pixels; or text such as "640x480,480x640" or "256x256..1024x1024".
             ios: oldest iOS version that must run the file, 16 or 18.
-            compute: precision that an .mlpackage computes in, "float16" or "float32"; by default "float32" at 32 bits,
-                otherwise "float16".
+            compute: precision that the file computes in, except an .mlmodel: "float16" or "float32"; by default "float32"
+                at 32 bits, otherwise "float16", except that an .onnx of 8 bits computes in "float32".
 
         Returns:
             The path.
@@ -125,12 +126,12 @@ class Model:
         Raises:
             UserError: an argument or a combination of arguments is not supported.
         """
-        from tinystyle.coreml.exporter.convert import export_model
         from tinystyle.coreml.sizes import ImageSizes
+        from tinystyle.exports.export import export_model
 
         path = local_only(path, "`path`")
         sizes = ImageSizes.parse(size) if isinstance(size, str) else size
-        export_model(self.loaded, format=path.suffix[1:], bits=bits, size=sizes, out=path, ios=ios, compute=compute)
+        export_model(self.loaded, bits=bits, size=sizes, out=path, ios=ios, compute=compute)
         return path
 
     def evaluate(
@@ -214,10 +215,10 @@ def verify(
     max_photos: int = MAX_PHOTOS,
     min_psnr: float | None = None,
 ) -> Verification:
-    """Prove on any machine that a Core ML file is the trained network: compare all weights, and the output for photos.
+    """Prove on any machine that an exported file is the trained network: compare all weights, and the output for photos.
 
     Args:
-        file: .mlmodel or .mlpackage file.
+        file: .mlmodel, .mlpackage, .aimodel or .onnx.
         against: the trained network.
         photos: a dataset, whose held-out photos are used, or a folder of photos.
         max_photos: maximum number of photos, evenly spaced.
@@ -230,7 +231,7 @@ def verify(
     Raises:
         UserError: the file, the network or the photos cannot be read, or there are no photos.
     """
-    from tinystyle.coreml.verification.verify import verify as compare
+    from tinystyle.exports.verify import verify as compare
     from tinystyle.stylize.sample_photos import verification_photos
 
     model = against if isinstance(against, Model) else load(against)

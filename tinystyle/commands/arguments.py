@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from tinystyle.errors import UserError
+from tinystyle.exports import FORMATS
 
-__all__ = ["IMAGES", "MODEL_HELP", "check_core_ml", "check_network", "check_photos"]
+__all__ = ["IMAGES", "MODEL_HELP", "check_core_ml", "check_exported", "check_network", "check_photos"]
 
 MODEL_HELP = "Trained network: the folder of a run, model.safetensors, a checkpoint, or pretrained:NAME."
 _CORE_ML = (".mlmodel", ".mlpackage")
+_EXPORTED = tuple(f".{name}" for name in FORMATS)
 _NETWORKS = (".safetensors", ".ckpt")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".avif")
 """How the names of photos end, in lower case."""
@@ -32,6 +34,17 @@ def check_core_ml(file: str | Path, against: str | Path | None = None) -> None:
         )
 
 
+def check_exported(file: str | Path, against: str | Path) -> None:
+    """Raise UserError if `file`, which should be a file that was exported, is missing or named like a network."""
+    if _suffix(file) not in _EXPORTED:
+        if _suffix(against) in _EXPORTED and _suffix(against) not in _CORE_ML:
+            raise UserError(f"{against} is the exported file, and {file} is not; are FILE and --against swapped?")
+        check_core_ml(file, against)
+    elif not Path(file).exists():
+        check_core_ml(file, against)
+        raise UserError(f"{file}: no such file; `tinystyle export MODEL --out {Path(file).name}` writes one")
+
+
 def check_network(model: str, what: str) -> None:
     """Raise UserError if `model`, which should be a trained network, is named like a Core ML file or a photo."""
     if _suffix(model) in _CORE_ML:
@@ -39,6 +52,8 @@ def check_network(model: str, what: str) -> None:
             f"{model} is a Core ML file; {what} needs the network it was exported from: the folder of the run, "
             "model.safetensors, a checkpoint, or pretrained:NAME"
         )
+    if _suffix(model) in _EXPORTED:
+        raise UserError(f"{model} was exported from a network; {what} needs that network")
     if _suffix(model) in IMAGES:
         raise UserError(f"{model} is an image; {what} needs a trained network")
 

@@ -1,4 +1,4 @@
-"""`tinystyle export`, `verify` and `swift`: Core ML and Swift files of a trained network, for use in an app."""
+"""`tinystyle export`, `verify` and `swift`: files of a trained network, and Swift for them, for use in an app."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tinystyle.commands.arguments import MODEL_HELP, check_core_ml, check_network
+from tinystyle import exports
+from tinystyle.commands.arguments import MODEL_HELP, check_core_ml, check_exported, check_network
 from tinystyle.commands.terminal import FAILED, photo_progress, say, screen
-from tinystyle.coreml import FORMATS, IOS, check_format
+from tinystyle.coreml import IOS
 from tinystyle.coreml.verification import MAX_PHOTOS
 from tinystyle.errors import UserError
 
@@ -27,24 +28,28 @@ def export(
         typer.Option(
             "--out",
             "-o",
-            help="Core ML file to write: NAME.mlmodel (neural network, smallest) or NAME.mlpackage (ML Program).",
+            help="File to write: NAME.mlmodel (Core ML, neural network, smallest), NAME.mlpackage (Core ML, ML Program), "
+            "NAME.aimodel (Core AI, iOS 27) or NAME.onnx (ONNX Runtime: Android, Windows, the web).",
         ),
     ],
     format: Annotated[
         str | None,
-        typer.Option(metavar="|".join(FORMATS), help="Core ML format. [default: the one that the name of OUT ends in]"),
+        typer.Option(metavar="|".join(exports.FORMATS), help="Format. [default: the one that the name of OUT ends in]"),
     ] = None,
     bits: Annotated[
         int,
         typer.Option(
-            "--bits", "-b", metavar="|".join(map(str, FORMATS["mlmodel"])), help="Bits per convolution weight."
+            "--bits",
+            "-b",
+            metavar="|".join(map(str, exports.FORMATS["mlmodel"].bits)),
+            help="Bits per convolution weight; an .onnx has 32, 16 or 8.",
         ),
     ] = 8,
     size: Annotated[
         str,
         typer.Option(
-            help="Image size, WIDTHxHEIGHT in pixels. An .mlpackage can also accept several sizes, W1xH1,W2xH2, "
-            "or a range, W1xH1..W2xH2.",
+            help="Image size, WIDTHxHEIGHT in pixels. An .mlpackage and an .onnx can also accept several sizes, "
+            "W1xH1,W2xH2, or a range, W1xH1..W2xH2.",
         ),
     ] = "640x480",
     ios: Annotated[
@@ -58,7 +63,8 @@ def export(
         str | None,
         typer.Option(
             metavar="float16|float32",
-            help="Precision that an .mlpackage computes in. [default: float32 at 32 bits, otherwise float16]",
+            help="Precision that the file computes in, except an .mlmodel. [default: float32 at 32 bits, otherwise float16; "
+            "an .onnx of 8 bits: float32]",
         ),
     ] = None,
     card: Annotated[bool, typer.Option(help="Write the model card, OUT.md, beside the file.")] = True,
@@ -67,27 +73,23 @@ def export(
         typer.Option(help="Photo to stylize for the model card. [default: the last preview of the training run]"),
     ] = None,
 ) -> None:
-    """Write a Core ML file of a trained network, and its model card.
+    """Write a file of a trained network for apps, and its model card.
 
     The file takes an image and returns a stylized one.
     """
     from tinystyle.coreml.sizes import ImageSizes
 
     check_network(model, "export")
-    format = format or out.suffix[1:].lower()
-    if format not in FORMATS and format == out.suffix[1:].lower():
-        raise _unnamed(out)
-    check_format(format, bits, ios)
-    if out.suffix[1:].lower() != format:
-        raise UserError(f"{out} is not the name of an .{format}; leave out --format, or give a name that ends in it")
+    format = exports.format_of(out, format)
+    exports.check_format(format, bits, ios)
     sizes = ImageSizes.parse(size)
     if preview and not card:
         raise UserError("--preview is a picture for the card; leave out --no-card")
     from tinystyle.training.run_model import model_of
 
     model = model_of(model)  # before anything imports torch
-    from tinystyle.coreml.exporter.convert import export_model
     from tinystyle.data.storage import check_writable
+    from tinystyle.exports.export import export_model
     from tinystyle.model_file import load_model
     from tinystyle.release.card import newest_preview, remove_card, stylized_preview, write_card
     from tinystyle.release.swift_names import model_name_hint
@@ -97,7 +99,7 @@ def export(
     picture = stylized_preview(loaded, preview) if preview else newest_preview(model)
     result = export_model(loaded, format=format, bits=bits, size=sizes, out=out, ios=ios, compute=compute)
     screen.print(f"{result.path}: {result.bytes:,} bytes", soft_wrap=True)
-    if hint := model_name_hint(out):
+    if hint := None if exports.FORMATS[format].exporter else model_name_hint(out):
         say(hint)
     if card:
         screen.print(f"{write_card(result, loaded, preview=picture)}: model card", soft_wrap=True)
@@ -109,18 +111,17 @@ def check_export(out: Path) -> None:
     """Check that `export_verified` can write `out`, before hours of training.
 
     Raises:
-        UserError: it is not the name of a Core ML file.
+        UserError: its name ends in no format's suffix, or the format's package is missing.
         OSError: its folder cannot be written to.
     """
     from tinystyle.data.storage import check_writable
 
-    if out.suffix[1:].lower() not in FORMATS:
-        raise _unnamed(out)
+    exports.check_installed(exports.format_of(out))
     check_writable(out.parent)
 
 
 def export_verified(model: str, out: Path, photos: str) -> None:
-    """Write a Core ML file of 8 bits for 640x480 with its card, as `export` does, and prove it, as `verify` does.
+    """Write a file of 8 bits for 640x480 with its card, as `export` does, and prove it, as `verify` does.
 
     Args:
         model: the trained network.
@@ -130,14 +131,14 @@ def export_verified(model: str, out: Path, photos: str) -> None:
     Raises:
         typer.Exit: the file is not the network.
     """
-    from tinystyle.coreml.exporter.convert import export_model
-    from tinystyle.coreml.verification.verify import verify as prove
+    from tinystyle.exports.export import export_model
+    from tinystyle.exports.verify import verify as prove
     from tinystyle.model_file import load_model
     from tinystyle.release.card import newest_preview, write_card
     from tinystyle.stylize.sample_photos import verification_photos
 
     loaded = load_model(model)
-    result = export_model(loaded, format=out.suffix[1:].lower(), bits=8, size=(640, 480), out=out)
+    result = export_model(loaded, bits=8, size=(640, 480), out=out)
     proof = prove(out, loaded, verification_photos(photos, PROOF_PHOTOS), against=model)
     write_card(result, loaded, preview=newest_preview(model), verification=proof.paragraph())
     screen.print(f"{out}: {result.bytes:,} bytes; {proof.sentence()}", soft_wrap=True)
@@ -145,12 +146,8 @@ def export_verified(model: str, out: Path, photos: str) -> None:
         raise typer.Exit(FAILED)
 
 
-def _unnamed(out: Path) -> UserError:
-    return UserError(f"{out}: give a name that ends in .mlmodel or .mlpackage")
-
-
 def verify(
-    file: Annotated[Path, typer.Argument(help="Core ML file: .mlmodel or .mlpackage.")],
+    file: Annotated[Path, typer.Argument(help="File that was exported: .mlmodel, .mlpackage, .aimodel or .onnx.")],
     against: Annotated[
         str,
         typer.Option(
@@ -177,18 +174,18 @@ def verify(
     device: Annotated[bool, typer.Option("--device", help="Also predict with Core ML itself (macOS only).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Prove that a Core ML file is the trained network.
+    """Prove that an exported file is the trained network.
 
-    Every weight is compared, then the output for every photo. The saved file is read back and evaluated in torch, which
-    works on any machine. The result is added to the model card beside FILE. The exit code is 1 if the file is not the
-    network.
+    Every weight is compared, then the output for every photo, on any machine: a Core ML file is read back and evaluated
+    in torch, an .aimodel is run by Apple's Core AI runtime, an .onnx by ONNX Runtime. The result is added to the model
+    card beside FILE. The exit code is 1 if the file is not the network.
     """
-    check_core_ml(file, against)
+    check_exported(file, against)
     check_network(against, "verify --against")
     from tinystyle.training.run_model import model_of
 
     against = model_of(against)  # before anything imports torch
-    from tinystyle.coreml.verification.verify import verify as run
+    from tinystyle.exports.verify import verify as run
     from tinystyle.model_file import load_model
     from tinystyle.release.card import record_verification
     from tinystyle.stylize.sample_photos import verification_photos

@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "export": (
         "export runs/starry -o starry.mlmodel",
         "export runs/starry -o starry.mlpackage --bits 4 --ios 18",
+        "export runs/starry -o starry.onnx --size 256x256..1920x1920",
     ),
     "verify": ("verify starry.mlmodel -a runs/starry -p dataset",),
     "swift": ("swift starry.mlmodel", "swift starry.mlmodel -o StarryStyle.swift"),

@@ -15,7 +15,7 @@ from typing import Any
 
 from tinystyle.data import storage
 
-__all__ = ["content_bytes", "content_sha256", "write_package"]
+__all__ = ["atomic_folder", "content_bytes", "content_sha256", "write_package"]
 
 _PACKAGE_FILES = (  # path below Data/com.apple.CoreML, description
     ("model.mlmodel", "CoreML Model Specification"),
@@ -25,7 +25,7 @@ _PACKAGE_FILES = (  # path below Data/com.apple.CoreML, description
 
 def write_package(path: Path, model: bytes, weights: Path) -> None:
     """Write an .mlpackage from a serialized Model protobuf and a folder of weight files; replaces an existing one."""
-    with _atomic_folder(path) as folder:
+    with atomic_folder(path) as folder:
         data = folder / "Data" / "com.apple.CoreML"
         data.mkdir(parents=True)
         shutil.copytree(weights, data / "weights")
@@ -70,7 +70,7 @@ def _manifest() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a new folder beside `path` to fill; it replaces `path` if the block succeeds, and is removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as temporary:

@@ -20,6 +20,7 @@ from tinystyle.data import storage
 from tinystyle.data.contact_sheet import preview_strip
 from tinystyle.data.images import open_rgb
 from tinystyle.errors import UserError
+from tinystyle.exports import FORMATS
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets.cost import network_cost
 from tinystyle.styles.pretrained import is_pretrained
@@ -34,7 +35,11 @@ PREVIEW_SIDE = 640
 """Longer side, in pixels, of a photo that is stylized for a model card."""
 _LAST_SECTION = "\n## Verification\n\n"
 _NOT_RUN = "Not run on Apple hardware."
-_KINDS = {"mlmodel": "neural network (.mlmodel)", "mlpackage": "ML Program (.mlpackage)"}
+_USE = (
+    "With Vision: a `VNCoreMLRequest` with `imageCropAndScaleOption = .scaleFill` resizes any picture to the "
+    "default size and returns a `VNPixelBufferObservation`.\n"
+    "Without: give `image` a `CVPixelBuffer` of a size from the table, and read `stylized`."
+)
 
 
 def write_card(
@@ -124,16 +129,16 @@ def _text(result: ExportResult, model: LoadedModel, picture: Path | None) -> str
     width, height = result.size
     cost = network_cost(model.network, width, height)
     rows = {
-        "format": _KINDS[result.format],
+        "format": FORMATS[result.format].kind,
         "bits per convolution weight": f"{result.bits}, {_encoding(result)}",
         "bytes": f"{result.bytes:,}",
         "SHA-256": f"`{content_sha256(result.path)}`",
         "image sizes, width x height": f"{result.sizes}"
         + ("" if result.sizes.kind == "fixed" else f"; by default {width}x{height}"),
         "computes in": result.compute or "what the device decides",
-        "runs on": f"iOS {result.minimum_ios} and later",
-        "input": "`image`, RGB",
-        "output": "`stylized`, RGB",
+        "runs on": f"iOS {result.minimum_ios} and later" if result.minimum_ios else FORMATS[result.format].runs_on,
+        "input": "`image`, RGB" if result.minimum_ios else f"`image`, {FORMATS[result.format].layout}",
+        "output": "`stylized`, RGB" if result.minimum_ios else "`stylized`, as the input",
         "weights": f"{cost.weights:,}",
         f"multiply-accumulates at {width}x{height}": f"{cost.macs:,}",
     }
@@ -151,14 +156,12 @@ def _text(result: ExportResult, model: LoadedModel, picture: Path | None) -> str
     parts = [
         f"# {name}",
         f"![photo and stylized photo]({quote(picture.name)})" if picture else "",
-        f"A style-transfer network for Core ML ({title(model)}), made by tinystyle {__version__}: it takes an image and "
-        "returns it in the style of another.",
+        f"A style-transfer network for {FORMATS[result.format].runtime} ({title(model)}), made by tinystyle "
+        f"{__version__}: it takes an image and returns it in the style of another.",
         "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]),
         *notes,
         "## Use",
-        "With Vision: a `VNCoreMLRequest` with `imageCropAndScaleOption = .scaleFill` resizes any picture to the "
-        "default size and returns a `VNPixelBufferObservation`.\n"
-        "Without: give `image` a `CVPixelBuffer` of a size from the table, and read `stylized`.",
+        _USE if result.minimum_ios else FORMATS[result.format].use,
         "## Lineage",
         # Indented, not fenced: no value can end the block.
         "\n".join(f"    {line}" for line in lineage.split("\n")),
@@ -178,7 +181,7 @@ def _encoding(result: ExportResult) -> str:
 
 def _unverified(result: ExportResult) -> str:
     command = f"tinystyle verify {result.path.name} --against MODEL --photos DIR"
-    return f"Not verified yet: run `{command}`.\n\n{_NOT_RUN}"
+    return f"Not verified yet: run `{command}`.\n\n{_NOT_RUN if result.minimum_ios else 'Not run on a phone.'}"
 
 
 def _verification(text: str) -> str:

@@ -127,8 +127,34 @@ def test_train_exports_and_proves_what_it_has_trained(run: Run, micro_run: Path,
     assert read_model(out).bits == 8
 
 
-def test_train_refuses_a_name_that_is_no_core_ml_file(run: Run, dataset: Path, tmp_path: Path) -> None:
-    out, file = tmp_path / "run", tmp_path / "mosaic.onnx"
+def test_train_refuses_a_name_of_no_format(run: Run, dataset: Path, tmp_path: Path) -> None:
+    out, file = tmp_path / "run", tmp_path / "mosaic.tflite"
     code, _, error = run("train", "-s", "builtin:mosaic", "-p", dataset, "-o", out, "--export", file)
-    assert (code, error) == (2, f"Error: {file}: give a name that ends in .mlmodel or .mlpackage\n")
+    assert (code, error) == (2, f"Error: {file}: give a name that ends in .mlmodel, .mlpackage, .onnx or .aimodel\n")
     assert not out.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_onnx_is_exported_described_and_verified(run: Run, saved: Path, tmp_path: Path, photo_folder: Path) -> None:
+    out = tmp_path / "style.onnx"
+    code, output, error = run("export", saved, "--bits", 16, "--size", "32x32..64x64", "--out", out)
+    assert (code, error) == (0, "")
+    assert output.startswith(f"{out}: {out.stat().st_size:,} bytes")
+    card = Path(f"{out}.md").read_text()
+    assert "| input | `image`, float32 (1, 3, height, width)" in card
+    assert "Not run on a phone." in card
+    assert "Core ML" not in card
+    code, output, error = run("verify", out, "--against", saved, "--photos", photo_folder, "--max-photos", 2)
+    assert (code, error) == (0, "")
+    assert "values match the trained ones at 16 bits" in output
+    assert "Run by ONNX Runtime" in Path(f"{out}.md").read_text()
+
+
+def test_a_missing_file_of_another_format_is_named(run: Run, saved: Path, tmp_path: Path, photo_folder: Path) -> None:
+    code, _, error = run("verify", tmp_path / "a.onnx", "--against", saved, "--photos", photo_folder)
+    assert code == 2
+    assert "a.onnx: no such file; `tinystyle export MODEL --out a.onnx` writes one" in error
+    code, _, error = run("export", tmp_path / "a.onnx", "--out", tmp_path / "b.mlmodel")
+    assert code == 2
+    assert "was exported from a network; export needs that network" in error

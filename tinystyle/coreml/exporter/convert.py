@@ -26,7 +26,7 @@ from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets.blocks import StyleNetwork
 
-__all__ = ["INPUT", "OUTPUT", "ExportResult", "export_model"]
+__all__ = ["INPUT", "OUTPUT", "ExportResult", "check_float16", "export_model"]
 
 INPUT, OUTPUT = "image", "stylized"
 MAX_FLOAT16 = 65504.0
@@ -34,7 +34,7 @@ MAX_FLOAT16 = 65504.0
 
 @dataclass(frozen=True)
 class ExportResult:
-    """A Core ML file that was written."""
+    """A file that was written."""
 
     path: Path
     format: str
@@ -47,6 +47,7 @@ class ExportResult:
     compute: str | None
     """Precision of the computation: float16, float32, or None if the device decides."""
     minimum_ios: int
+    """Oldest iOS that runs a Core ML file; 0 for other formats."""
 
 
 def export_model(
@@ -85,7 +86,7 @@ def export_model(
     sizes.check(format, model.network.stride)
     _check_out(out, format)
     if compute == "float16" or bits == 16:
-        _check_float16(model.network)
+        check_float16(model.network)
     summary = f"{sizes if len(sizes.choices) < 3 else f'{len(sizes.choices)} sizes'}, {bits}-bit weights"
     with quiet():
         if format == "mlmodel":
@@ -107,7 +108,8 @@ def _check_out(out: Path, format: str) -> None:
         raise UserError(f"{out}: exists and is not a Core ML package; remove it or give another name")
 
 
-def _check_float16(network: nn.Module) -> None:
+def check_float16(network: nn.Module) -> None:
+    """Raise UserError if a value of the network is beyond float16."""
     for name, values in network.state_dict().items():
         if (most := float(values.abs().max())) > MAX_FLOAT16:
             raise UserError(f"{name} holds {most:.3g}, beyond float16's 65504; export it with 32 bits")

@@ -9,7 +9,7 @@ from typing import Any
 from tinystyle import __version__
 from tinystyle.model_file import LoadedModel
 
-__all__ = ["LICENSE", "MAX_METADATA_BYTES", "describe", "title"]
+__all__ = ["LICENSE", "MAX_METADATA_BYTES", "describe", "lineage_text", "title"]
 
 MAX_METADATA_BYTES = 430
 MAX_STYLE_BYTES = 60
@@ -56,13 +56,15 @@ def describe(description: Any, model: LoadedModel, summary: str) -> None:
     raise AssertionError(f"metadata of {metadata.ByteSize()} bytes")
 
 
-def _lineage_texts(lineage: dict[str, str]) -> list[str]:
-    """Return the texts to try, from the fullest to the shortest."""
+def lineage_text(lineage: dict[str, str], length: int) -> str:
+    """Return a lineage as compact JSON, in which values have at most `length` characters."""
     # The style's name is already in the title.
     entries = sorted((key, value) for key, value in lineage.items() if value and key != "style_name")
-    texts = [
-        json.dumps({key: value[:length] for key, value in entries}, separators=(",", ":"))
-        for length in (64, 32, 16, 12, 10, 8)
-    ]
+    return json.dumps({key: value[:length] for key, value in entries}, separators=(",", ":"))
+
+
+def _lineage_texts(lineage: dict[str, str]) -> list[str]:
+    """Return the texts to try, from the fullest to the shortest."""
+    texts = [lineage_text(lineage, length) for length in (64, 32, 16, 12, 10, 8)]
     digest = hashlib.sha256(json.dumps(lineage, sort_keys=True).encode()).hexdigest()
     return [*texts, f"{len(lineage)} entries, SHA-256 {digest[:16]}, in the model card"]

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tinystyle.coreml.evaluator.model import CoreMLModel, NotFiniteError
+from tinystyle.coreml.evaluator.model import NotFiniteError
 from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.coreml.verification.saved_file import SavedFile
 from tinystyle.errors import UserError
 from tinystyle.nets.blocks import StyleNetwork
 
@@ -37,12 +38,13 @@ def with_weights(network: StyleNetwork, weights: Sequence[tuple[str, NDArray[np.
     return changed
 
 
-def structural_fault(file: CoreMLModel, network: StyleNetwork) -> str | None:
+def structural_fault(file: SavedFile, network: StyleNetwork, tolerance: float = MAX_DIFFERENCE) -> str | None:
     """Return where the file differs from the network, in words, or None.
 
     Args:
         file: the saved file.
         network: the network, with the weights of the file.
+        tolerance: largest difference of a pixel, in gray levels.
     """
     for width, height in sizes_to_try(file.sizes, network.stride):
         picture = drawn_picture(width, height)
@@ -59,7 +61,7 @@ def structural_fault(file: CoreMLModel, network: StyleNetwork) -> str | None:
             return f"of an image of {width}x{height} it makes one of {sides}"
         with torch.inference_mode():
             difference = (result.clamp(0, 255) - network(picture).clamp(0, 255)).abs()
-        if not float(difference.max()) <= MAX_DIFFERENCE:
+        if not float(difference.max()) <= tolerance:
             return (
                 f"at {width}x{height} it differs from the network with its own weights by up to "
                 f"{float(difference.max()):.3g} gray levels: something other than the weights is different"

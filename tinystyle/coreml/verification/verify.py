@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from itertools import zip_longest
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torch import Tensor, nn
+from torch import Tensor
 
-from tinystyle.coreml.evaluator.model import CoreMLModel, NotFiniteError, StoredWeight, read_model
+from tinystyle.coreml.evaluator.model import NotFiniteError, read_model
 from tinystyle.coreml.verification.device import device_prediction
 from tinystyle.coreml.verification.lineage import lineage_fault
-from tinystyle.coreml.verification.structure import structural_fault, with_weights
+from tinystyle.coreml.verification.saved_file import SavedFile
+from tinystyle.coreml.verification.structure import MAX_DIFFERENCE, structural_fault, with_weights
 from tinystyle.coreml.verification.usable import first_fault
-from tinystyle.coreml.verification.weight_check import check_weight
+from tinystyle.coreml.verification.weights import compare_weights
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets.blocks import StyleNetwork
 
-__all__ = ["MIN_PSNR", "PhotoResult", "Verification", "verify"]
+__all__ = ["MIN_PSNR", "PhotoResult", "Verification", "judge", "verify"]
 
 MIN_PSNR: dict[int, float | None] = {32: 50.0, 16: 50.0, 8: 40.0, 6: 35.0, 4: None}
 """Bits per weight -> PSNR in dB that every photo must reach. None for 4 bits until training is quantization-aware."""
@@ -38,8 +38,6 @@ MIN_PSNR_DEVICE = 35.0
 Images of 8 bits alone limit it to about 59 dB, and float16 on the Neural Engine limits it by an unknown amount.
 """
 PEAK = 255.0
-_PRUNED = 0.1
-"""Fraction of zeros in a weight from which on it is called pruned."""
 _SAME = 200.0
 """PSNR in dB that is reported for equal images; the true value is infinite, which JSON cannot represent."""
 
@@ -77,6 +75,8 @@ class Verification:
     """PSNR in dB that every photo must reach; None if there is no minimum."""
     failure: str | None
     """What is wrong, in one sentence; None if the file is verified."""
+    runtime: str | None = None
+    """What ran the file, of the vendor of those that will; None if it was our own evaluator."""
 
     @property
     def passed(self) -> bool:
@@ -109,6 +109,8 @@ class Verification:
         """Return the text for the model card."""
         device = [photo.psnr_device for photo in self.photos if photo.psnr_device is not None]
         apple = f"Run by Core ML on a Mac: at least {min(device):.1f} dB." if device else "Not run on Apple hardware."
+        if self.runtime:
+            apple = f"Run by {self.runtime}. Not run on a phone."
         sentence = self.sentence()
         return f"{sentence[0].upper()}{sentence[1:]}.\n\n{apple}"
 
@@ -146,13 +148,54 @@ def verify(
     """
     file = read_model(path)
     predict = device_prediction(path, file.input, file.output) if device else None
-    trained = list(_trained_weights(model.network))
+    return judge(
+        file,
+        model,
+        photos,
+        fault=lambda: first_fault(path),
+        predict=predict,
+        against=against,
+        min_psnr=min_psnr,
+        progress=progress,
+    )
+
+
+def judge(
+    file: SavedFile,
+    model: LoadedModel,
+    photos: Iterable[tuple[str, Image.Image]],
+    *,
+    fault: Callable[[], str | None],
+    predict: Callable[[Image.Image], Tensor] | None = None,
+    runtime: str | None = None,
+    tolerance: float = MAX_DIFFERENCE,
+    against: str,
+    min_psnr: float | None,
+    progress: Callable[[int], None],
+) -> Verification:
+    """Compare a file that was read, of whatever format, with the network, as `verify` does.
+
+    Args:
+        file: the file.
+        model: the trained network.
+        photos: (name, RGB image) pairs, at least one.
+        fault: returns what the tools that open the file would refuse, in words, or None.
+        predict: the vendor's own prediction of a photo, beside that of the file.
+        runtime: what runs the file, if it is not our own evaluator.
+        tolerance: largest difference, in gray levels, from the network with the file's own weights.
+        against: name of the trained network in the result.
+        min_psnr: PSNR in dB that every photo must reach, instead of `MIN_PSNR`.
+        progress: called after each photo with the number of photos so far.
+
+    Raises:
+        UserError: there are no photos.
+    """
     gate = MIN_PSNR.get(file.bits) if min_psnr is None else min_psnr
-    failure, fold, weights = _compare(file.weights, trained)
+    failure, fold, weights = compare_weights(file.weights, model.network)
     foreign = lineage_fault(file.metadata, model.lineage)
-    failure = f"{foreign}: {failure}" if foreign and failure else failure or first_fault(path) or foreign
+    failure = f"{foreign}: {failure}" if foreign and failure else failure or fault() or foreign
     if failure is None:
-        failure = structural_fault(file, with_weights(model.network, weights))
+        failure = structural_fault(file, with_weights(model.network, weights), tolerance)
     results: list[PhotoResult] = []
     if failure is None:
         try:
@@ -174,7 +217,7 @@ def verify(
             if not results:
                 raise UserError("there is no photo to verify with; give a folder of photographs")
     return Verification(
-        file=str(path),
+        file=str(file.path),
         model=against,
         format=file.format,
         bits=file.bits,
@@ -184,81 +227,12 @@ def verify(
         photos=tuple(results),
         gate=gate,
         failure=failure,
+        runtime=runtime,
     )
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """A parameter of the network, and its role."""
-
-    name: str
-    kind: str
-    parameter: str
-    values: np.ndarray[Any, np.dtype[np.float32]]
-
-
-# Kind of operation, as either format names it -> its role.
-_KINDS = {"conv": "convolution", "convolution": "convolution", "instance_norm": "norm", "batchnorm": "norm"}
-
-
-def _trained_weights(network: nn.Module) -> Iterable[_Trained]:
-    """Yield the parameters of convolutions and instance norms in the order in which the network runs them."""
-    order: list[tuple[str, nn.Module]] = []
-    hooks = [
-        module.register_forward_hook(lambda module, _input, _output, name=name: order.append((name, module)))
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d | nn.InstanceNorm2d)
-    ]
-    with torch.inference_mode():
-        network(torch.zeros(1, 3, 16, 16))
-    for hook in hooks:
-        hook.remove()
-    for name, module in order:
-        kind, roles = ("convolution", {"weight": "weight", "bias": "bias"})
-        if isinstance(module, nn.InstanceNorm2d):
-            kind, roles = ("norm", {"weight": "gamma", "bias": "beta"})
-        for attribute, role in roles.items():
-            tensor = getattr(module, attribute)
-            if tensor is not None:
-                yield _Trained(f"{name}.{attribute}", kind, role, tensor.detach().numpy())
-
-
-# Factors that a converter may multiply into the convolution beside it.
-_FOLDS = ((np.float32(1 / 255), "the division by 255"),)
-
-
-_Weights = list[tuple[str, np.ndarray[Any, np.dtype[np.float32]]]]
-
-
-def _compare(stored: Iterable[StoredWeight], trained: Iterable[_Trained]) -> tuple[str | None, str, _Weights]:
-    """Return (what is wrong or None, what was folded, the file's values by the names of the trained ones)."""
-    fold = "nothing"
-    values: _Weights = []
-    for weight, expected in zip_longest(stored, trained):
-        if weight is None:
-            return f"{expected.name} has no counterpart in the file", fold, values
-        if expected is None:
-            return f"{weight.label} has no counterpart in the trained network", fold, values
-        if (_KINDS.get(weight.kind), weight.parameter) != (expected.kind, expected.parameter):
-            return f"{weight.label} stands where {expected.name} is expected", fold, values
-        problem, factor = check_weight(weight, expected.values), np.float32(1)
-        if problem is not None and expected.kind == "convolution":
-            for constant, name in _FOLDS:
-                if check_weight(weight, expected.values * constant) is None:
-                    problem, factor, fold = None, constant, f"{name}, into {expected.name}"
-        if problem is not None:
-            if np.mean(weight.values == 0) > _PRUNED > np.mean(expected.values == 0):
-                problem = replace(
-                    problem, problem=f"{problem.problem}; {np.mean(weight.values == 0):.0%} are 0: pruned"
-                )
-            index = f"[{', '.join(map(str, problem.index))}]" if problem.index else ""
-            return f"{weight.label}, trained as {expected.name}{index}: {problem.problem}", fold, values
-        values.append((expected.name, weight.values.astype(np.float32) / factor))
-    return None, fold, values
-
-
 def _compare_photo(
-    file: CoreMLModel,
+    file: SavedFile,
     network: StyleNetwork,
     name: str,
     image: Image.Image,

@@ -1,0 +1,45 @@
+"""What verification asks of a file that it has read, whatever its format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from tinystyle.coreml.evaluator.stored_weights import StoredWeight
+from tinystyle.coreml.sizes import ImageSizes
+
+__all__ = ["SavedFile"]
+
+
+class SavedFile(Protocol):
+    """A file that takes an image and returns one."""
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+
+    @property
+    def format(self) -> str:
+        """Format, by the suffix of its files."""
+
+    @property
+    def bits(self) -> int:
+        """Largest number of bits per convolution weight."""
+
+    @property
+    def sizes(self) -> ImageSizes:
+        """Image sizes that the file takes."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the file says of itself; `lineage` is JSON."""
+
+    @property
+    def weights(self) -> Sequence[StoredWeight]:
+        """Weights of convolutions and norms, in order of execution."""
+
+    def run(self, image_13hw: Tensor, *, float16: bool = False, exact: bool = False) -> Tensor:
+        """Compute the output for one RGB image in 0..255, (1, 3, height, width); see `CoreMLModel.run`."""

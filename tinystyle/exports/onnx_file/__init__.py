@@ -1,0 +1,1 @@
+"""ONNX files: `exporter` writes them, `saved_file` reads and runs them; neither knows the other."""
