@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from tinystyle import __version__
-from tinystyle.commands import compare, coreml, doctor, frontier, models, publishing, registry, report, styles, training
+from tinystyle.commands import (
+    compare,
+    coreml,
+    doctor,
+    frontier,
+    models,
+    publishing,
+    registry,
+    report,
+    styles,
+    training,
+    video,
+)
 from tinystyle.commands.help import WIDTH, Command, CommandGroup
 from tinystyle.commands.terminal import check_current_folder, log_to_stderr, refuse_empty, reporting_errors, screen
 from tinystyle.data.streams import settle
@@ -70,7 +82,7 @@ def demo(
 
 
 for _section, _commands in {
-    "Start here": (demo, styles.styles, models.stylize),
+    "Start here": (demo, styles.styles, models.stylize, video.video),
     "From photos to an app": (
         training.ingest,
         training.train,

@@ -78,7 +78,7 @@ def run(model: Model, photo_hw3: Tensor) -> Tensor:
     with torch.inference_mode():
         if isinstance(model, LoadedModel):
             network = model.network.eval().to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            stylized_13hw: Tensor = network(photo_13hw)
+            stylized_13hw: Tensor = network(photo_13hw.to(next(network.parameters()).device)).cpu()
         else:
             stylized_13hw = model.run(photo_13hw)
         return stylized_13hw[0, :, :height, :width].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
