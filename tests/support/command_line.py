@@ -13,7 +13,7 @@ from tinystyle.commands import app
 __all__ = ["COMMANDS", "Run", "complaint", "runner"]
 
 COMMANDS = (
-    "ingest", "train", "report", "export", "verify", "evaluate", "stylize", "video", "swift", "networks", "styles", "frontier",
+    "ingest", "train", "report", "export", "verify", "evaluate", "stylize", "video", "live", "swift", "networks", "styles", "frontier",
     "compare", "models", "promote", "publish", "rollback", "published", "doctor", "demo",
 )  # fmt: skip
 

@@ -13,8 +13,8 @@ import pytest
 
 pytest.importorskip("av")
 
-from tests.support.models import save_untrained  # noqa: E402
-from tests.support.videos import moving_frames, read_frames, write_video  # noqa: E402
+from tests.support.models import save_untrained
+from tests.support.videos import moving_frames, read_frames, write_video
 
 SECONDS = 120
 

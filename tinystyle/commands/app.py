@@ -82,7 +82,7 @@ def demo(
 
 
 for _section, _commands in {
-    "Start here": (demo, styles.styles, models.stylize, video.video),
+    "Start here": (demo, styles.styles, models.stylize, video.video, video.live),
     "From photos to an app": (
         training.ingest,
         training.train,

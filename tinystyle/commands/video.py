@@ -10,7 +10,7 @@ from tinystyle.commands.arguments import check_video
 from tinystyle.commands.terminal import frame_progress, resumable, screen
 from tinystyle.data.addresses import local_only
 
-__all__ = ["video"]
+__all__ = ["live", "video"]
 
 _MODEL = (
     "Trained network or Core ML file: the folder of a run, model.safetensors, a checkpoint, .mlmodel, .mlpackage, or "
@@ -101,3 +101,43 @@ def video(
             progress=progress,
         )
     screen.print(str(path), soft_wrap=True)
+
+
+def live(
+    model: Annotated[str, typer.Argument(help=_MODEL)],
+    camera: Annotated[
+        str,
+        typer.Option(help="Number of the camera, or a video file, or a numbered sequence of images, name%03d.png."),
+    ] = "0",
+    max_side: Annotated[
+        int, typer.Option(help="Maximum longer side, in pixels, at which frames are stylized.", min=32, max=4096)
+    ] = 640,
+    mirror: Annotated[bool, typer.Option(help="Exchange left and right of a camera, as a mirror does.")] = True,
+    keep_colors: _KeepColors = False,
+    strength: _Strength = 1.0,
+    stroke_size: _StrokeSize = 1.0,
+    smoothing: _Smoothing = None,
+    device: _Device = "auto",
+) -> None:
+    """Show the camera's picture in a window, stylized, until q is pressed.
+
+    Escape and closing the window end it too. It prints how many frames there were, and how many a second at the end.
+    Needs a display and OpenCV: the extra tinystyle[live].
+    """
+    from tinystyle.training.run_model import model_of
+
+    model = model_of(model)  # before anything imports torch
+    from tinystyle.stylize import open_model
+    from tinystyle.video.frames import FrameStylizer
+    from tinystyle.video.live import show_camera
+
+    stylizer = FrameStylizer(
+        open_model(model),
+        smoothing=smoothing,
+        device=device,
+        keep_colors=keep_colors,
+        strength=strength,
+        stroke_size=stroke_size,
+    )
+    count, rate = show_camera(stylizer, camera, max_side=max_side, mirror=mirror)
+    screen.print(f"{count} frames, {rate:.1f} a second at the end")

@@ -20,8 +20,8 @@ _DROPPED = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 def assemble(parts: Sequence[Path], source: Source, container: Container, out: Path) -> None:
     """Write the parts one after another, with the sound of the source, in constant memory.
 
-    Sound is copied as it is where the container holds its codec, and encoded again where not, in stereo at most. Title, date and the like
-    are copied too; subtitles and chapters are not. Equal parts give equal bytes.
+    Sound is copied as it is where the container holds its codec, and encoded again where not, in stereo at most. Title,
+    date and the like are copied too; subtitles and chapters are not. Equal parts give equal bytes.
 
     Args:
         parts: files that `Parts` wrote, at least one.
