@@ -78,10 +78,6 @@ def test_the_window_shows_the_stylized_camera_and_ends_with_it(display: Display,
         picture = display.pixels().astype(float)
         # The synthetic photo is colorful everywhere; the painting is blue and yellow, and an empty screen is black.
         painted = max(painted, float(picture.std()))
-        if kept := os.environ.get("TINYSTYLE_SCREENSHOT"):
-            from PIL import Image
-
-            Image.fromarray(picture.astype(np.uint8)).save(kept)
         time.sleep(0.2)
     output, error = process.communicate(timeout=SECONDS)
     assert (process.returncode, error) == (0, "")

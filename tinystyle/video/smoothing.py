@@ -1,8 +1,9 @@
 """Calms a network over the frames of a video: the statistics of its instance norms follow the frames slowly.
 
 An instance norm divides by the mean and the deviation of the whole picture. Whatever enters the picture changes them, and
-with them every pixel: the picture flickers as a whole. With their exponential moving average, an entering object changes
-the rest slowly. At a scene cut the average starts anew, and the first frame is stylized as a photo is.
+with them every pixel. With their exponential moving average, an entering object changes the rest of the picture slowly.
+The first norm keeps the statistics of each frame: it takes out exposure, which would otherwise flicker through the whole
+network until the averages have followed. At a scene cut the averages start anew, and the frame is stylized as a photo is.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Smoothing:
         network: a copy of the network that is to be called with the frames in order.
 
     Args:
-        network: any network with `nn.InstanceNorm2d`.
+        network: a network whose norms are `nn.InstanceNorm2d`; the first of its modules that is one stays as it is.
         smoothing: weight of the past at each frame, from 0 to 0.99.
     """
 
@@ -66,12 +67,16 @@ class Smoothing:
         self.network = copy.deepcopy(network)
         self._norms = []
         self._cuts = SceneCuts()
-        for module in list(self.network.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, nn.InstanceNorm2d):
-                    norm = SmoothedNorm(child, smoothing)
-                    setattr(module, name, norm)
-                    self._norms.append(norm)
+        owned = [
+            (module, name, child)
+            for module in self.network.modules()
+            for name, child in module.named_children()
+            if isinstance(child, nn.InstanceNorm2d)
+        ]
+        for module, name, child in owned[1:]:
+            norm = SmoothedNorm(child, smoothing)
+            setattr(module, name, norm)
+            self._norms.append(norm)
 
     def see(self, frame: Image.Image) -> None:
         """Look at the next frame before the network does, and forget the past if it begins a new scene."""
