@@ -54,7 +54,7 @@ def show_camera(
     reader = _opened(cv2, camera, number)
     count, rate, before = 0, 0.0, time.perf_counter()
     try:
-        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         while True:
             there, bgr_hw3 = reader.read()
             if not there:
