@@ -119,10 +119,10 @@ def live(
     smoothing: _Smoothing = None,
     device: _Device = "auto",
 ) -> None:
-    """Show the camera's picture in a window, stylized, until q is pressed.
+    """Show a camera's picture in a window, stylized.
 
-    Escape and closing the window end it too. It prints how many frames there were, and how many a second at the end.
-    Needs a display and OpenCV: the extra tinystyle[live].
+    q, Escape or closing the window end it. It prints how many frames there were, and how many a second at the end. Needs
+    a display and OpenCV: the extra tinystyle[live].
     """
     from tinystyle.training.run_model import model_of
 
