@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two scenes of 130 frames: four parts and a bit."""
     folder = tmp_path_factory.mktemp("clip")
-    return write_video(folder / "clip.mp4", moving_frames(130, 96, 72) + moving_frames(130, 96, 72, photo=5))
+    return write_video(folder / "clip.mp4", moving_frames(130, 160, 120) + moving_frames(130, 160, 120, photo=5))
 
 
 @pytest.fixture(scope="module")
