@@ -21,6 +21,7 @@ from tinystyle.commands import (
     report,
     styles,
     training,
+    video,
     web,
 )
 from tinystyle.commands.help import WIDTH, Command, CommandGroup
@@ -82,7 +83,7 @@ def demo(
 
 
 for _section, _commands in {
-    "Start here": (demo, styles.styles, models.stylize),
+    "Start here": (demo, styles.styles, models.stylize, video.video, video.live),
     "From photos to an app": (
         training.ingest,
         training.train,

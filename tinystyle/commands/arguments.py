@@ -8,7 +8,15 @@ from pathlib import Path, PurePosixPath
 from tinystyle.errors import UserError
 from tinystyle.exports import FORMATS
 
-__all__ = ["IMAGES", "MODEL_HELP", "check_core_ml", "check_exported", "check_network", "check_photos"]
+__all__ = [
+    "IMAGES",
+    "MODEL_HELP",
+    "check_core_ml",
+    "check_exported",
+    "check_network",
+    "check_photos",
+    "check_video",
+]
 
 MODEL_HELP = "Trained network: the folder of a run, model.safetensors, a checkpoint, or pretrained:NAME."
 _CORE_ML = (".mlmodel", ".mlpackage")
@@ -66,6 +74,16 @@ def check_photos(model: str, photos: Sequence[str]) -> None:
         raise UserError(f"{model} is an image, not a model; {hint}")
     if other:
         raise UserError(f"{other} is a model, not a photo; one command takes one model, and it comes first")
+
+
+def check_video(model: str, video: str) -> None:
+    """Raise UserError if a model or an image is where the video should be, or an image where the model should be."""
+    if _suffix(model) in IMAGES:
+        raise UserError(f"{model} is an image, not a model; give a trained network or a Core ML file first")
+    if _suffix(video) in _CORE_ML + _NETWORKS or _is_named(video):
+        raise UserError(f"{video} is a model, not a video; the model comes first, then the video")
+    if _suffix(video) in IMAGES and _suffix(video) != ".gif":
+        raise UserError(f"{video} is an image; `tinystyle stylize {model} {video}` takes it")
 
 
 def _is_network(place: str | Path) -> bool:

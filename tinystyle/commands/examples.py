@@ -12,6 +12,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "stylize runs/starry holiday/ -o painted --keep-colors",
         "stylize starry.mlmodel 'holiday/*.jpg' --max-side 1600",
     ),
+    "video": (
+        "video pretrained:starry-night cat.mp4 -o starry-cat.mp4",
+        "video runs/starry cat.mov --max-side 960 --smoothing 0.95",
+    ),
+    "live": ("live pretrained:starry-night", "live runs/starry --camera cat.mp4 --max-side 480"),
     "ingest": ("ingest ~/photos dataset", "ingest s3://bucket/photos s3://bucket/dataset --size 512"),
     "train": (
         "train -s starry.jpg -p dataset -o runs/starry",

@@ -162,6 +162,16 @@ def stylize(
             "result; auto uses them for photos that would take over 4 GB; off never does."
         ),
     ] = "auto",
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to stylize: an image for all photos, or a folder of images with the photos' names. White is "
+            "stylized, black keeps the photo, gray blends."
+        ),
+    ] = None,
+    invert_mask: Annotated[
+        bool, typer.Option("--invert-mask", help="Stylize where the mask is black, such as around a person.")
+    ] = False,
 ) -> None:
     """Stylize photos with a trained network or a Core ML file.
 
@@ -192,6 +202,8 @@ def stylize(
                 quality=quality,
                 flatten=flatten,
                 tile=tile,
+                mask=mask,
+                invert_mask=invert_mask,
                 progress=progress,
                 written=paths.append,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,8 @@ from tinystyle.data.streams import forget_empty_terminal
 from tinystyle.errors import UserError, debugging, sentence, with_parameters
 
 __all__ = [
-    "BUG", "FAILED", "INTERRUPTED", "STOPPED", "USAGE_ERROR", "check_current_folder", "errors", "log_to_stderr",
-    "photo_progress", "refuse_empty", "reporting_errors", "resumable", "say", "screen",
+    "BUG", "FAILED", "INTERRUPTED", "STOPPED", "USAGE_ERROR", "check_current_folder", "errors", "frame_progress",
+    "log_to_stderr", "photo_progress", "refuse_empty", "reporting_errors", "resumable", "say", "screen",
 ]  # fmt: skip
 
 FAILED, USAGE_ERROR = 1, 2
@@ -147,3 +148,23 @@ def photo_progress() -> Iterator[Callable[[int, int, int], None]]:
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
         task = bar.add_task("", total=None, bad=0, visible=False)  # invisible until there is something to count
         yield lambda done, total, bad: bar.update(task, completed=done, total=total, bad=bad, visible=True)
+
+
+@contextmanager
+def frame_progress() -> Iterator[Callable[[int, int | None], None]]:
+    """Show a progress bar if stderr is a terminal; yield the function that updates it: (frames done, frames in total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("", total=None, visible=False)  # invisible until there is something to count
+        began: list[tuple[float, int]] = []
+
+        def update(done: int, total: int | None) -> None:
+            now = time.monotonic()
+            if not began:  # after the frames of an earlier run
+                began.append((now, done))
+            seconds, first = now - began[0][0], began[0][1]
+            rate = f", {(done - first) / seconds:.1f} a second" if seconds > 1 else ""
+            text = f"{done}{f'/{total}' if total else ''} frames{rate}"
+            bar.update(task, completed=done, total=total and max(total, done), description=text, visible=True)
+
+        yield update

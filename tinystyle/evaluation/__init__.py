@@ -9,6 +9,7 @@ from __future__ import annotations
 from tinystyle.evaluation.artifacts import border_error, checkerboard_energy
 from tinystyle.evaluation.collapsed import NOT_FINITE, bad_blocks, collapse
 from tinystyle.evaluation.criterion import Criterion, PhotoFeatures, paint_measure
+from tinystyle.evaluation.flicker import flicker
 from tinystyle.evaluation.paint import PaintMeasure, picture_score
 from tinystyle.evaluation.references import REFERENCE_PHOTOS, reference_statistics
 from tinystyle.evaluation.rows import (
@@ -37,6 +38,7 @@ __all__ = [
     "checkerboard_energy",
     "collapse",
     "color_match",
+    "flicker",
     "identity",
     "loss_row",
     "paint_measure",

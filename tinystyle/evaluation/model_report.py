@@ -116,11 +116,12 @@ class ModelReport:
         yield losses
         artifacts = Table(title="Artifacts", caption=_ARTIFACT_LEGEND, caption_justify="left")
         artifacts.add_column("", no_wrap=True)
-        for column in ("bad blocks", "worst photo", "checkerboard", "border error"):
+        for column in ("bad blocks", "worst photo", "checkerboard", "border error", "flicker"):
             artifacts.add_column(column, justify="right")
         for row in self.rows:
             cells = [f"{row.bad_blocks:.2%}", f"{row.worst_photo:.2%}", f"{row.checkerboard:.2f}"]
-            artifacts.add_row(row.name, *cells, f"{round(row.border_error, 2) + 0.0:.2f}")  # avoid -0.00
+            cells += [f"{round(row.border_error, 2) + 0.0:.2f}", f"{row.flicker:.2f}"]  # avoid -0.00
+            artifacts.add_row(row.name, *cells)
         yield artifacts
         cost = Table("", title=f"{self.name} at {WIDTH}x{HEIGHT}", show_header=False)
         cost.add_column(justify="right")
@@ -140,7 +141,8 @@ _PAINT_LEGEND = (
 )
 _ARTIFACT_LEGEND = (
     "bad blocks: black, white or flat where the photo is not. checkerboard: energy at periods of 2 and 4 pixels; the "
-    "photo itself has 1. border error: how much the border differs from the interior, in gray levels. Lower is better."
+    "photo itself has 1. border error: how much the border differs from the interior, in gray levels. flicker: change "
+    "when the view shifts by a pixel or two, with noise, or brighter by 3%, in gray levels. Lower is better."
 )
 
 

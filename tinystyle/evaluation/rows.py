@@ -13,6 +13,7 @@ from tinystyle.errors import UserError
 from tinystyle.evaluation.artifacts import border_error, checkerboard_energy
 from tinystyle.evaluation.collapsed import NOT_FINITE, bad_blocks
 from tinystyle.evaluation.criterion import Criterion, PhotoFeatures, Scores
+from tinystyle.evaluation.flicker import flicker
 from tinystyle.evaluation.paint import PaintMeasure, picture_score
 
 __all__ = [
@@ -89,6 +90,8 @@ class QualityRow(LossRow):
     """Mean `checkerboard_energy`; 1 for the photo."""
     border_error: float
     """Mean border error, in gray levels."""
+    flicker: float
+    """Mean `flicker`, in gray levels."""
     second3: float | None
     second4: float | None
     """second3 and second4 are paint3 and paint4 on a network that was not used in training; None if there is none."""
@@ -158,7 +161,7 @@ def judge_photos(
             if not torch.isfinite(output).all():
                 raise UserError(f"{name}: {NOT_FINITE}; train it again")
             grid, border = checkerboard_energy(output, photo), border_error(stylize, photo, output)
-            others = [grid.item(), border.item()]
+            others = [grid.item(), border.item(), flicker(stylize, photo, output).item()]
             if second and untouched is not None:
                 others += PaintMeasure.scores(second.of(output), untouched)
             means[name].add(criterion.scores(output, features), bad_blocks(output, photo).item(), *others)
@@ -181,9 +184,15 @@ class PhotoScores:
 
     def row(self, name: str) -> QualityRow:
         """Return the means as a row of a table."""
-        grid, border, second3, second4 = self.of_others()
+        grid, border, restless, second3, second4 = self.of_others()
         return QualityRow(
-            name, **self.of_losses(), checkerboard=grid, border_error=border, second3=second3, second4=second4
+            name,
+            **self.of_losses(),
+            checkerboard=grid,
+            border_error=border,
+            flicker=restless,
+            second3=second3,
+            second4=second4,
         )
 
     def of_losses(self) -> dict[str, float]:
@@ -200,7 +209,7 @@ class PhotoScores:
             "worst_photo": max(self.bad_blocks),
         }
 
-    def of_others(self) -> tuple[float, float, float | None, float | None]:
-        """Return the means of checkerboard, border error, and, if there is a second measure, its paint3 and paint4."""
-        grid, border, *second = (fmean(values) for values in zip(*self.others, strict=True))
-        return (grid, border, second[0], second[1]) if second else (grid, border, None, None)
+    def of_others(self) -> tuple[float, float, float, float | None, float | None]:
+        """Return the means of checkerboard, border error, flicker and, of a second measure, paint3 and paint4."""
+        grid, border, restless, *second = (fmean(values) for values in zip(*self.others, strict=True))
+        return (grid, border, restless, *(second or (None, None)))

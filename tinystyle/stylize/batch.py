@@ -19,6 +19,7 @@ from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
 from tinystyle.stylize import formats
 from tinystyle.stylize.fitting import AUTO, Fitting
+from tinystyle.stylize.masks import Masks
 from tinystyle.stylize.photos import Photo, find_photos, header_size
 from tinystyle.stylize.picture import Picture, flattened, read_picture, scaled_size
 from tinystyle.stylize.render import Model, stylize_image, training_crop
@@ -71,6 +72,8 @@ def stylize_photos(
     quality: int | None = None,
     flatten: bool = False,
     tile: str | int = AUTO,
+    mask: str | Path | None = None,
+    invert_mask: bool = False,
     progress: Callable[[int, int, int], None] = lambda *_: None,
     written: Callable[[Path], None] = lambda _: None,
 ) -> list[Path]:
@@ -91,6 +94,9 @@ def stylize_photos(
         tile: "auto" to compute photos in tiles that would otherwise take over 4 GB of memory, or more than there is;
             "off"; or the side of a tile in pixels. Tiles change no result by more than rounding, and use temporary files.
             A Core ML file computes no tiles.
+        mask: an image for all photos, or a folder of images with the photos' names: white is stylized, black keeps the
+            photo, gray is their linear blend. It is turned upright and resized to the photo, whose proportions it has.
+        invert_mask: stylize where the mask is black.
         progress: called after each photo with (done, total, failed).
         written: called with each file that has been written.
 
@@ -98,9 +104,9 @@ def stylize_photos(
         The files written, in the order of the photos.
 
     Raises:
-        UserError: before the first photo, if a photo is missing, two would get the same name, one would be overwritten,
-            an option is out of range, `out` cannot be written to, or a photo would not fit into memory; after the last
-            photo, if any could not be stylized, with the name of each.
+        UserError: before the first photo, if a photo or its mask is missing, two would get the same name, one would be
+            overwritten, an option is out of range, `out` cannot be written to, or a photo would not fit into memory;
+            after the last photo, if any could not be stylized, with the name of each.
         OSError: a result or a temporary file cannot be written.
     """
     if not 0 <= strength <= 1:
@@ -111,6 +117,9 @@ def stylize_photos(
     fitting, hint = Fitting(model, tile, stroke_size), _Hint(model, stroke_size)
     found = find_photos(photos)
     targets = find_targets(found, out, format)
+    if invert_mask and mask is None:
+        raise UserError("`invert_mask` is for a mask; give one with `mask`")
+    masks = None if mask is None else Masks(mask, found, invert=invert_mask)
     output = targets[0].format
     formats.check_quality(quality, output)
     for photo in found:
@@ -121,7 +130,7 @@ def stylize_photos(
     if folder := targets[0].path and targets[0].path.parent:
         storage.check_writable(folder)
     options = _Options(max_side, keep_colors, strength, stroke_size, flatten or not formats.has_alpha(output), quality)
-    work = _Work(model, options, fitting, hint, output)
+    work = _Work(model, options, fitting, hint, output, masks)
     results, failures = [], []
     for outcome in _overlapped(found, targets, work):
         if isinstance(outcome, ValueError):
@@ -138,8 +147,11 @@ def stylize_photos(
 class _Work:
     """The steps from a photo to its file."""
 
-    def __init__(self, model: Model, options: _Options, fitting: Fitting, hint: _Hint, output: str) -> None:
+    def __init__(
+        self, model: Model, options: _Options, fitting: Fitting, hint: _Hint, output: str, masks: Masks | None
+    ) -> None:
         self._model, self._options, self._fitting, self._hint, self._output = model, options, fitting, hint, output
+        self._masks = masks
 
     def decode(self, photo: Photo) -> Picture | _Large:
         """Read a photo, unless it will be computed in tiles, from its file.
@@ -163,7 +175,7 @@ class _Work:
         """Stylize a photo.
 
         Raises:
-            UserError: memory does not suffice, or a large photo cannot be decoded.
+            UserError: memory does not suffice, a large photo cannot be decoded, or a mask cannot or does not fit.
             OSError: a temporary file cannot be written.
         """
         options = self._options
@@ -172,13 +184,14 @@ class _Work:
         try:
             if isinstance(picture, _Large):
                 assert isinstance(self._model, LoadedModel)
-                return self._in_tiles(photo.source, picture, self._model)
+                return self._in_tiles(photo, picture, self._model)
             stylized = stylize_image(
                 self._model,
                 picture.image,
                 keep_colors=options.keep_colors,
                 strength=options.strength,
                 stroke_size=options.stroke_size,
+                mask=self._masks.of(photo, size) if self._masks else None,
             )
         except (MemoryError, RuntimeError) as error:
             # torch has no exception of its own for this.
@@ -189,17 +202,20 @@ class _Work:
         result = Picture(stylized, picture.alpha, picture.metadata)
         return flattened(result) if options.flatten else result
 
-    def _in_tiles(self, source: str, photo: _Large, model: LoadedModel) -> LargeResult:
-        _LOG.info("%s: %dx%d pixels, computed in tiles of %d", source, *photo.size, photo.side)
+    def _in_tiles(self, photo: Photo, large: _Large, model: LoadedModel) -> LargeResult:
+        _LOG.info("%s: %dx%d pixels, computed in tiles of %d", photo.source, *large.size, large.side)
         options = self._options
+        picture = read_large_picture(large.data, photo.source, options.max_side)
+        height, width, _ = picture.pixels.shape
         return stylize_large(
             model.network,
-            read_large_picture(photo.data, source, options.max_side),
-            photo.side,
+            picture,
+            large.side,
             keep_colors=options.keep_colors,
             strength=options.strength,
             stroke_size=options.stroke_size,
             flatten=options.flatten,
+            mask=self._masks.of(photo, (width, height)) if self._masks else None,
         )
 
     def write(self, result: Picture | LargeResult, target: Target) -> _Outcome:

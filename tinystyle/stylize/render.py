@@ -78,14 +78,20 @@ def run(model: Model, photo_hw3: Tensor) -> Tensor:
     with torch.inference_mode():
         if isinstance(model, LoadedModel):
             network = model.network.eval().to(torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            stylized_13hw: Tensor = network(photo_13hw)
+            stylized_13hw: Tensor = network(photo_13hw.to(next(network.parameters()).device)).cpu()
         else:
             stylized_13hw = model.run(photo_13hw)
         return stylized_13hw[0, :, :height, :width].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
 
 
 def stylize_image(
-    model: Model, photo: Image.Image, *, keep_colors: bool = False, strength: float = 1.0, stroke_size: float = 1.0
+    model: Model,
+    photo: Image.Image,
+    *,
+    keep_colors: bool = False,
+    strength: float = 1.0,
+    stroke_size: float = 1.0,
+    mask: Image.Image | None = None,
 ) -> Image.Image:
     """Stylize an RGB image; the result has the same size.
 
@@ -100,6 +106,8 @@ def stylize_image(
         strength: 0 gives the photo, 1 the stylized image, values in between their linear blend.
         stroke_size: size of the strokes relative to training, from 0.25 to 16: the photo is scaled down by this factor
             for the model. Above 1, the output gets the photo's edges back (see `stroke_size.with_edges`).
+        mask: where to stylize: mode L, of the photo's size; 255 is stylized, 0 is the photo, values in between are their
+            linear blend.
 
     Raises:
         UserError: stroke_size is out of range.
@@ -111,23 +119,31 @@ def stylize_image(
     stylized_hw3 = run(model, torch.from_numpy(np.array(seen)))
     stylized = _scaled(Image.fromarray(stylized_hw3.contiguous().numpy()), copy.size)
     stylized = with_edges(stylized, copy, photo) if stroke_size > 1 else _scaled(stylized, photo.size)
-    if not keep_colors and strength == 1:
+    if not keep_colors and strength == 1 and mask is None:
         return stylized
-    blended = blend(np.array(stylized), np.array(photo), keep_colors=keep_colors, strength=strength)
+    mask_hw1 = None if mask is None else np.array(mask)[..., None]
+    blended = blend(np.array(stylized), np.array(photo), keep_colors=keep_colors, strength=strength, mask_hw1=mask_hw1)
     return Image.fromarray(blended)
 
 
 def blend(
-    stylized_hw3: NDArray[np.uint8], photo_hw3: NDArray[np.uint8], *, keep_colors: bool, strength: float
+    stylized_hw3: NDArray[np.uint8],
+    photo_hw3: NDArray[np.uint8],
+    *,
+    keep_colors: bool,
+    strength: float,
+    mask_hw1: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Return the stylized image with the photo's colors, or with the photo mixed in; see `stylize_image`."""
-    if not keep_colors and strength == 1:
+    if not keep_colors and strength == 1 and mask_hw1 is None:
         return stylized_hw3
     blend_hw3 = torch.from_numpy(photo_hw3).float()
     change_hw3 = torch.from_numpy(stylized_hw3) - blend_hw3
     if keep_colors:
         # With Cb and Cr unchanged, R, G and B all change by as much as Y.
         change_hw3 = (change_hw3 @ torch.tensor(LUMA))[..., None].expand_as(change_hw3)
+    if mask_hw1 is not None:
+        change_hw3 = change_hw3 * (torch.from_numpy(mask_hw1) / 255)
     blend_hw3.add_(change_hw3, alpha=strength).round_().clamp_(0, 255)
     blended: NDArray[np.uint8] = blend_hw3.to(torch.uint8).numpy()
     return blended

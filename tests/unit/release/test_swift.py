@@ -87,6 +87,14 @@ def test_no_placeholder_is_left_and_every_bracket_closes(source: str) -> None:
     assert not open_brackets
 
 
+def test_persons_are_found_by_vision_and_blended_by_its_mask(source: str) -> None:
+    """Names of Apple's documentation: a misspelled filter would be found out by nobody before it runs."""
+    assert "personRequest = VNGeneratePersonSegmentationRequest()" in source
+    assert "personRequest.outputPixelFormat = kCVPixelFormatType_OneComponent8" in source
+    assert '"CIBlendWithRedMask", parameters: [kCIInputBackgroundImageKey: black, kCIInputMaskImageKey: mask]' in source
+    assert "only part: Part" in source
+
+
 @pytest.mark.slow
 def test_every_listed_size_is_a_choice(exported: Exported, tmp_path: Path) -> None:
     path = edited(exported("mlpackage", 16), tmp_path / "a.mlpackage", enumerate_sizes)

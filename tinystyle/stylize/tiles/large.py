@@ -83,6 +83,7 @@ def stylize_large(
     strength: float,
     stroke_size: float,
     flatten: bool = False,
+    mask: Image.Image | None = None,
 ) -> LargeResult:
     """Stylize a picture as `stylize_image` does, tile by tile.
 
@@ -90,7 +91,7 @@ def stylize_large(
         network: the network; it becomes float32, in evaluation mode.
         picture: the photo.
         side: side of a tile in pixels.
-        keep_colors, strength, stroke_size: see `stylize_image`.
+        keep_colors, strength, stroke_size, mask: see `stylize_image`.
         flatten: put the result on white instead of keeping its transparency.
 
     Raises:
@@ -108,7 +109,10 @@ def stylize_large(
     read = _finished(picture.pixels, copy, stylized, stroke_size)
 
     def finish(region: Region) -> NDArray[np.uint8]:
-        return blend(read(region), picture.pixels.read(region), keep_colors=keep_colors, strength=strength)
+        box = (region.left, region.top, region.right, region.bottom)
+        mask_hw1 = None if mask is None else np.array(mask.crop(box))[..., None]
+        pixels = picture.pixels.read(region)
+        return blend(read(region), pixels, keep_colors=keep_colors, strength=strength, mask_hw1=mask_hw1)
 
     return _composed(picture, finish, flatten)
 
