@@ -118,15 +118,72 @@ class StyleTarget:
         Raises:
             UserError: the style image has the same statistics as the photos.
         """
+        return cls.measure_each(network, [style_13hw], photos, layer_weights, sliced_share)[0]
+
+    @classmethod
+    @torch.no_grad()
+    def measure_each(
+        cls,
+        network: PerceptualNetwork,
+        styles: Sequence[Tensor],
+        photos: list[Tensor],
+        layer_weights: Sequence[float] | None = None,
+        sliced_share: float = 0.0,
+    ) -> list[StyleTarget]:
+        """Measure several style images, in one pass over the photos; each result is that of `measure`.
+
+        Raises:
+            UserError: a style image has the same statistics as the photos.
+        """
         of_grams = dict(zip(network.style_layers, layer_weights or network.style_layer_weights, strict=True))
         of_clouds = dict.fromkeys(network.paint_layers, 1.0) if sliced_share else {}
         layers = {*of_grams, *of_clouds, network.content_layer}
+        unscaled = [cls._unscaled(network, style, of_grams, of_clouds, layers) for style in styles]
+        photo_energy = 0.0
+        scales = [(dict.fromkeys(of_grams, 0.0), dict.fromkeys(of_clouds, 0.0)) for _ in styles]
+        for photo in photos:
+            features = network(photo, layers)
+            photo_energy += _energy(features[network.content_layer]) / len(photos)
+            for (target, _), (gram_scales, cloud_scales) in zip(unscaled, scales, strict=True):
+                for name in gram_scales:
+                    gram_scales[name] += target.gram_distance(name, features[name]).item() / len(photos)
+                for name in cloud_scales:
+                    cloud_scales[name] += target.sliced_distance(name, features[name]).item() / len(photos)
+        if not all(scale > 0 for both in scales for of_kind in both for scale in of_kind.values()):
+            raise UserError(
+                "the style image cannot be told from the photos: their features are alike; choose another style"
+            )
+        measured = []
+        for (target, energy), (gram_scales, cloud_scales) in zip(unscaled, scales, strict=True):
+            contrast = energy / max(photo_energy, 1e-12)
+            measured.append(
+                replace(
+                    target,
+                    gram_weights=_shares(of_grams, gram_scales, 1 - sliced_share),
+                    cloud_weights=_shares(of_clouds, cloud_scales, sliced_share),
+                    contrast=contrast,
+                    content_target=content_target(network.content_similarity, network.content_limit, contrast),
+                    photo_energy=photo_energy,
+                )
+            )
+        return measured
+
+    @classmethod
+    def _unscaled(
+        cls,
+        network: PerceptualNetwork,
+        style_13hw: Tensor,
+        of_grams: Mapping[str, float],
+        of_clouds: Mapping[str, float],
+        layers: set[str],
+    ) -> tuple[StyleTarget, float]:
+        """Return the statistics of a style image, not yet compared with photos, and its content features' energy."""
         style = network(style_13hw, layers)
         along = {
             name: directions(style[name].shape[1], DIRECTIONS, DIRECTION_SEED).to(style_13hw.device)
             for name in of_clouds
         }
-        unscaled = cls(
+        target = cls(
             {name: gram_matrix(style[name])[0] for name in of_grams},
             dict.fromkeys(of_grams, 1.0),
             {name: sorted_projections(style[name], along[name])[0] for name in of_clouds},
@@ -136,27 +193,7 @@ class StyleTarget:
             content_target=network.content_limit,
             photo_energy=0.0,
         )
-        photo_energy = 0.0
-        gram_scales, cloud_scales = dict.fromkeys(of_grams, 0.0), dict.fromkeys(of_clouds, 0.0)
-        for photo in photos:
-            features = network(photo, layers)
-            photo_energy += _energy(features[network.content_layer]) / len(photos)
-            for scales, distance in ((gram_scales, unscaled.gram_distance), (cloud_scales, unscaled.sliced_distance)):
-                for name in scales:
-                    scales[name] += distance(name, features[name]).item() / len(photos)
-        if not all(scale > 0 for scale in (*gram_scales.values(), *cloud_scales.values())):
-            raise UserError(
-                "the style image cannot be told from the photos: their features are alike; choose another style"
-            )
-        contrast = _energy(style[network.content_layer]) / max(photo_energy, 1e-12)
-        return replace(
-            unscaled,
-            gram_weights=_shares(of_grams, gram_scales, 1 - sliced_share),
-            cloud_weights=_shares(of_clouds, cloud_scales, sliced_share),
-            contrast=contrast,
-            content_target=content_target(network.content_similarity, network.content_limit, contrast),
-            photo_energy=photo_energy,
-        )
+        return target, _energy(style[network.content_layer])
 
     def gram_distance(self, layer: str, features_bchw: Tensor) -> Tensor:
         """Return per image (batch,) the mean squared difference between its Gram matrix and the style image's."""
