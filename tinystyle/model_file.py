@@ -30,7 +30,8 @@ from tinystyle.nets.styled import StyledNetwork, norm_shapes
 from tinystyle.styles import pretrained, selection
 
 __all__ = [
-    "LoadedModel", "LoadedStyles", "NamedStyle", "load_any", "load_model", "read_model_bytes", "save_model", "save_styles",
+    "LoadedModel", "LoadedStyles", "NamedStyle", "load_any", "load_model", "load_styles", "read_model_bytes", "save_model",
+    "save_styles",
 ]  # fmt: skip
 
 # One metadata entry, not several: safetensors writes entries in no fixed order, and equal models must give equal bytes.
@@ -180,6 +181,13 @@ def load_model(uri: str | Path) -> LoadedModel:
     if style not in (None, model.lineage.get("style_name")):
         raise UserError(f"{place}: is a network of one style; leave out `style` {style}")
     return model
+
+
+def load_styles(uri: str | Path) -> LoadedStyles | None:
+    """Load a network of many styles; None if the file is of one style, or `uri` selects one, as in `load_model`."""
+    place, style = selection.split(uri)
+    model = load_any(place) if style is None else None
+    return model if isinstance(model, LoadedStyles) else None
 
 
 def load_any(uri: str | Path) -> LoadedModel | LoadedStyles:

@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from tinystyle import __version__
-from tinystyle.commands import compare, coreml, doctor, frontier, models, publishing, registry, report, styles, training
+from tinystyle.commands import (
+    adding,
+    compare,
+    coreml,
+    doctor,
+    frontier,
+    models,
+    publishing,
+    registry,
+    report,
+    styles,
+    training,
+)
 from tinystyle.commands.help import WIDTH, Command, CommandGroup
 from tinystyle.commands.terminal import check_current_folder, log_to_stderr, refuse_empty, reporting_errors, screen
 from tinystyle.data.streams import settle
@@ -74,6 +86,7 @@ for _section, _commands in {
     "From photos to an app": (
         training.ingest,
         training.train,
+        adding.add_style,
         report.report,
         models.evaluate,
         coreml.export,

@@ -7,9 +7,13 @@ from pathlib import Path, PurePosixPath
 
 from tinystyle.errors import UserError
 
-__all__ = ["IMAGES", "MODEL_HELP", "check_core_ml", "check_network", "check_photos"]
+__all__ = ["IMAGES", "MODEL_HELP", "STYLE_HELP", "check_core_ml", "check_network", "check_photos"]
 
 MODEL_HELP = "Trained network: the folder of a run, model.safetensors, a checkpoint, or pretrained:NAME."
+STYLE_HELP = (
+    "Style of a network of many: its name, or shares of several, such as wave=0.5,mosaic=0.5. "
+    "MODEL#STYLE means the same."
+)
 _CORE_ML = (".mlmodel", ".mlpackage")
 _NETWORKS = (".safetensors", ".ckpt")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".avif")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tinystyle.commands.arguments import MODEL_HELP, check_core_ml, check_network
+from tinystyle.commands.arguments import MODEL_HELP, STYLE_HELP, check_core_ml, check_network
 from tinystyle.commands.terminal import FAILED, photo_progress, say, screen
 from tinystyle.coreml import FORMATS, IOS, check_format
 from tinystyle.coreml.verification import MAX_PHOTOS
@@ -30,6 +30,7 @@ def export(
             help="Core ML file to write: NAME.mlmodel (neural network, smallest) or NAME.mlpackage (ML Program).",
         ),
     ],
+    style: Annotated[str | None, typer.Option("--style", "-s", help=STYLE_HELP)] = None,
     format: Annotated[
         str | None,
         typer.Option(metavar="|".join(FORMATS), help="Core ML format. [default: the one that the name of OUT ends in]"),
@@ -85,7 +86,7 @@ def export(
         raise UserError("--preview is a picture for the card; leave out --no-card")
     from tinystyle.training.run_model import model_of
 
-    model = model_of(model)  # before anything imports torch
+    model = model_of(model, style)  # before anything imports torch
     from tinystyle.coreml.exporter.convert import export_model
     from tinystyle.data.storage import check_writable
     from tinystyle.model_file import load_model
@@ -166,6 +167,7 @@ def verify(
             "--photos", "-p", help="Photos to compare on: a folder, or a dataset, whose held-out photos are used."
         ),
     ],
+    style: Annotated[str | None, typer.Option("--style", "-s", help=STYLE_HELP)] = None,
     min_psnr: Annotated[
         float | None,
         typer.Option(
@@ -187,7 +189,7 @@ def verify(
     check_network(against, "verify --against")
     from tinystyle.training.run_model import model_of
 
-    against = model_of(against)  # before anything imports torch
+    against = model_of(against, style)  # before anything imports torch
     from tinystyle.coreml.verification.verify import verify as run
     from tinystyle.model_file import load_model
     from tinystyle.release.card import record_verification

@@ -19,6 +19,7 @@ from tinystyle.data import storage
 from tinystyle.data.downloads import fetch
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, load_model
+from tinystyle.styles import selection
 from tinystyle.stylize.stroke_size import LUMA, check_stroke_size, reduced_size, with_edges
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def open_model(uri: str | Path) -> Model:
     Raises:
         UserError: it is missing or damaged.
     """
-    kind = PurePosixPath(str(uri)).suffix.lower()
+    kind = PurePosixPath(selection.split(uri)[0]).suffix.lower()
     if kind not in (".mlmodel", ".mlpackage"):
         return load_model(uri)
     if storage.is_remote(uri) and kind == ".mlpackage":
