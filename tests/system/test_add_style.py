@@ -45,4 +45,4 @@ def test_add_style(run: Run, dataset: Path, model: Path, tmp_path: Path) -> None
     assert "has a style wave already" in error
     code, _, error = run("add-style", model, "builtin:mosaik", "--out", tmp_path / "again")
     assert code == 2
-    assert not (tmp_path / "again").exists()
+    assert not (tmp_path / "again" / "run.json").exists()

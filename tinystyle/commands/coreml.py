@@ -70,7 +70,8 @@ def export(
 ) -> None:
     """Write a Core ML file of a trained network, and its model card.
 
-    The file takes an image and returns a stylized one.
+    The file takes an image and returns a stylized one. Of a network of many styles, without --style, an .mlmodel takes
+    the share of each style too, and has no card.
     """
     from tinystyle.coreml.sizes import ImageSizes
 
@@ -89,11 +90,16 @@ def export(
     model = model_of(model, style)  # before anything imports torch
     from tinystyle.coreml.exporter.convert import export_model
     from tinystyle.data.storage import check_writable
-    from tinystyle.model_file import load_model
+    from tinystyle.model_file import load_model, load_styles
     from tinystyle.release.card import newest_preview, remove_card, stylized_preview, write_card
     from tinystyle.release.swift_names import model_name_hint
 
     check_writable(out.parent)
+    if many := load_styles(model):
+        result = export_model(many, format=format, bits=bits, size=sizes, out=out, ios=ios, compute=compute)
+        screen.print(f"{result.path}: {result.bytes:,} bytes, {len(many.names)} styles", soft_wrap=True)
+        remove_card(out)
+        return
     loaded = load_model(model)
     picture = stylized_preview(loaded, preview) if preview else newest_preview(model)
     result = export_model(loaded, format=format, bits=bits, size=sizes, out=out, ios=ios, compute=compute)
@@ -191,11 +197,11 @@ def verify(
 
     against = model_of(against, style)  # before anything imports torch
     from tinystyle.coreml.verification.verify import verify as run
-    from tinystyle.model_file import load_model
+    from tinystyle.model_file import load_model, load_styles
     from tinystyle.release.card import record_verification
     from tinystyle.stylize.sample_photos import verification_photos
 
-    model, images = load_model(against), verification_photos(photos, max_photos)
+    model, images = load_styles(against) or load_model(against), verification_photos(photos, max_photos)
     table = Table("photo")
     for name in ("PSNR, dB", "in float16", "largest error, gray levels", *(["Core ML"] if device else [])):
         table.add_column(name, justify="right")

@@ -89,7 +89,8 @@ class InstanceNorm(nn.InstanceNorm2d):
             normal = F.instance_norm(x_1nhw, weight=self.weight.flatten(), bias=self.bias.flatten(), eps=self.eps)
             return normal[0].view(x_bchw.shape)
         # Scale and shift are inputs, which Core ML's norm does not take.
-        return F.instance_norm(x_bchw, eps=self.eps) * self.weight[..., None, None] + self.bias[..., None, None]
+        scale, shift = (x if x.dim() == 4 else x[..., None, None] for x in (self.weight, self.bias))
+        return F.instance_norm(x_bchw, eps=self.eps) * scale + shift
 
 
 class ConvNorm(nn.Sequential):

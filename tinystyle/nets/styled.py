@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tinystyle.nets.blocks import InstanceNorm, StyleNetwork
 
-__all__ = ["StyledNetwork", "norm_shapes", "style_vector", "with_style_vector"]
+__all__ = ["BlendingNetwork", "StyledNetwork", "norm_shapes", "style_vector", "with_style_vector"]
 
 
 def norm_shapes(network: StyleNetwork) -> dict[str, int]:
@@ -103,6 +103,45 @@ class StyledNetwork(nn.Module):
         """Yield what all styles share, by name in the trunk: its state without the norms."""
         own = norm_shapes(self.trunk)
         return ((name, value) for name, value in self.trunk.state_dict().items() if name not in own)
+
+
+class BlendingNetwork(nn.Module):
+    """A network that takes the share of each style as its second input, and has the table of styles as weights.
+
+    The table is the kernel of a convolution of 1x1, from the shares to the vector: so whatever stores, quantizes and checks
+    convolutions does so with the table.
+
+    Args:
+        network: the network of many styles.
+    """
+
+    def __init__(self, network: StyledNetwork) -> None:
+        super().__init__()
+        count, length = network.styles.shape
+        # What is in the trunk's norms is not used; ones and zeros are what a norm without scale and shift is stored with.
+        self.trunk = with_style_vector(network.trunk, torch.zeros(length))
+        self.stride = network.stride
+        for name in norm_shapes(self.trunk):
+            self.trunk.get_parameter(name).data.fill_(float(name.endswith("weight")))
+        self.table = nn.Conv2d(count, length, 1, bias=False)
+        self.table.weight = nn.Parameter(network.styles.detach().T[:, :, None, None].contiguous())
+
+    def forward(self, photo_b3hw: Tensor, shares_bs11: Tensor) -> Tensor:
+        """Stylize RGB photos in 0..255, float.
+
+        Args:
+            photo_b3hw: photos of any size.
+            shares_bs11: share of each style, (batch, styles, 1, 1); shares of 1 and 0 choose a style, others that add up to
+                1 blend styles.
+        """
+        style_bk11, end = self.table(shares_bs11), 0
+        parts: dict[str, Tensor] = {}
+        for name, length in norm_shapes(self.trunk).items():
+            parts[name] = style_bk11[:, end : end + length]
+            end += length
+        with _lent(self.trunk, parts):
+            stylized: Tensor = self.trunk(photo_b3hw)
+        return stylized
 
 
 @contextmanager

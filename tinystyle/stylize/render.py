@@ -38,9 +38,17 @@ def open_model(uri: str | Path) -> Model:
     Raises:
         UserError: it is missing or damaged.
     """
-    kind = PurePosixPath(selection.split(uri)[0]).suffix.lower()
+    place, style = selection.split(uri)
+    kind = PurePosixPath(place).suffix.lower()
     if kind not in (".mlmodel", ".mlpackage"):
         return load_model(uri)
+    model = _open_core_ml(place, kind)
+    if style is None and model.shares:
+        raise UserError(f"{place}: holds the styles {', '.join(model.styles)}; choose one with `style`")
+    return model if style is None else model.choose(style)
+
+
+def _open_core_ml(uri: str, kind: str) -> CoreMLModel:
     if storage.is_remote(uri) and kind == ".mlpackage":
         raise UserError(f"{uri}: is a remote folder; download it first")
     from tinystyle.coreml.evaluator.model import read_model

@@ -7,9 +7,10 @@ reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from itertools import zip_longest
+from functools import partial
+from itertools import cycle, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ from torch import Tensor, nn
 from tinystyle.coreml.evaluator.model import CoreMLModel, NotFiniteError, StoredWeight, read_model
 from tinystyle.coreml.verification.device import device_prediction
 from tinystyle.coreml.verification.lineage import lineage_fault
-from tinystyle.coreml.verification.structure import structural_fault, with_weights
+from tinystyle.coreml.verification.structure import Stylize, structural_fault, with_weights
 from tinystyle.coreml.verification.usable import first_fault
 from tinystyle.coreml.verification.weight_check import check_weight
 from tinystyle.errors import UserError
-from tinystyle.model_file import LoadedModel
-from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.model_file import LoadedModel, LoadedStyles
+from tinystyle.nets.styled import BlendingNetwork
 
 __all__ = ["MIN_PSNR", "PhotoResult", "Verification", "verify"]
 
@@ -115,7 +116,7 @@ class Verification:
 
 def verify(
     path: Path,
-    model: LoadedModel,
+    model: LoadedModel | LoadedStyles,
     photos: Iterable[tuple[str, Image.Image]],
     *,
     against: str = "the trained network",
@@ -134,7 +135,8 @@ def verify(
 
     Args:
         path: `.mlmodel` or `.mlpackage`.
-        model: the trained network.
+        model: the trained network. Of one of many styles, each photo is compared in one style, in turn, and every style and
+            their mean on the drawn picture.
         photos: (name, RGB image) pairs, at least one.
         against: name of the trained network in the result.
         min_psnr: PSNR in dB that every photo must reach, instead of `MIN_PSNR`.
@@ -145,19 +147,30 @@ def verify(
         UserError: `path` cannot be read, there are no photos, or `device` is requested where there is no Core ML.
     """
     file = read_model(path)
+    many = isinstance(model, LoadedStyles)
+    if many != bool(file.shares) or (isinstance(model, LoadedStyles) and model.names != file.styles):
+        raise UserError(
+            f"{path} has the styles {_listed(file.styles)}, {against} {_listed(_names(model))}; choose `style`"
+        )
+    if device and many:
+        raise UserError(f"{path}: a file of many styles is not predicted with Core ML; leave out `device`")
     predict = device_prediction(path, file.input, file.output) if device else None
-    trained = list(_trained_weights(model.network))
+    network = BlendingNetwork(model.network).eval() if isinstance(model, LoadedStyles) else model.network
+    trained = list(_trained_weights(network))
     gate = MIN_PSNR.get(file.bits) if min_psnr is None else min_psnr
     failure, fold, weights = _compare(file.weights, trained)
     foreign = lineage_fault(file.metadata, model.lineage)
     failure = f"{foreign}: {failure}" if foreign and failure else failure or first_fault(path) or foreign
     if failure is None:
-        failure = structural_fault(file, with_weights(model.network, weights))
+        stored = with_weights(network, weights)
+        for one, same in _styles_of(file, stored):
+            failure = failure or structural_fault(one, same, model.network.stride)
     results: list[PhotoResult] = []
     if failure is None:
         try:
-            for name, image in photos:
-                result = _compare_photo(file, model.network, name, image, predict)
+            each = cycle([*_styles_of(file, network)][: len(file.styles) or 1])
+            for (name, image), (one, same) in zip(photos, each, strict=False):
+                result = _compare_photo(one, same, name, image, predict)
                 results.append(result)
                 progress(len(results))
                 if gate is not None and result.psnr < gate:
@@ -209,8 +222,12 @@ def _trained_weights(network: nn.Module) -> Iterable[_Trained]:
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d | nn.InstanceNorm2d)
     ]
+    photo = torch.zeros(1, 3, 16, 16)
     with torch.inference_mode():
-        network(torch.zeros(1, 3, 16, 16))
+        if isinstance(network, BlendingNetwork):
+            network(photo, torch.zeros(1, network.table.in_channels, 1, 1))
+        else:
+            network(photo)
     for hook in hooks:
         hook.remove()
     for name, module in order:
@@ -257,9 +274,33 @@ def _compare(stored: Iterable[StoredWeight], trained: Iterable[_Trained]) -> tup
     return None, fold, values
 
 
+def _styles_of(file: CoreMLModel, network: nn.Module) -> Iterator[tuple[CoreMLModel, Stylize]]:
+    """Yield the file and the network, in each of their styles and then in the mean of all, or as they are."""
+    if not isinstance(network, BlendingNetwork):
+        yield file, network
+        return
+    for text in (*file.styles, ",".join(file.styles)):
+        one = file.choose(text)
+        shares = torch.tensor(one.chosen).reshape(1, -1, 1, 1)
+        yield one, partial(_in_style, network, shares)
+
+
+def _in_style(network: BlendingNetwork, shares_1s11: Tensor, photo_13hw: Tensor) -> Tensor:
+    stylized: Tensor = network(photo_13hw, shares_1s11)
+    return stylized
+
+
+def _names(model: LoadedModel | LoadedStyles) -> tuple[str, ...]:
+    return model.names if isinstance(model, LoadedStyles) else ()
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if names else "of one"
+
+
 def _compare_photo(
     file: CoreMLModel,
-    network: StyleNetwork,
+    network: Stylize,
     name: str,
     image: Image.Image,
     predict: Callable[[Image.Image], Tensor] | None,
