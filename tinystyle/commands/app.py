@@ -107,4 +107,4 @@ for _section, _commands in {
         if isinstance(_command, typer.Typer):
             app.add_typer(_command, name="models", rich_help_panel=_section)
         else:
-            app.command(cls=Command, rich_help_panel=_section)(_command)
+            app.command(_command.__name__.replace("_", "-"), cls=Command, rich_help_panel=_section)(_command)
