@@ -36,7 +36,7 @@ from tinystyle.model_file import load_model
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
 from tinystyle.nets.perceptual.references import ReferenceStatistics
-from tinystyle.training.callbacks import to_image
+from tinystyle.training.judge import to_image
 from tinystyle.training.launch import launch, prepare
 
 HERE = Path(__file__).parent

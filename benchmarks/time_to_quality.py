@@ -31,7 +31,7 @@ from tinystyle.data.contact_sheet import CELL, style_sheet
 from tinystyle.data.ingest import ingest
 from tinystyle.model_file import load_model
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.training.callbacks import to_image
+from tinystyle.training.judge import to_image
 
 RESULTS = Path(__file__).with_name("time_to_quality.jsonl")
 PAINTINGS = ("starry_night", "great_wave", "shipwreck")

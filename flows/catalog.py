@@ -26,8 +26,9 @@ PHOTOS = "s3://coco/datasets/coco"
 LIMIT = (1_000_000, 60.0)
 """Largest catalog in bytes, and the time in seconds that a web server has to send it."""
 MAX_ALIASES = 100
-SET_BY_FLOWS = ("checkpoints", "track")
-"""Run parameters that flows set: every run has its own checkpoint folder, and all runs are tracked."""
+SET_BY_FLOWS = ("checkpoints", "track", "styles", "freeze_trunk")
+"""Run parameters that flows set: every run has its own checkpoint folder, all runs are tracked, and a model of the
+registry has one style."""
 _OF_ENTRIES = PARAMETERS.keys() - {"style", "alpha", *SET_BY_FLOWS}
 """Run parameters that a catalog entry may have; its `image` and `alphas` set style and alpha."""
 

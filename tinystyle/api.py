@@ -22,6 +22,7 @@ from tinystyle.data.addresses import local_only, shown
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, load_model, save_model
 from tinystyle.training.run_model import model_of, trained_with
+from tinystyle.training.style_list import addresses
 
 if TYPE_CHECKING:
     from tinystyle.coreml.verification.verify import Verification
@@ -164,24 +165,30 @@ class Model:
         )
 
 
-def load(source: str | Path) -> Model:
-    """Load a trained network.
+def load(source: str | Path, style: str | Mapping[str, float] | None = None) -> Model:
+    """Load a trained network, or a style of a network of many.
 
     Args:
         source: path or URI of a model.safetensors or a checkpoint, the folder of a run (its model.safetensors, or
             best.ckpt while it is not completed), or `pretrained:NAME` (listed by `tinystyle styles`).
+        style: for a network of many styles, the name of one; or the shares of several, by name, to blend them, such as
+            {"wave": 0.5, "mosaic": 0.5}.
 
     Raises:
-        UserError: the model does not exist or is damaged.
+        UserError: the model does not exist or is damaged, or has many styles and not the one that is asked for.
     """
     if not isinstance(source, str | Path):
         raise UserError(f"`source` is a {type(source).__name__}; give the path, URI or name of a model as text")
-    place = model_of(source)
+    if isinstance(style, Mapping):
+        style = ",".join(f"{name}={share}" for name, share in style.items())
+    place = model_of(source, style)
     return Model(load_model(place), place)
 
 
-def train(*, style: str, photos: str, out: str | Path, resume: bool = True, **parameters: Any) -> Model:
+def train(*, photos: str, out: str | Path, style: str | None = None, resume: bool = True, **parameters: Any) -> Model:
     """Train a network on one style in child processes, and load it.
+
+    With `styles`, a list of style images in place of `style`, it is a network of many, and the first of them is loaded.
 
     An interrupted run resumes from its last checkpoint; a completed run is loaded without training.
 
@@ -199,12 +206,14 @@ def train(*, style: str, photos: str, out: str | Path, resume: bool = True, **pa
     from tinystyle.training.launch import launch, prepare
 
     folder = local_only(out, "`out`", "`checkpoints` takes s3://")
-    record = prepare(run_config({"style": style, "photos": photos, **parameters}), folder, resume=resume)
+    given = {} if style is None else {"style": style}
+    config = run_config({**given, "photos": photos, **parameters})
+    record = prepare(config, folder, resume=resume)
     if record.state != "completed":
         record = launch(record, folder)
     if record.state != "completed":
         raise UserError(f"{folder}: {record.message}")
-    return load(folder)
+    return load(folder, next(iter(addresses(config))) if len(config.styles) > 1 or config.freeze_trunk else None)
 
 
 def verify(

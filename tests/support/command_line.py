@@ -13,8 +13,8 @@ from tinystyle.commands import app
 __all__ = ["COMMANDS", "Run", "complaint", "runner"]
 
 COMMANDS = (
-    "ingest", "train", "report", "export", "verify", "evaluate", "stylize", "video", "live", "swift", "web", "networks",
-    "styles", "frontier", "compare", "models", "promote", "publish", "rollback", "published", "doctor", "demo",
+    "ingest", "train", "add-style", "report", "export", "verify", "evaluate", "stylize", "video", "live", "swift", "web",
+    "networks", "styles", "frontier", "compare", "models", "promote", "publish", "rollback", "published", "doctor", "demo",
 )  # fmt: skip
 
 Run = Callable[..., tuple[int, str, str]]

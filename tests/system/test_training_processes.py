@@ -206,14 +206,14 @@ def test_a_bug_in_a_training_process_keeps_its_traceback(
         "import sys\n"
         "if 'tinystyle.training.worker' in sys.orig_argv:\n"
         "    import tinystyle.training.objective as objective\n"
-        "    def build_criterion(*_):\n"
+        "    def build_criteria(*_):\n"
         "        first, second = (1, 2, 3)\n"
-        "    objective.build_criterion = build_criterion\n"
+        "    objective.build_criteria = build_criteria\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(REPOSITORY)]))
     folder = tmp_path / "run"
     record = prepare(micro_config(dataset), folder, resume=True)
-    with pytest.raises(TrainingProcessError, match=r"in build_criterion\n(.*\n)*ValueError: too many values"):
+    with pytest.raises(TrainingProcessError, match=r"in build_criteria\n(.*\n)*ValueError: too many values"):
         launch(record, folder)
     assert "too many values to unpack" in (folder / "error.log").read_text()
     assert RunRecord.read(folder).state == "failed"

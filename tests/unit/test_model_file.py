@@ -8,8 +8,9 @@ import torch
 
 from tinystyle.config import NetworkConfig
 from tinystyle.errors import UserError
-from tinystyle.model_file import load_model, save_model
+from tinystyle.model_file import LoadedStyles, NamedStyle, load_any, load_model, save_model, save_styles
 from tinystyle.nets import build_network
+from tinystyle.nets.styled import StyledNetwork, style_vector
 
 CONFIG = NetworkConfig(alpha=0.1)
 LINEAGE = {"style": "5" * 64, "photos": "night sky, été"}
@@ -138,3 +139,90 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         load_model("memory://absent/m.ckpt")
     with pytest.raises(UserError, match=r"cannot be read \(Is a directory\)"):
         load_model(tmp_path)
+
+
+STYLES = (NamedStyle("wave", "a" * 64), NamedStyle("mosaic", "b" * 64), NamedStyle("starry night", "c" * 64))
+
+
+def styled_network() -> StyledNetwork:
+    torch.manual_seed(2)
+    network = build_network(CONFIG.architecture, CONFIG.alpha)
+    vector = style_vector(network)
+    return StyledNetwork(network, torch.stack([vector + 0.2 * torch.randn(vector.shape) for _ in STYLES]))
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    save_styles(styled_network(), tmp_path / "many.safetensors", CONFIG, LINEAGE, STYLES)
+    return tmp_path / "many.safetensors"
+
+
+def test_a_file_of_many_styles_is_loaded_style_by_style(many: Path) -> None:
+    network = styled_network()
+    loaded = load_any(many)
+    assert isinstance(loaded, LoadedStyles)
+    assert (loaded.config, loaded.lineage, loaded.styles) == (CONFIG, LINEAGE, STYLES)
+    assert torch.equal(loaded.network.styles, network.styles)
+    for row, style in enumerate(STYLES):
+        one = load_model(f"{many}#{style.name}")
+        expected = network.plain(network.styles[row]).state_dict()
+        assert one.network.state_dict().keys() == expected.keys()
+        assert all(torch.equal(weight, expected[name]) for name, weight in one.network.state_dict().items())
+        assert not one.network.training
+        assert one.lineage == {**LINEAGE, "style": style.sha256, "style_name": style.name}
+
+
+def test_a_mixture_is_a_model_with_a_lineage_of_its_own(many: Path) -> None:
+    table = styled_network().styles.detach()
+    half = load_model(f"{many}#wave=0.5,mosaic=0.5")
+    torch.testing.assert_close(style_vector(half.network), (table[0] + table[1]) / 2)
+    assert half.lineage["style_name"] == "wave 50%, mosaic 50%"
+    digests = {load_model(f"{many}#{text}").lineage["style"] for text in ("wave", "wave=1,mosaic=1", "wave=2,mosaic=1")}
+    assert len(digests) == 3
+    assert half.lineage["style"] == load_model(f"{many}#mosaic,wave").lineage["style"]
+
+
+def test_a_style_has_to_be_chosen(many: Path) -> None:
+    with pytest.raises(UserError, match=r"holds the styles wave, mosaic, starry night; choose one with `style`"):
+        load_model(many)
+    with pytest.raises(UserError, match=r"no style 'waves' in it \(did you mean wave\?\)"):
+        load_model(f"{many}#waves")
+
+
+def test_a_network_of_one_style_takes_none_but_its_own(tmp_path: Path) -> None:
+    network = build_network(CONFIG.architecture, CONFIG.alpha)
+    save_model(network, tmp_path / "m.safetensors", CONFIG, {"style_name": "wave"})
+    assert load_model(f"{tmp_path}/m.safetensors#wave").config == CONFIG
+    with pytest.raises(UserError, match="is a network of one style; leave out `style` mosaic"):
+        load_model(f"{tmp_path}/m.safetensors#mosaic")
+
+
+def test_the_trunk_of_a_file_of_many_styles_is_stored_once(many: Path) -> None:
+    stored = safetensors.torch.load_file(many)
+    assert not [name for name in stored if "norm" in name]
+    assert stored["styles"].shape == (3, len(style_vector(build_network(CONFIG.architecture, CONFIG.alpha))))
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "nan", "unexpected"])
+def test_a_damaged_table_is_refused(many: Path, damage: str) -> None:
+    stored = safetensors.torch.load_file(many)
+    with safetensors.safe_open(many, "pt") as file:
+        metadata = file.metadata()
+    table = stored.pop("styles")
+    if damage == "unexpected":
+        stored["more"] = table.clone()
+    if damage != "missing":
+        stored["styles"] = {"short": table[:2], "nan": table * float("nan")}.get(damage, table)
+    safetensors.torch.save_file(stored, many, metadata)
+    with pytest.raises(UserError, match=r"styles (does not have shape|holds values)|more is unexpected"):
+        load_model(f"{many}#wave")
+
+
+def test_a_checkpoint_of_many_styles(tmp_path: Path) -> None:
+    network = styled_network()
+    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+    names = json.dumps([{"name": style.name, "sha256": style.sha256} for style in STYLES])
+    path = checkpoint(tmp_path / "last.ckpt", state_dict=weights, styles=names)
+    one = load_model(f"{path}#mosaic").network
+    assert torch.equal(style_vector(one), network.styles[1])
+    assert torch.equal(one.out.conv.weight, network.trunk.out.conv.weight)

@@ -11,6 +11,7 @@ import typer
 
 from tinystyle import __version__
 from tinystyle.commands import (
+    adding,
     compare,
     coreml,
     doctor,
@@ -87,6 +88,7 @@ for _section, _commands in {
     "From photos to an app": (
         training.ingest,
         training.train,
+        adding.add_style,
         report.report,
         models.evaluate,
         coreml.export,
@@ -108,4 +110,4 @@ for _section, _commands in {
         if isinstance(_command, typer.Typer):
             app.add_typer(_command, name="models", rich_help_panel=_section)
         else:
-            app.command(cls=Command, rich_help_panel=_section)(_command)
+            app.command(_command.__name__.replace("_", "-"), cls=Command, rich_help_panel=_section)(_command)

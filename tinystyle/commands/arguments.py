@@ -11,6 +11,7 @@ from tinystyle.exports import FORMATS
 __all__ = [
     "IMAGES",
     "MODEL_HELP",
+    "STYLE_HELP",
     "check_core_ml",
     "check_exported",
     "check_network",
@@ -19,6 +20,10 @@ __all__ = [
 ]
 
 MODEL_HELP = "Trained network: the folder of a run, model.safetensors, a checkpoint, or pretrained:NAME."
+STYLE_HELP = (
+    "Style of a network of many: its name, or shares of several, such as wave=0.5,mosaic=0.5. "
+    "MODEL#STYLE means the same."
+)
 _CORE_ML = (".mlmodel", ".mlpackage")
 _EXPORTED = tuple(f".{name}" for name in FORMATS)
 _NETWORKS = (".safetensors", ".ckpt")

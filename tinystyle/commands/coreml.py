@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from tinystyle import exports
-from tinystyle.commands.arguments import MODEL_HELP, check_core_ml, check_exported, check_network
+from tinystyle.commands.arguments import MODEL_HELP, STYLE_HELP, check_core_ml, check_exported, check_network
 from tinystyle.commands.terminal import FAILED, photo_progress, say, screen
 from tinystyle.coreml import IOS
 from tinystyle.coreml.verification import MAX_PHOTOS
@@ -32,6 +32,7 @@ def export(
             "NAME.aimodel (Core AI, iOS 27) or NAME.onnx (ONNX Runtime: Android, Windows, the web).",
         ),
     ],
+    style: Annotated[str | None, typer.Option("--style", "-s", help=STYLE_HELP)] = None,
     format: Annotated[
         str | None,
         typer.Option(metavar="|".join(exports.FORMATS), help="Format. [default: the one that the name of OUT ends in]"),
@@ -75,7 +76,8 @@ def export(
 ) -> None:
     """Write a file of a trained network for apps, and its model card.
 
-    The file takes an image and returns a stylized one.
+    The file takes an image and returns a stylized one. Of a network of many styles, without --style, an .mlmodel takes
+    the share of each style too, and has no card.
     """
     from tinystyle.coreml.sizes import ImageSizes
 
@@ -87,14 +89,19 @@ def export(
         raise UserError("--preview is a picture for the card; leave out --no-card")
     from tinystyle.training.run_model import model_of
 
-    model = model_of(model)  # before anything imports torch
+    model = model_of(model, style)  # before anything imports torch
     from tinystyle.data.storage import check_writable
     from tinystyle.exports.export import export_model
-    from tinystyle.model_file import load_model
+    from tinystyle.model_file import load_model, load_styles
     from tinystyle.release.card import newest_preview, remove_card, stylized_preview, write_card
     from tinystyle.release.swift_names import model_name_hint
 
     check_writable(out.parent)
+    if many := load_styles(model):
+        result = export_model(many, format=format, bits=bits, size=sizes, out=out, ios=ios, compute=compute)
+        screen.print(f"{result.path}: {result.bytes:,} bytes, {len(many.names)} styles", soft_wrap=True)
+        remove_card(out)
+        return
     loaded = load_model(model)
     picture = stylized_preview(loaded, preview) if preview else newest_preview(model)
     result = export_model(loaded, format=format, bits=bits, size=sizes, out=out, ios=ios, compute=compute)
@@ -163,6 +170,7 @@ def verify(
             "--photos", "-p", help="Photos to compare on: a folder, or a dataset, whose held-out photos are used."
         ),
     ],
+    style: Annotated[str | None, typer.Option("--style", "-s", help=STYLE_HELP)] = None,
     min_psnr: Annotated[
         float | None,
         typer.Option(
@@ -184,13 +192,13 @@ def verify(
     check_network(against, "verify --against")
     from tinystyle.training.run_model import model_of
 
-    against = model_of(against)  # before anything imports torch
+    against = model_of(against, style)  # before anything imports torch
     from tinystyle.exports.verify import verify as run
-    from tinystyle.model_file import load_model
+    from tinystyle.model_file import load_model, load_styles
     from tinystyle.release.card import record_verification
     from tinystyle.stylize.sample_photos import verification_photos
 
-    model, images = load_model(against), verification_photos(photos, max_photos)
+    model, images = load_styles(against) or load_model(against), verification_photos(photos, max_photos)
     table = Table("photo")
     for name in ("PSNR, dB", "in float16", "largest error, gray levels", *(["Core ML"] if device else [])):
         table.add_column(name, justify="right")

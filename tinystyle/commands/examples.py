@@ -11,6 +11,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "stylize pretrained:starry-night cat.jpg",
         "stylize runs/starry holiday/ -o painted --keep-colors",
         "stylize starry.mlmodel 'holiday/*.jpg' --max-side 1600",
+        "stylize runs/two cat.jpg --style starry=0.5,wave=0.5",
     ),
     "video": (
         "video pretrained:starry-night cat.mp4 -o starry-cat.mp4",
@@ -22,6 +23,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "train -s starry.jpg -p dataset -o runs/starry",
         "train -s builtin:wave -p dataset -o runs/wave --export wave.mlmodel",
         "train --config runs/starry/run.json -o runs/wide --alpha 0.5",
+        "train --styles starry.jpg,wave.jpg -p dataset -o runs/two",
+    ),
+    "add-style": (
+        "add-style runs/ten monet.jpg -o runs/eleven",
+        "add-style runs/ten lily=monet.jpg -o more --steps 300",
     ),
     "report": ("report runs/starry", "report runs/starry -o starry.html"),
     "evaluate": ("evaluate runs/starry", "evaluate pretrained:great-wave -s wave.jpg -p ~/photos --json"),

@@ -26,7 +26,11 @@ _ALPHAS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
 
 
 @run_options(
-    *(name for name in PARAMETERS if name not in ("style", "photos", "architecture", "alpha", "checkpoints", "track"))
+    *(
+        name
+        for name in PARAMETERS
+        if name not in ("style", "photos", "architecture", "alpha", "checkpoints", "track", "styles", "freeze_trunk")
+    )
 )
 def frontier(
     photos: Annotated[str, typer.Option("--photos", "-p", help=PARAMETERS["photos"].help)],

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from tinystyle.commands.arguments import MODEL_HELP, check_network, check_photos
+from tinystyle.commands.arguments import MODEL_HELP, STYLE_HELP, check_network, check_photos
 from tinystyle.commands.options import run_options
 from tinystyle.commands.terminal import photo_progress, say, screen
 from tinystyle.config import PARAMETERS, STYLE_WEIGHT_START, NetworkConfig, run_config
 from tinystyle.data.addresses import local_only
 from tinystyle.errors import UserError
+
+if TYPE_CHECKING:
+    from tinystyle.evaluation.model_report import ModelReport
 
 __all__ = ["evaluate", "networks", "stylize"]
 
@@ -58,29 +61,49 @@ def evaluate(
     It is compared with two baselines: the unchanged photo, and the photo with its colors matched to the style image.
     The report has the losses; the distances to the style image (paint3, paint4); black, white or flat blocks,
     checkerboard and border error; the number of weights, multiply-accumulates, latency on this machine and the sizes of
-    exported files. What is not given is taken from the run.json of the training run beside the model.
+    exported files. What is not given is taken from the run.json of the training run beside the model. Of a network of
+    many styles, MODEL#STYLE is one; without, each is measured.
     """
     check_network(model, "evaluate")
     given = {name: value for name, value in {"style": style, "photos": photos}.items() if value is not None}
     run_config({"style": "", "photos": "", **given, **parameters})  # reports a wrong value before anything is loaded
-    from tinystyle.training.run_model import model_of, trained_with
+    from tinystyle.training.run_model import model_of
 
     model = model_of(model)  # before anything imports torch
+    from tinystyle.model_file import load_styles
+    from tinystyle.styles.selection import join
+
+    many = load_styles(model)
+    reports: dict[str, ModelReport] = {}
+    for name in many.names if many else ("",):
+        chosen = join(model, name or None)
+        reports[name] = _evaluate(chosen, {**parameters, **given}, all_photos, max_photos, export)
+        if not as_json:
+            for table in reports[name].tables():
+                screen.print(table)
+    if as_json:
+        found = {name: report.as_dict() for name, report in reports.items()}
+        screen.print_json(data=found if many else found[""])
+
+
+def _evaluate(model: str, given: dict[str, Any], all_photos: bool, max_photos: int | None, export: bool) -> ModelReport:
+    """Evaluate one style, with what is not given taken from its training."""
     from tinystyle.evaluation.model_report import evaluate_model
     from tinystyle.model_file import load_model
+    from tinystyle.training.run_model import trained_with
 
-    values = trained_with(model, load_model(model).lineage, {**parameters, **given})
+    values = trained_with(model, load_model(model).lineage, given)
     for name in ("style", "photos"):
         if name not in values:
             raise UserError(
                 f"`{name}` is missing: {model} has no run.json beside it that says with which it was trained"
             )
-    taken = {name: values[name] for name in values.keys() - parameters.keys() - given.keys()}
+    taken = {name: values[name] for name in values.keys() - given.keys()}
     if shown := [f"--{name.replace('_', '-')} {_plain(taken[name])}" for name in PARAMETERS if _is_news(name, taken)]:
         say(f"As in training: {', '.join(shown)}")
     config = run_config(values)
     with photo_progress() as progress:
-        report = evaluate_model(
+        return evaluate_model(
             model,
             photos=config.photos,
             style=config.style,
@@ -91,11 +114,6 @@ def evaluate(
             exports=export,
             progress=progress,
         )
-    if as_json:
-        screen.print_json(data=report.as_dict())
-        return
-    for table in report.tables():
-        screen.print(table)
 
 
 def _is_news(name: str, taken: dict[str, Any]) -> bool:
@@ -126,6 +144,7 @@ def stylize(
             ".tif or .tiff. - writes one photo to standard output.",
         ),
     ] = "stylized",
+    style: Annotated[str | None, typer.Option("--style", "-s", help=STYLE_HELP)] = None,
     max_side: Annotated[
         int | None,
         typer.Option(help="Maximum longer side, in pixels; larger photos are scaled down, and so is their output."),
@@ -184,7 +203,7 @@ def stylize(
     check_photos(model, photos)
     from tinystyle.training.run_model import model_of
 
-    model = model_of(model)  # before anything imports torch
+    model = model_of(model, style)  # before anything imports torch
     from tinystyle.stylize import open_model, stylize_photos
 
     paths: list[Path] = []

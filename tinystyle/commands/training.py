@@ -18,7 +18,7 @@ from tinystyle.errors import UserError
 if TYPE_CHECKING:
     from tinystyle.training.record import RunRecord
 
-__all__ = ["ingest", "train"]
+__all__ = ["ingest", "train", "train_run"]
 
 
 def ingest(
@@ -86,7 +86,7 @@ def train(
     *,
     parameters: dict[str, Any],
 ) -> None:
-    """Train a network on one style.
+    """Train a network on one style, or on many.
 
     Writes OUT/model.safetensors, OUT/run.json, OUT/previews/ and checkpoints. When stopped by SIGTERM or Ctrl-C, it
     saves a checkpoint and exits with code 75; rerun the same command to resume. On a CPU with one process, this gives
@@ -98,20 +98,25 @@ def train(
 
     run = run_config({**(read_config(config) if config else {}), **parameters})
     with resumable():
+        if export and (len(run.styles) > 1 or run.freeze_trunk):
+            raise UserError(
+                "`export` takes a network of one style; export each of many with `tinystyle export --style`"
+            )
         if export:
             check_export(export)
-        say(f"Reading the style image, the photos and {run.loss.perceptual} ...")
-        record = _train(run, out, resume == "auto")
+        say(f"Reading the style image{'s' if len(run.styles) > 1 else ''}, the photos and {run.loss.perceptual} ...")
+        record = train_run(run, out, resume == "auto")
         if export:
             export_verified(str(RunFolder(out).model), export, record.dataset)
 
 
-def _train(run: RunConfig, out: Path, resume: bool) -> RunRecord:
+def train_run(run: RunConfig, out: Path, resume: bool) -> RunRecord:
     """Train, or find that this has been done; return the record of the completed run."""
     from tinystyle.tracking.connection import run_page
     from tinystyle.training.launch import launch, prepare
     from tinystyle.training.run_folder import RunFolder
     from tinystyle.training.standby import Standby
+    from tinystyle.training.style_list import addresses
 
     with Standby() as standby:
         with photo_progress() as progress:
@@ -139,7 +144,9 @@ def _train(run: RunConfig, out: Path, resume: bool) -> RunRecord:
     if record.config.execution.track and record.tracking_run:
         page = record.tracking_page or run_page(record.tracking_run)
         screen.print(f"MLflow run {record.tracking_run}: {page}", soft_wrap=True)
-    screen.print(f"Next: tinystyle stylize {shlex.quote(str(files.model))} PHOTO --out stylized", soft_wrap=True)
+    chosen = list(addresses(run))[-1] if len(run.styles) > 1 or run.freeze_trunk else None
+    style = f" --style {shlex.quote(chosen)}" if chosen else ""
+    screen.print(f"Next: tinystyle stylize {shlex.quote(str(files.model))} PHOTO{style} --out stylized", soft_wrap=True)
     return record
 
 

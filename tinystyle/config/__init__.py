@@ -16,9 +16,11 @@ from tinystyle.config.run import (
     NetworkConfig,
     OptimizerConfig,
     RunConfig,
+    named_address,
 )
 
 __all__ = [
     "AUTO", "PARAMETERS", "RANDOM", "STYLE_WEIGHT_START", "DataConfig", "ExecutionConfig", "LossConfig",
-    "NetworkConfig", "OptimizerConfig", "Parameter", "RunConfig", "flat", "run_config",
+    "NetworkConfig", "OptimizerConfig", "Parameter", "RunConfig", "flat", "named_address",
+    "run_config",
 ]  # fmt: skip

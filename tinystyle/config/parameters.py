@@ -132,6 +132,10 @@ def flat(config: RunConfig) -> dict[str, Any]:
     """Return the parameters of a run by name, as JSON types."""
     values = config.model_dump(mode="json")
     return {
-        name: values[parameter.section][name] if parameter.section else values[name]
+        name: values[parameter.section][name] if parameter.section else values.get(name, _plain(parameter.default))
         for name, parameter in PARAMETERS.items()
     }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -7,14 +7,24 @@ often things happen, and may differ between an interrupted run and its resumptio
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)  # fmt: skip
 
 from tinystyle import nets
 from tinystyle.data import MAX_REDUCTION
-from tinystyle.data.addresses import Address
+from tinystyle.data.addresses import Address, withhold
 from tinystyle.errors import UserError
 from tinystyle.nets import perceptual
 
@@ -28,6 +38,7 @@ __all__ = [
     "NetworkConfig",
     "OptimizerConfig",
     "RunConfig",
+    "named_address",
 ]
 
 Architecture = Annotated[str, AfterValidator(nets.check_architecture)]
@@ -47,8 +58,20 @@ def _number_or_auto(value: object) -> object:
     return number
 
 
-def _numbers(value: object) -> object:
-    return value.split(",") if isinstance(value, str) else value
+def _list(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _named_address(value: str) -> str:
+    name, address = named_address(value)
+    address = withhold(address)
+    return f"{name}={address}" if name else address
+
+
+def named_address(value: str) -> tuple[str, str]:
+    """Split an entry of `styles` into its name, "" if it has none, and the path or URI of the style image."""
+    match = _NAMED.fullmatch(value)
+    return (match[1], match[2]) if match else ("", value)
 
 
 def _count_or_all(value: object) -> object:
@@ -65,7 +88,9 @@ def _or_random(value: object) -> object:
     return RANDOM if value is None else value
 
 
-LayerWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_numbers)]
+_NAMED = re.compile(r"([^=/:?]+)=(.+)", re.DOTALL)
+LayerWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_list)]
+Styles = Annotated[tuple[Annotated[str, AfterValidator(_named_address)], ...], BeforeValidator(_list)]
 NumberOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_number_or_auto)]
 Initial = Annotated[Address, BeforeValidator(_or_random)]
 CountOrAll = Annotated[int | Literal["all"], BeforeValidator(_count_or_all)]
@@ -259,7 +284,7 @@ class RunConfig(_Config):
     model_config = ConfigDict(title="Run")
 
     style: Address
-    """Style image: path, URI, or builtin:NAME (mosaic, starry-sky, wave)."""
+    """Style image: path, URI, or builtin:NAME (mosaic, starry-sky, wave). For one network of many, see styles."""
     photos: Address
     """Training photos: a dataset made by `tinystyle ingest` (folder or URI), or a folder of photographs."""
     network: NetworkConfig = NetworkConfig()
@@ -274,6 +299,38 @@ class RunConfig(_Config):
     init_from: Initial = AUTO
     """Weights to start from: auto, those that come with tinystyle for the network, or random ones if none do; random; or
     those of a model, .safetensors, .ckpt or pretrained:NAME."""
+    styles: Styles = _field((), advanced=True)
+    """Style images of one network of many styles, instead of a style: A,B,C. NAME=A names a style in the network; by
+    default it has the name of its image."""
+    freeze_trunk: bool = _field(False, advanced=True)
+    """Train no convolution, only the norms: a new style for the network of the initial weights, which keeps the styles
+    that it has."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_style(cls, values: Any) -> Any:
+        """Let `style` be the first of `styles`."""
+        if not isinstance(values, dict) or not values.get("styles"):
+            return values
+        styles = _list(values["styles"])
+        if not isinstance(styles, list | tuple) or not isinstance(styles[0], str):
+            return values  # which a later check reports
+        first = named_address(styles[0])[1]
+        if values.get("style", first) != first:
+            raise UserError("give `style`, for a network of one style, or `styles`, not both")
+        return {**values, "style": first}
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what only networks of many styles have: run keys and records of others are older than it."""
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if value or name not in ("styles", "freeze_trunk")}
+
+    @model_validator(mode="after")
+    def _can_freeze(self) -> RunConfig:
+        if self.freeze_trunk and self.init_from in (AUTO, RANDOM):
+            raise UserError("`freeze_trunk` needs `init_from`, the network that gets a new style")
+        return self
 
     @property
     def style_side(self) -> int:

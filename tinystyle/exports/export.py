@@ -11,13 +11,13 @@ from tinystyle.coreml.package import content_bytes
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.errors import UserError
 from tinystyle.exports import FORMATS, check_compute, check_format, check_sizes, format_of
-from tinystyle.model_file import LoadedModel
+from tinystyle.model_file import LoadedModel, LoadedStyles
 
 __all__ = ["export_model"]
 
 
 def export_model(
-    model: LoadedModel,
+    model: LoadedModel | LoadedStyles,
     *,
     bits: int,
     size: tuple[int, int] | ImageSizes,
@@ -29,7 +29,7 @@ def export_model(
     """Convert, compress and write a model; the write is atomic and replaces what exists at `out`.
 
     Args:
-        model: network to convert.
+        model: network to convert; one of many styles to an .mlmodel only, if no style was chosen.
         bits: bits per convolution weight, one of those of the format.
         size: (width, height) in pixels, several sizes or a range.
         out: path that ends in the format's name.
@@ -46,6 +46,8 @@ def export_model(
     compute = check_compute(format, bits, compute)
     if not FORMATS[format].exporter:
         return export_core_ml(model, format=format, bits=bits, size=size, out=out, ios=ios, compute=compute)
+    if isinstance(model, LoadedStyles):
+        raise UserError(f"an .{format} takes one style; choose it with `style`, or write all of them to an .mlmodel")
     sizes = size if isinstance(size, ImageSizes) else ImageSizes.fixed(*size)
     check_sizes(format, sizes, model.network.stride)
     if compute == "float16":

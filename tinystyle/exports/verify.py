@@ -12,14 +12,14 @@ from tinystyle.coreml.verification.verify import Verification, judge
 from tinystyle.coreml.verification.verify import verify as verify_core_ml
 from tinystyle.errors import UserError
 from tinystyle.exports import FORMATS
-from tinystyle.model_file import LoadedModel
+from tinystyle.model_file import LoadedModel, LoadedStyles
 
 __all__ = ["verify"]
 
 
 def verify(
     path: Path,
-    model: LoadedModel,
+    model: LoadedModel | LoadedStyles,
     photos: Iterable[tuple[str, Image.Image]],
     *,
     against: str = "the trained network",
@@ -35,7 +35,7 @@ def verify(
 
     Args:
         path: file of a format in `FORMATS`, by its suffix.
-        model: the trained network.
+        model: the trained network; one of many styles beside an .mlmodel of many.
         photos: (name, RGB image) pairs, at least one.
         against: name of the trained network in the result.
         min_psnr: PSNR in dB that every photo must reach, instead of `MIN_PSNR`.
@@ -53,6 +53,8 @@ def verify(
         )  # fmt: skip
     if device:
         raise UserError("`device` runs a Core ML file in Core ML; leave it out for other formats")
+    if isinstance(model, LoadedStyles):
+        raise UserError(f"{path} has one style, {against} {', '.join(model.names)}; choose `style`")
     file = import_module(format.reader).read(path)
     return judge(
         file,

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from tinystyle.errors import UserError
 
-__all__ = ["ConvNorm", "ResidualBlock", "StyleNetwork", "UpsampleConvNorm", "filters"]
+__all__ = ["ConvNorm", "InstanceNorm", "ResidualBlock", "StyleNetwork", "UpsampleConvNorm", "filters"]
 
 MARGIN = 16
 """Pixels by which an image is extended on every side, by reflection, and its output cropped.
@@ -70,13 +70,36 @@ class Conv2d(nn.Conv2d):
         return _four_pixels(x_bchw, self.weight)
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """Affine instance norm (Ulyanov et al., arXiv:1607.08022), whose scale and shift may differ from photo to photo.
+
+    They are (channels,), or (batch, channels) while a `StyledNetwork` runs: conditional instance norm (Dumoulin et al.,
+    arXiv:1610.07629).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=True)
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        if self.weight.dim() == 1:
+            return super().forward(x_bchw)
+        if self.training:
+            # As images of batch * channels channels: one operation, and the numbers of the one with (channels,).
+            x_1nhw = x_bchw.flatten(0, 1)[None]
+            normal = F.instance_norm(x_1nhw, weight=self.weight.flatten(), bias=self.bias.flatten(), eps=self.eps)
+            return normal[0].view(x_bchw.shape)
+        # Scale and shift are inputs, which Core ML's norm does not take.
+        scale, shift = (x if x.dim() == 4 else x[..., None, None] for x in (self.weight, self.bias))
+        return F.instance_norm(x_bchw, eps=self.eps) * scale + shift
+
+
 class ConvNorm(nn.Sequential):
-    """`Conv2d` followed by affine instance norm (Ulyanov et al., arXiv:1607.08022)."""
+    """`Conv2d` followed by `InstanceNorm`."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
         self.conv = Conv2d(in_channels, out_channels, kernel, stride)
-        self.norm = nn.InstanceNorm2d(out_channels, affine=True)
+        self.norm = InstanceNorm(out_channels)
 
 
 class UpsampleConvNorm(nn.Sequential):

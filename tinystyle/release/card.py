@@ -23,6 +23,7 @@ from tinystyle.errors import UserError
 from tinystyle.exports import FORMATS
 from tinystyle.model_file import LoadedModel
 from tinystyle.nets.cost import network_cost
+from tinystyle.styles import selection
 from tinystyle.styles.pretrained import is_pretrained
 from tinystyle.stylize import stylize_image
 
@@ -96,8 +97,11 @@ def remove_card(path: Path) -> None:
 
 
 def newest_preview(model: str) -> Image.Image | None:
-    """Return the newest preview of the training run, from `previews/` beside the model file; None if there is none."""
-    if storage.is_remote(model) or is_pretrained(model):
+    """Return the newest preview of the training run, from `previews/` beside the model file; None if there is none.
+
+    Nor of a style of many: the preview shows all of them.
+    """
+    if selection.split(model)[1] is not None or storage.is_remote(model) or is_pretrained(model):
         return None
     folder = storage.local_path(model).parent / "previews"
     for path in sorted(folder.glob("*.png"), reverse=True):

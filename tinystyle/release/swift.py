@@ -97,6 +97,10 @@ def swift_source(model: CoreMLModel, name: str = "StyleTransfer") -> str:
     Raises:
         UserError: Xcode generates a class of the same name for the file, and an app cannot contain both.
     """
+    if model.shares:
+        raise UserError(
+            f"{model.path} has many styles, which this class does not choose from; docs/ios.md shows how to"
+        )
     generated, *others = xcode_classes(model.path)
     # By case only the classes differ, but not the object files that Xcode compiles them to.
     if name.lower() == generated.lower() or name in others:

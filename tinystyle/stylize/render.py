@@ -19,6 +19,7 @@ from tinystyle.data import storage
 from tinystyle.data.downloads import fetch
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, load_model
+from tinystyle.styles import selection
 from tinystyle.stylize.stroke_size import LUMA, check_stroke_size, reduced_size, with_edges
 
 if TYPE_CHECKING:
@@ -37,9 +38,17 @@ def open_model(uri: str | Path) -> Model:
     Raises:
         UserError: it is missing or damaged.
     """
-    kind = PurePosixPath(str(uri)).suffix.lower()
+    place, style = selection.split(uri)
+    kind = PurePosixPath(place).suffix.lower()
     if kind not in (".mlmodel", ".mlpackage"):
         return load_model(uri)
+    model = _open_core_ml(place, kind)
+    if style is None and model.shares:
+        raise UserError(f"{place}: holds the styles {', '.join(model.styles)}; choose one with `style`")
+    return model if style is None else model.choose(style)
+
+
+def _open_core_ml(uri: str, kind: str) -> CoreMLModel:
     if storage.is_remote(uri) and kind == ".mlpackage":
         raise UserError(f"{uri}: is a remote folder; download it first")
     from tinystyle.coreml.evaluator.model import read_model

@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -17,18 +16,16 @@ from typing import Any
 import lightning as L
 import torch
 from PIL import Image
-from torch import Tensor
 
 from tinystyle.data import storage
-from tinystyle.data.contact_sheet import preview_strip
 from tinystyle.data.processes import stop_signals
-from tinystyle.evaluation import NOT_FINITE, Criterion, PhotoFeatures, collapse, color_match, loss_row
-from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.evaluation import NOT_FINITE
 from tinystyle.training.checkpoint_files import CheckpointFiles
+from tinystyle.training.judge import Judge, evaluating
 from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
 from tinystyle.training.run_folder import metric_lines
 
-__all__ = ["Checkpoints", "CollapsedError", "Previews", "SaveFirst", "StepReport", "to_image"]
+__all__ = ["Checkpoints", "CollapsedError", "Previews", "SaveFirst", "StepReport"]
 
 COLLAPSE_GRACE_STEPS, COLLAPSE_GRACE_SHARE = 100, 0.25
 """Collapse is ignored until a run is past both limits: 100 steps, and a quarter of its steps. A young network may still
@@ -38,11 +35,6 @@ Report = Callable[[int, dict[str, float]], None]
 
 class CollapsedError(ArithmeticError):
     """The network has collapsed (see `tinystyle.evaluation.collapsed`); the last checkpoint was saved before that."""
-
-
-def to_image(output_13hw: Tensor) -> Image.Image:
-    """Convert a (1, 3, H, W) tensor with values in 0..255 to an RGB image."""
-    return Image.fromarray(output_13hw[0].round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
 
 
 class StepReport(L.Callback):
@@ -109,12 +101,12 @@ class StepReport(L.Callback):
         last = step >= pl_module.config.optimizer.steps
         if step % pl_module.sync_every and not last:
             return
-        mine = torch.cat([pl_module.step_losses, pl_module.step_losses.new_tensor([float(self._requested)])])
-        *losses, requested = trainer.strategy.reduce(mine, reduce_op="mean").tolist()
-        self.stopping = requested > 0
-        values = dict(zip(LOSS_NAMES, losses, strict=True))
-        values["style_weight"] = pl_module.style_weight.value
-        pl_module.style_weight.update(step, values["content"], pl_module.sync_every)
+        requested = pl_module.step_losses.new_tensor([float(self._requested)])
+        mine = torch.cat([pl_module.step_losses, requested, pl_module.step_styles])
+        means = trainer.strategy.reduce(mine, reduce_op="mean").tolist()
+        values = dict(zip(LOSS_NAMES, means, strict=False))
+        self.stopping = means[len(LOSS_NAMES)] > 0
+        values |= pl_module.control(step, values["content"], means[len(LOSS_NAMES) + 1 :])
         if not trainer.is_global_zero:
             return
         now, (then, done) = monotonic(), self._clock
@@ -142,9 +134,7 @@ class Checkpoints(L.Callback):
     Args:
         files: where checkpoints are saved.
         every: number of steps between checkpoints.
-        photos: held-out photos, each (1, 3, H, W) with values in 0..255.
-        criterion: scores the stylized photos; the checkpoint with the lowest score is the best one.
-        style_13hw: style image. Blocks that color matching with it flattens do not count as collapse.
+        judge: evaluates the network; the checkpoint with the lowest score is the best one.
         steps: the `StepReport` of this run.
         reports: functions called with the step and the held-out losses.
         saved: called with the step of each checkpoint that has been saved.
@@ -154,9 +144,7 @@ class Checkpoints(L.Callback):
         self,
         files: CheckpointFiles,
         every: int,
-        photos: list[Tensor],
-        criterion: Criterion,
-        style_13hw: Tensor,
+        judge: Judge,
         steps: StepReport,
         reports: Sequence[Report],
         saved: Callable[[int], None],
@@ -164,9 +152,7 @@ class Checkpoints(L.Callback):
         self.files = files
         self.saved = saved
         self.every = every
-        self.photos = photos
-        self.criterion = criterion
-        self.matched = [color_match(style_13hw)(photo) for photo in photos]
+        self.judge = judge
         self.steps = steps
         self.reports = reports
         self.best = math.inf
@@ -208,22 +194,10 @@ class Checkpoints(L.Callback):
         if self.steps.stopping:
             trainer.should_stop = True
 
-    @cached_property
-    def _features(self) -> list[PhotoFeatures]:
-        device = next(self.criterion.network.parameters()).device
-        return [self.criterion.photo_features(photo.to(device)) for photo in self.photos]
-
-    @torch.no_grad()
     def _evaluate(self, module: StyleTransferModule) -> tuple[str | None, dict[str, float]]:
-        photos = [photo.to(module.device) for photo in self.photos]
-        matched = [photo.to(module.device) for photo in self.matched]
-        with _evaluating(module.network) as network:
-            outputs = [network(photo) for photo in photos]
-            reason = collapse(outputs, photos, matched)
-            if self._before is not None:
-                return reason, {}  # whoever asked the run to stop waits only for a limited time
-            row = loss_row("run", network, photos, self.criterion, self._features, outputs)
-        return reason, {f"held_out_{name}": value for name, value in row.as_dict().items() if isinstance(value, float)}
+        # Whoever asked the run to stop waits only for a limited time.
+        with evaluating(module.network) as network:
+            return self.judge(network, module.device, only_collapse=self._before is not None)
 
     def _save(self, trainer: L.Trainer, is_best: bool = False) -> bool:
         kept = self.files.save(trainer, best=is_best)
@@ -252,12 +226,25 @@ class SaveFirst(L.Callback):
 
 
 class Previews(L.Callback):
-    """Writes held-out photos beside their stylized versions to previews/step-NNNNNN.png, every `every` steps."""
+    """Writes held-out photos beside their stylized versions to previews/step-NNNNNN.png, every `every` steps.
 
-    def __init__(self, folder: Path, every: int, photos: list[Tensor], report: Callable[[Path, int], None]) -> None:
+    Args:
+        folder: folder of the previews.
+        every: number of steps between previews.
+        draw: draws the preview of a network on a device.
+        report: called with the file and the step of each preview.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        every: int,
+        draw: Callable[[Any, torch.device], Image.Image],
+        report: Callable[[Path, int], None],
+    ) -> None:
         self.folder = folder
         self.every = every
-        self.photos = photos
+        self.draw = draw
         self.report = report
 
     @torch.no_grad()
@@ -267,19 +254,7 @@ class Previews(L.Callback):
         due = step % self.every == 0 or step == pl_module.config.optimizer.steps
         if not (due and trainer.is_global_zero):
             return
-        with _evaluating(pl_module.network) as network:
-            outputs = [to_image(network(photo.to(pl_module.device))) for photo in self.photos]
         path = self.folder / f"step-{step:06d}.png"
-        with storage.atomic_path(path) as temporary:
-            preview_strip([to_image(photo) for photo in self.photos], outputs).save(temporary, format="PNG")
+        with evaluating(pl_module.network) as network, storage.atomic_path(path) as temporary:
+            self.draw(network, pl_module.device).save(temporary, format="PNG")
         self.report(path, step)
-
-
-@contextmanager
-def _evaluating(network: StyleNetwork) -> Iterator[StyleNetwork]:
-    """Switch the network to evaluation mode, in which it is exported; in training mode it pads differently."""
-    network.eval()
-    try:
-        yield network
-    finally:
-        network.train()

@@ -8,9 +8,10 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from tinystyle import __version__, styles
+from tinystyle import __version__
 from tinystyle.config import RunConfig
 from tinystyle.training import TRAINING_REVISION
+from tinystyle.training.style_list import style_title
 
 __all__ = ["lineage_of", "run_key"]
 
@@ -25,11 +26,11 @@ def lineage_of(
     Args:
         config: the run, with its precision resolved.
         dataset_sha256: SHA-256 of the dataset's manifest.
-        style_sha256: SHA-256 of the style image's pixels.
+        style_sha256: SHA-256 of the style image's pixels; of several, `style_list.sha256_of`.
         perceptual_sha256: SHA-256 of the weights file of the loss network.
         init_sha256: SHA-256 of the file of initial weights, if any.
     """
-    recipe = config.model_dump(mode="json", exclude={"style", "photos", "init_from", "execution"})
+    recipe = config.model_dump(mode="json", exclude={"style", "styles", "photos", "init_from", "execution"})
     # The location of the image, the photos or the weights does not matter, only their content.
     recipe["loss"].pop("perceptual_weights")
     facts = {
@@ -47,7 +48,7 @@ def lineage_of(
         **facts,
         "key": run_key(facts),
         "crop": crop,
-        "style_name": styles.image_name(config.style),
+        "style_name": style_title(config),
         "version": __version__,
         "commit": _commit(),
     }

@@ -7,11 +7,11 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tinystyle.config import OptimizerConfig, RunConfig
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.nets.perceptual.losses import Losses
+from tinystyle.nets.perceptual.losses import Losses, StyleTarget
 from tinystyle.nets.perceptual.penalties import grid_loss, saturation_loss, total_variation_loss
 from tinystyle.training.style_weight import StyleWeight
 
@@ -49,7 +49,7 @@ class StyleTransferModule(L.LightningModule):
     """
 
     def __init__(
-        self, config: RunConfig, network: StyleNetwork, losses: Losses, *, bf16: bool, rate_scale: float = 1.0
+        self, config: RunConfig, network: nn.Module, losses: Losses, *, bf16: bool, rate_scale: float = 1.0
     ) -> None:
         super().__init__()
         self.config = config
@@ -58,10 +58,11 @@ class StyleTransferModule(L.LightningModule):
         self.bf16 = bf16
         self._restoring = False
         self.rate_scale = rate_scale
-        plan = config.optimizer
-        self.style_weight = StyleWeight(config.loss, losses.target, plan.warmup, plan.steps)
+        self.style_weight = self._style_weight(losses.target)
         self.step_losses = torch.zeros(len(LOSS_NAMES))
         """Losses of the last step in the order of `LOSS_NAMES`, averaged over the photos of this process."""
+        self.step_styles = torch.zeros(0)
+        """What `control` needs beyond these, to be averaged over all processes; nothing for a network of one style."""
 
     @property
     def losses(self) -> Losses:
@@ -73,27 +74,66 @@ class StyleTransferModule(L.LightningModule):
         weights = self.config.loss
         photo = photo_b3hw.float().contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            output, preactivation = self.network.forward_with_preactivation(photo)
+            output, preactivation = self._stylized(photo)
         output = output.float()
-        content_b, style_b = self.losses(output, photo)
+        content_b, style_b = self._compared(output, photo)
         # Losses with weight 0 are still computed for the metrics, except the checkerboard loss, which needs a spectrum.
         grid_b = grid_loss(output, photo) if weights.checkerboard_weight else torch.zeros_like(content_b)
         terms = torch.stack(
             [content_b, style_b, total_variation_loss(output), saturation_loss(preactivation), grid_b]
         ).mean(1)
-        factors = (
+        total = self._total(terms, style_b)
+        self.step_losses = torch.cat([terms, total[None]]).detach()
+        return total
+
+    def _stylized(self, photo_b3hw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the network's output for a batch, and the input of its tanh."""
+        assert isinstance(self.network, StyleNetwork)
+        return self.network.forward_with_preactivation(photo_b3hw)
+
+    def _compared(self, output_b3hw: Tensor, photo_b3hw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return content and style losses, each (batch,)."""
+        losses: tuple[Tensor, Tensor] = self.losses(output_b3hw, photo_b3hw)
+        return losses
+
+    def _total(self, terms: Tensor, style_b: Tensor) -> Tensor:  # noqa: ARG002
+        """Return what is minimized, from the mean losses in the order of `LOSS_NAMES` and the style loss per photo."""
+        return (terms * terms.new_tensor(self._factors(self.style_weight.value))).sum()
+
+    def _factors(self, style_weight: float) -> tuple[float, ...]:
+        weights = self.config.loss
+        return (
             weights.content_weight,
-            self.style_weight.value,
+            style_weight,
             weights.tv_weight,
             weights.saturation_weight,
             weights.checkerboard_weight,
         )
-        total = (terms * terms.new_tensor(factors)).sum()
-        self.step_losses = torch.cat([terms, total[None]]).detach()
-        return total
+
+    def _style_weight(self, target: StyleTarget) -> StyleWeight:
+        plan = self.config.optimizer
+        return StyleWeight(self.config.loss, target, plan.warmup, plan.steps)
+
+    def control(self, step: int, content: float, step_styles: list[float]) -> dict[str, float]:  # noqa: ARG002
+        """Adjust the style weight after a step; return the metrics of the step that are not in `step_losses`.
+
+        Args:
+            step: number of steps completed.
+            content: content loss of the step, averaged over all processes.
+            step_styles: `step_styles`, averaged over all processes.
+        """
+        metrics = {"style_weight": self.style_weight.value}
+        self.style_weight.update(step, content, self.sync_every)
+        return metrics
+
+    @property
+    def final_weights(self) -> dict[str, float]:
+        """Style weight now, as a result of a run."""
+        return {"style_weight": self.style_weight.value}
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.config.optimizer.learning_rate, fused=True)
+        learns = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(learns, lr=self.config.optimizer.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tinystyle.config import RunConfig
+from tinystyle.config import RunConfig, named_address
 from tinystyle.data import addresses, storage
 from tinystyle.data.ingest import is_dataset
 from tinystyle.errors import UserError
@@ -64,6 +64,7 @@ def _tracking_files() -> Iterator[Path]:
 
 def _read(config: RunConfig) -> Iterator[tuple[str, str]]:
     for name, source in (
+        *(("styles", named_address(style)[1]) for style in config.styles),
         ("style", config.style),
         ("init_from", config.initial_model),
         ("perceptual_weights", config.loss.perceptual_weights),

@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from tinystyle import styles
 from tinystyle.data.manifest import Manifest
 from tinystyle.errors import UserError
 from tinystyle.tracking.connection import run_page
 from tinystyle.tracking.run import Tracker, complete_run, flatten, run_tags
 from tinystyle.training.record import RunRecord
 from tinystyle.training.run_folder import RunFolder, metric_lines, store_may_be_away
+from tinystyle.training.style_list import style_title
 
 __all__ = ["Progress", "columns", "complete_tracking"]
 
@@ -59,7 +59,7 @@ class Progress:
 
     def _tracker(self) -> Tracker:
         config, key = self.record.config, self.record.lineage["key"]
-        style = styles.image_name(config.style)
+        style = style_title(config)
         name = f"{style} {config.network.architecture} {config.network.alpha:g}"
         tracker = Tracker(
             style,
@@ -67,7 +67,9 @@ class Progress:
             self.record.tracking_run,
             flatten(config.model_dump(mode="json")),
             run_tags(self.record.lineage)
-            | {"mlflow.note.content": f"{name} in the style of {config.style}, on {config.photos}"},
+            | {
+                "mlflow.note.content": f"{name} in the style of {', '.join(config.styles) or config.style}, on {config.photos}"
+            },
             self._tracking_started,
         )
         if tracker.run_id and tracker.experiment_id:

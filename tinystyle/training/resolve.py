@@ -15,9 +15,10 @@ from tinystyle.data.manifest import Manifest
 from tinystyle.data.processes import bf16_pays, cpu_count
 from tinystyle.errors import UserError, shortened
 from tinystyle.nets.perceptual import load_perceptual_network, perceptual_sha256
-from tinystyle.styles import Style
+from tinystyle.styles import selection
 from tinystyle.training.lineage import lineage_of
 from tinystyle.training.standby import Standby
+from tinystyle.training.style_list import StyleList, load_styles, sha256_of
 
 __all__ = ["Resolved", "check", "resolve", "run_keys"]
 
@@ -41,29 +42,29 @@ class Resolved:
         return self.lineage["key"]
 
 
-def check(config: RunConfig, standby: Standby | None = None) -> tuple[RunConfig, Style]:
-    """Validate what can be validated quickly, and load the style image.
+def check(config: RunConfig, standby: Standby | None = None) -> tuple[RunConfig, StyleList]:
+    """Validate what can be validated quickly, and load the style images.
 
     Args:
         config: the run.
         standby: started before torch is imported.
 
     Returns:
-        The run with `precision` "auto" and `threads` None replaced by the values for this machine, and the style image.
+        The run with `precision` "auto" and `threads` None replaced by the values for this machine, and the style images.
 
     Raises:
         UserError: this machine cannot execute the run as configured, or the style image cannot be used.
     """
-    style = _usable_style(config)
+    styles = _usable_styles(config)
     if is_dataset(config.photos):
         check_large_enough(config.photos, config.data.size)
     if standby:
         standby.start(config.execution)
-    return _settle(config), style  # last: it imports torch
+    return _settle(config), styles  # last: it imports torch
 
 
 def resolve(
-    config: RunConfig, checked: tuple[RunConfig, Style] | None = None, progress: Progress | None = None
+    config: RunConfig, checked: tuple[RunConfig, StyleList] | None = None, progress: Progress | None = None
 ) -> Resolved:
     """Find and validate everything a run needs. Photos that are not a dataset yet are ingested into the cache.
 
@@ -77,11 +78,11 @@ def resolve(
             loss network or the initial weights are missing or damaged.
         OSError: the photos cannot be read.
     """
-    config, style = checked or check(config)
+    config, styles = checked or check(config)
     dataset = dataset_for_training(config.photos, config.data.size, progress, ingest_size=config.data.photo_side)
     # Built, not only hashed: a file of other weights is to be known before a training starts.
     perceptual = load_perceptual_network(config.loss.perceptual, config.loss.perceptual_weights).weights_sha256
-    return Resolved(config, dataset, _lineage(config, Manifest.read(str(dataset)).sha256(), style, perceptual))
+    return Resolved(config, dataset, _lineage(config, Manifest.read(str(dataset)).sha256(), styles, perceptual))
 
 
 def run_keys(config: RunConfig) -> dict[str, str]:
@@ -93,21 +94,22 @@ def run_keys(config: RunConfig) -> dict[str, str]:
         UserError: the style image, the dataset or weights are missing or damaged.
         OSError: one of them cannot be read.
     """
-    style = _usable_style(config)
+    styles = _usable_styles(config)
     dataset = Manifest.read(config.photos).sha256()
     perceptual = perceptual_sha256(config.loss.perceptual, config.loss.perceptual_weights)
     precisions = ("32", "bf16") if config.precision == "auto" else (config.precision,)
     return {
-        precision: _lineage(config.model_copy(update={"precision": precision}), dataset, style, perceptual)["key"]
+        precision: _lineage(config.model_copy(update={"precision": precision}), dataset, styles, perceptual)["key"]
         for precision in precisions
     }
 
 
-def _usable_style(config: RunConfig) -> Style:
-    """Load the style image, and raise UserError if it cannot be resized to the size that the run needs."""
-    style = Style.load(config.style)
-    style.at(config.style_side)
-    return style
+def _usable_styles(config: RunConfig) -> StyleList:
+    """Load the style images, and raise UserError if one cannot be resized to the size that the run needs."""
+    styles = load_styles(config)
+    for style in styles.values():
+        style.at(config.style_side)
+    return styles
 
 
 def _settle(config: RunConfig) -> RunConfig:
@@ -157,12 +159,12 @@ def _threads_of_environment() -> int | None:
     return None
 
 
-def _lineage(config: RunConfig, dataset_sha256: str, style: Style, perceptual_sha256: str) -> dict[str, str]:
-    initial = _initial_sha256(config, config.initial_model, style) if config.initial_model else None
-    return lineage_of(config, dataset_sha256, style.sha256, perceptual_sha256, initial)
+def _lineage(config: RunConfig, dataset_sha256: str, styles: StyleList, perceptual_sha256: str) -> dict[str, str]:
+    initial = _initial_sha256(config, config.initial_model, styles) if config.initial_model else None
+    return lineage_of(config, dataset_sha256, sha256_of(styles), perceptual_sha256, initial)
 
 
-def _initial_sha256(config: RunConfig, model: str, style: Style) -> str:
+def _initial_sha256(config: RunConfig, model: str, styles: StyleList) -> str:
     """Return the SHA-256 of the model that a run starts from; one of the user's is loaded first, to know that it fits.
 
     With `auto`, it is that of "auto" and the file: the same file as a model of the user's is not matched to the style.
@@ -170,10 +172,11 @@ def _initial_sha256(config: RunConfig, model: str, style: Style) -> str:
     if config.init_from == AUTO:
         return hashlib.sha256(AUTO.encode() + Path(model).read_bytes()).hexdigest()
     from tinystyle.model_file import read_model_bytes
-    from tinystyle.training.runner import initial_network
+    from tinystyle.training.initial import check_initial
 
-    initial_network(config, style)
-    return hashlib.sha256(read_model_bytes(model)).hexdigest()
+    check_initial(config, styles)
+    place, style = selection.split(model)
+    return hashlib.sha256(read_model_bytes(place) + (style or "").encode()).hexdigest()
 
 
 def _check_endpoint(execution: ExecutionConfig) -> None:

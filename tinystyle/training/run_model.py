@@ -14,9 +14,10 @@ from tinystyle.config import PARAMETERS, flat
 from tinystyle.data import storage
 from tinystyle.errors import UserError
 from tinystyle.nets.perceptual import PERCEPTUAL_NETWORKS, perceptual_sha256
-from tinystyle.styles import pretrained
+from tinystyle.styles import pretrained, selection
 from tinystyle.training.record import RunInTheWayError, RunRecord
 from tinystyle.training.run_folder import BEST, LAST, MODEL, RUN_FILE
+from tinystyle.training.style_list import addresses
 
 __all__ = ["model_of", "trained_with"]
 
@@ -38,17 +39,26 @@ _MEASURED = (
 """Parameters of a run that decide how its network is measured."""
 
 
-def model_of(place: str | Path) -> str:
+def model_of(place: str | Path, style: str | None = None) -> str:
     """Return the model file that `place` means, and log it if it is not `place` itself.
+
+    A style of a network of many is selected by `style`, or in `place` itself, as PLACE#STYLE; the result is FILE#STYLE.
 
     Args:
         place: a model file, which is returned as it is; or the folder of a run, or its run.json: its model.safetensors,
             or best.ckpt while it is not completed, or else last.ckpt.
+        style: name of a style, or shares of several, such as wave=0.5,mosaic=0.5.
 
     Raises:
-        UserError: it does not exist, as far as that is known without asking a server, or is a folder without a model.
+        UserError: it does not exist, as far as that is known without asking a server, or is a folder without a model; or
+            a style is selected twice.
     """
-    folder = str(place)
+    folder, chosen = selection.split(selection.join(str(place), style))
+    return selection.join(_model_of(folder), chosen)
+
+
+def _model_of(folder: str) -> str:
+    place = folder
     if pretrained.is_pretrained(folder):
         pretrained.path_of(folder)
         return folder
@@ -91,9 +101,14 @@ def trained_with(model: str, lineage: Mapping[str, str], given: Mapping[str, Any
 
 
 def _known(model: str, lineage: Mapping[str, str]) -> dict[str, Any]:
+    model, chosen = selection.split(model)
     record = None if pretrained.is_pretrained(model) else _record(model.rpartition("/")[0] or ".")
     if record and record.lineage.get("key") == lineage.get("key", record.lineage.get("key")):
         values = flat(record.config)
+        if (
+            record.config.styles or record.config.freeze_trunk
+        ):  # of a mixture, or of a style that an earlier run made, there is no image
+            values["style"] = addresses(record.config).get(chosen or "")
         return {name: values[name] for name in _MEASURED if values[name] is not None}
     known: dict[str, Any] = {"size": int(lineage["crop"])} if lineage.get("crop", "").isdecimal() else {}
     for name in PERCEPTUAL_NETWORKS:

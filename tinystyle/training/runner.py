@@ -12,30 +12,23 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch import distributed
 
-from tinystyle.config import AUTO, RANDOM, RunConfig
 from tinystyle.data.datamodule import PhotoDataModule
-from tinystyle.data.photos import photo_tensor
 from tinystyle.data.processes import cpu_count
-from tinystyle.errors import UserError
-from tinystyle.evaluation.collapsed import EVALUATION_PHOTOS
-from tinystyle.model_file import load_model, save_model
-from tinystyle.nets import build_network
-from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.styles import Style
 from tinystyle.training.callbacks import Checkpoints, CollapsedError, Previews, SaveFirst, StepReport
 from tinystyle.training.checkpoint_files import CheckpointFiles
 from tinystyle.training.module import GradientNotFiniteError, StyleTransferModule
-from tinystyle.training.objective import build_criterion
+from tinystyle.training.objective import build_criteria
 from tinystyle.training.progress import Progress
 from tinystyle.training.record import RunRecord
 from tinystyle.training.run_folder import RunFolder
+from tinystyle.training.style_list import load_styles
+from tinystyle.training.work import ManyStyles, OneStyle
 from tinystyle.training.worker import GROUP_FILE
 
-__all__ = ["fit", "initial_network"]
+__all__ = ["fit"]
 
 EVALUATION_SIDE = 256
 """Short side, in pixels, to which held-out photos are scaled down, because an evaluation takes seconds of training."""
-PREVIEW_PHOTOS = 4
 
 
 def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
@@ -71,28 +64,24 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         zoom=config.data.zoom,
         workers=_decoding_processes(device, execution.processes),
     )
-    style = Style.load(config.style)
-    criterion = build_criterion(config, photos, device, style)
-    network = initial_network(config, style)
-    bf16 = config.precision == "bf16"
-    module = StyleTransferModule(config, network, criterion.losses, bf16=bf16, rate_scale=record.rate_scale)
+    styles = load_styles(config)
+    criteria = build_criteria(config, photos, device, styles)
+    work = (OneStyle if len(styles) == 1 else ManyStyles)(config, styles, criteria)
+    module = work.module(record.rate_scale)
 
     with Progress(record, folder, active=primary, visible=show_progress) as progress:
-        held_out = photos.held_out(EVALUATION_PHOTOS, EVALUATION_SIDE)
+        held_out = photos.held_out(work.judged_photos, EVALUATION_SIDE)
         steps = StepReport(files.metrics, [progress.step])
         checkpoint_files = CheckpointFiles(files.checkpoints(execution), record)
-        style_13hw = photo_tensor(style.at(config.style_side))
         checkpoints = Checkpoints(
             checkpoint_files,
             execution.checkpoint_every,
-            held_out,
-            criterion,
-            style_13hw,
+            work.judge(held_out),
             steps,
             [progress.held_out],
             progress.saved,
         )
-        previews = Previews(files.previews, execution.preview_every, held_out[:PREVIEW_PHOTOS], progress.preview)
+        previews = Previews(files.previews, execution.preview_every, work.drawing(held_out), progress.preview)
         trainer = L.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=execution.processes,
@@ -130,10 +119,10 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
             step = trainer.global_step if state == "completed" else checkpoint_files.kept[1]
             if primary:
                 if state == "completed":
-                    save_model(network, files.model, config.network, record.lineage)
+                    work.save(files.model, record.lineage)
                 results = {
                     **checkpoints.results,
-                    "style_weight": module.style_weight.value,
+                    **module.final_weights,
                     "images_per_second": steps.mean_images_per_second,
                 }
                 record.update(folder, state=state, message=message, step=step, results=results)
@@ -167,27 +156,3 @@ def _device() -> torch.device:
 def _decoding_processes(device: torch.device, devices: int) -> int:
     """Return the number of processes that decode photos: 0 on a CPU, where decoding takes about 1% of a step."""
     return min(8, max(1, cpu_count() // devices - 1)) if device.type == "cuda" else 0
-
-
-def initial_network(config: RunConfig, style: Style) -> StyleNetwork:
-    """Build the network of step 0, as `init_from` says: with random weights from the seed, or those of a model.
-
-    Raises:
-        UserError: `init_from` is not a model, or has another architecture or alpha.
-    """
-    torch.manual_seed(config.seed)
-    if config.initial_model:
-        model = load_model(config.initial_model)
-        if model.config != config.network:
-            raise UserError(
-                f"{config.init_from} is {model.config.architecture} at alpha {model.config.alpha}, this run is "
-                f"{config.network.architecture} at alpha {config.network.alpha}; they must agree for `init_from`"
-            )
-        network = model.network
-    else:
-        network = build_network(config.network.architecture, config.network.alpha)
-    if config.init_from in (AUTO, RANDOM):
-        # With the initial standard deviation of 1 before tanh, far too much contrast, the network learns within 200
-        # steps to hide the excess in black areas.
-        network.match_output(photo_tensor(style.at(config.style_side)))
-    return network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

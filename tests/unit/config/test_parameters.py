@@ -26,6 +26,7 @@ OTHERS = {  # a value of each parameter that is not its default
     "learning_rate": 0.001, "warmup_steps": 3, "final_rate": 0.5, "clip_norm": 2.0, "devices": 2, "nodes": 2,
     "rdzv_endpoint": "here:1", "threads": 3, "checkpoint_every": 5, "checkpoints": "c", "preview_every": 6,
     "on_collapse": "rollback", "track": False, "precision": "32", "seed": 9, "init_from": "m.safetensors",
+    "styles": ["builtin:wave", "night=starry.jpg"], "freeze_trunk": True,
 }  # fmt: skip
 
 

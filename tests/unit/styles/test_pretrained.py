@@ -61,8 +61,8 @@ def test_stylize_and_export_take_it(run: Run, tmp_path: Path, monkeypatch: pytes
 @pytest.mark.usefixtures("shipped")
 def test_training_starts_from_it(dataset: Path, tmp_path: Path) -> None:
     from tinystyle.styles import Style
+    from tinystyle.training.initial import initial_network
     from tinystyle.training.launch import prepare
-    from tinystyle.training.runner import initial_network
 
     config = micro_config(dataset, steps=1).model_copy(update={"init_from": "pretrained:blots"})
     record = prepare(config, tmp_path / "run", resume=True)

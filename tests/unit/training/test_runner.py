@@ -18,10 +18,11 @@ from tinystyle.model_file import load_model
 from tinystyle.nets import build_network, start_of
 from tinystyle.styles import Style
 from tinystyle.training import TRAINING_REVISION
+from tinystyle.training.initial import initial_network
 from tinystyle.training.launch import prepare
 from tinystyle.training.record import RunRecord
 from tinystyle.training.resolve import run_keys
-from tinystyle.training.runner import fit, initial_network
+from tinystyle.training.runner import fit
 
 GOLDEN = ASSETS / "golden_losses.json"
 

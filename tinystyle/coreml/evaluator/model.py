@@ -7,7 +7,7 @@ exports its networks. Anything that it does not support is rejected by name.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from tinystyle.coreml.evaluator.stored_weights import StoredWeight
 from tinystyle.coreml.quiet import quiet
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.errors import UserError
+from tinystyle.styles import selection
 
 __all__ = ["CoreMLModel", "NotFiniteError", "StoredWeight", "UnknownOperationError", "read_model"]
 
@@ -56,6 +57,29 @@ class CoreMLModel:
     """Weights in order of execution."""
     channels: tuple[bool, bool]
     """Whether the input and the output are BGR."""
+    shares: tuple[str, int] | None = None
+    """Name of the second input of a file of many styles, (1, styles, 1, 1), and the number of styles."""
+    chosen: tuple[float, ...] | None = None
+    """The share of each style; see `choose`."""
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of the styles of a file of many; none of one style."""
+        return tuple(self.metadata.get("styles", "").split(",")) if self.shares else ()
+
+    def choose(self, text: str) -> CoreMLModel:
+        """Return the model with a style, or a mixture, that `run` computes.
+
+        Args:
+            text: the name of a style, or names with shares, such as wave=0.5,mosaic=0.5.
+
+        Raises:
+            UserError: there is no such style, or the file has one style only.
+        """
+        if self.shares is None:
+            raise UserError(f"{self.path}: is a file of one style; leave out `style` {text}")
+        shares = selection.parse(text, self.styles)
+        return replace(self, chosen=tuple(shares.get(name, 0.0) for name in self.styles))
 
     @property
     def bits(self) -> int:
@@ -90,6 +114,10 @@ class CoreMLModel:
         if tuple(image_13hw.shape[:2]) != (1, 3) or not self.sizes.allows(width, height):
             raise UserError(f"{self.path} takes one RGB image of {self.sizes}, not {width}x{height}")
         values = {self.input: _turned(image_13hw.float(), self.channels[0])}
+        if self.shares:
+            if self.chosen is None:
+                raise UserError(f"{self.path}: holds the styles {', '.join(self.styles)}; choose one with `style`")
+            values[self.shares[0]] = torch.tensor(self.chosen).reshape(1, -1, 1, 1)
         last_use = {name: index for index, step in enumerate(self.operations) for name in step.inputs}
         with torch.inference_mode():
             for index, step in enumerate(self.operations):
@@ -159,12 +187,14 @@ def _read(path: Path) -> CoreMLModel:
         raise UnknownOperationError(f"a model of type {kind}, version {spec.specificationVersion}, is not supported")
     if kind == "mlProgram":
         check_functions(spec.mlProgram)
-    image, stylized = (_only_image(features) for features in (spec.description.input, spec.description.output))
+    shares = _shares(spec.description.input[1:]) if kind == "neuralNetwork" else None
+    inputs = spec.description.input[:1] if shares else spec.description.input
+    image, stylized = (_only_image(features) for features in (inputs, spec.description.output))
     if kind == "neuralNetwork":
         operations, weights = read_neural_network(spec.neuralNetwork, image.name)
     else:
         operations, weights = read_program(spec.mlProgram, folder)
-    _check_flow(operations, image.name, stylized.name)
+    _check_flow(operations, {image.name, *([shares[0]] if shares else [])}, stylized.name)
     metadata = spec.description.metadata
     named = ("shortDescription", "author", "license", "versionString")
     return CoreMLModel(
@@ -178,7 +208,19 @@ def _read(path: Path) -> CoreMLModel:
         operations=tuple(operations),
         weights=tuple(weights),
         channels=(image.type.imageType.colorSpace == _BGR, stylized.type.imageType.colorSpace == _BGR),
+        shares=shares,
     )
+
+
+def _shares(features: Any) -> tuple[str, int] | None:
+    """Return name and length of the second input of a file of many styles; None if it has no second input."""
+    if not len(features):
+        return None
+    kind = features[0].type.multiArrayType
+    shape = tuple(kind.shape)
+    if len(features) > 1 or len(shape) != 4 or shape[0] != 1 or shape[2:] != (1, 1) or kind.dataType != kind.FLOAT32:
+        raise UnknownOperationError("a second input that is not the share of each style is not supported")
+    return features[0].name, int(shape[1])
 
 
 def _only_image(features: Any) -> Any:
@@ -204,8 +246,8 @@ def _sizes(image: Any) -> ImageSizes:
     return ImageSizes("fixed", (default,), default)
 
 
-def _check_flow(operations: Iterable[Operation], image: str, stylized: str) -> None:
-    known = {image}
+def _check_flow(operations: Iterable[Operation], inputs: set[str], stylized: str) -> None:
+    known = set(inputs)
     for step in operations:
         if missing := [name for name in step.inputs if name not in known]:
             raise UserError(f"{step.label} takes '{missing[0]}', which nothing computes")

@@ -17,18 +17,21 @@ from torch.overrides import TorchFunctionMode
 
 from tinystyle.coreml import check_compute, check_format
 from tinystyle.coreml.exporter.metadata import describe
-from tinystyle.coreml.exporter.quantize import compress_neural_network, shorten_names
+from tinystyle.coreml.exporter.quantize import compress_neural_network, shorten_names, shorten_norms
 from tinystyle.coreml.package import content_bytes, write_package
 from tinystyle.coreml.quiet import quiet
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
 from tinystyle.errors import UserError
-from tinystyle.model_file import LoadedModel
+from tinystyle.model_file import LoadedModel, LoadedStyles
 from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.nets.styled import BlendingNetwork
 
-__all__ = ["INPUT", "OUTPUT", "ExportResult", "check_float16", "export_model"]
+__all__ = ["INPUT", "OUTPUT", "SHARES", "ExportResult", "check_float16", "export_model"]
 
 INPUT, OUTPUT = "image", "stylized"
+SHARES = "styles"
+"""Name of the second input of a file of many styles: the share of each, (1, styles, 1, 1)."""
 MAX_FLOAT16 = 65504.0
 
 
@@ -51,7 +54,7 @@ class ExportResult:
 
 
 def export_model(
-    model: LoadedModel,
+    model: LoadedModel | LoadedStyles,
     *,
     format: str,
     bits: int,
@@ -67,7 +70,8 @@ def export_model(
     that 4 bits for iOS 18 are linear (int4). Both take an RGB image named `image` and return one named `stylized`.
 
     Args:
-        model: network to convert.
+        model: network to convert. One of many styles becomes a neural network with a second input, `styles`: the share of
+            each style, in the order of the entry `styles` of the file's metadata.
         format: a key of `tinystyle.coreml.FORMATS`.
         bits: bits per convolution weight, from `FORMATS[format]`.
         size: (width, height) in pixels, or for an ML Program several sizes or a range; multiples of the network's
@@ -85,6 +89,8 @@ def export_model(
     sizes = size if isinstance(size, ImageSizes) else ImageSizes.fixed(*size)
     sizes.check(format, model.network.stride)
     _check_out(out, format)
+    if isinstance(model, LoadedStyles) and format != "mlmodel":
+        raise UserError(f"an .{format} takes one style; choose it with `style`, or write all of them to an .mlmodel")
     if compute == "float16" or bits == 16:
         check_float16(model.network)
     summary = f"{sizes if len(sizes.choices) < 3 else f'{len(sizes.choices)} sizes'}, {bits}-bit weights"
@@ -115,16 +121,22 @@ def check_float16(network: nn.Module) -> None:
             raise UserError(f"{name} holds {most:.3g}, beyond float16's 65504; export it with 32 bits")
 
 
-def _export_neural_network(model: LoadedModel, bits: int, sizes: ImageSizes, summary: str, out: Path) -> None:
-    spec = _convert(model.network, sizes, convert_to="neuralnetwork").get_spec()
+def _export_neural_network(
+    model: LoadedModel | LoadedStyles, bits: int, sizes: ImageSizes, summary: str, out: Path
+) -> None:
+    many = isinstance(model, LoadedStyles)
+    network = BlendingNetwork(model.network).eval() if isinstance(model, LoadedStyles) else model.network
+    spec = _convert(network, sizes, convert_to="neuralnetwork").get_spec()
     compress_neural_network(spec, bits)
+    if many and bits < 32:
+        shorten_norms(spec)
     shorten_names(spec)
     describe(spec.description, model, summary)
     storage.write_bytes(out, spec.SerializeToString(deterministic=True))
 
 
 def _export_program(
-    model: LoadedModel, bits: int, sizes: ImageSizes, ios: int, float16: bool, summary: str, out: Path
+    model: LoadedModel | LoadedStyles, bits: int, sizes: ImageSizes, ios: int, float16: bool, summary: str, out: Path
 ) -> None:
     import coremltools as ct
 
@@ -137,6 +149,7 @@ def _export_program(
         pipeline.set_options(ANY_SIDE, {"stride": model.network.stride})
     pipeline.append_pass(ENCODE_WEIGHTS)
     pipeline.set_options(ENCODE_WEIGHTS, {"bits": bits, "ios": ios})
+    assert isinstance(model, LoadedModel)
     converted = _convert(
         model.network,
         sizes,
@@ -153,20 +166,26 @@ def _export_program(
     write_package(out, spec.SerializeToString(deterministic=True), Path(converted.weights_dir))
 
 
-def _convert(network: StyleNetwork, sizes: ImageSizes, **options: Any) -> Any:
+def _convert(network: StyleNetwork | BlendingNetwork, sizes: ImageSizes, **options: Any) -> Any:
     import coremltools as ct
 
     # Nothing in the trace depends on this size, so it is a small one, whose activations take little memory.
     side = 16 * network.stride
+    shares = torch.zeros(1, network.table.in_channels, 1, 1) if isinstance(network, BlendingNetwork) else None
     with torch.no_grad():
         # Traced, not torch.export-ed: conversion of an exported program leaves a debug file in the working folder.
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            _PlainSizes(network).eval(), torch.zeros(1, 3, side, side), check_trace=False
+            _PlainSizes(network).eval(),
+            (torch.zeros(1, 3, side, side), *([] if shares is None else [shares])),
+            check_trace=False,
         )
     rgb = ct.colorlayout.RGB
     converted = ct.convert(
         traced,
-        inputs=[ct.ImageType(INPUT, shape=_shape(sizes), scale=1.0, color_layout=rgb)],
+        inputs=[
+            ct.ImageType(INPUT, shape=_shape(sizes), scale=1.0, color_layout=rgb),
+            *([] if shares is None else [ct.TensorType(SHARES, shape=tuple(shares.shape))]),
+        ],
         outputs=[ct.ImageType(OUTPUT, color_layout=rgb)],
         **options,
     )
@@ -206,9 +225,9 @@ class _PlainSizes(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, photo_b3hw: Tensor) -> Tensor:
+    def forward(self, photo_b3hw: Tensor, *shares_bs11: Tensor) -> Tensor:
         with _PlainShapes():
-            stylized: Tensor = self.network(photo_b3hw)
+            stylized: Tensor = self.network(photo_b3hw, *shares_bs11)
         return stylized
 
 

@@ -7,18 +7,19 @@ import json
 from typing import Any
 
 from tinystyle import __version__
-from tinystyle.model_file import LoadedModel
+from tinystyle.model_file import LoadedModel, LoadedStyles
 
 __all__ = ["LICENSE", "MAX_METADATA_BYTES", "describe", "lineage_text", "title"]
 
 MAX_METADATA_BYTES = 430
 MAX_STYLE_BYTES = 60
 LICENSE = "Apache-2.0; style image and photographs under their own terms"
+SHARES_DESCRIPTION = "share of each style in the metadata's list; they add up to 1"
 USAGE = "RGB image in and out; Vision resizes to the input size"
 INPUT_DESCRIPTION, OUTPUT_DESCRIPTION = "photo, sRGB", "stylized photo of its size, sRGB"
 
 
-def title(model: LoadedModel) -> str:
+def title(model: LoadedModel | LoadedStyles) -> str:
     """Return the style's name, if the lineage has a `style_name`, and the network's: `starry_night, small 0.3`."""
     network = f"{model.config.architecture} {model.config.alpha:g}"
     style = " ".join(model.lineage.get("style_name", "").split())
@@ -27,10 +28,10 @@ def title(model: LoadedModel) -> str:
     return f"{style}, {network}" if style else network
 
 
-def describe(description: Any, model: LoadedModel, summary: str) -> None:
+def describe(description: Any, model: LoadedModel | LoadedStyles, summary: str) -> None:
     """Describe a Core ML file, its input and its output in its ModelDescription protobuf, in place.
 
-    The metadata have at most MAX_METADATA_BYTES.
+    The metadata have at most MAX_METADATA_BYTES, apart from the names of many styles.
 
     The lineage is compact JSON, in which long values such as hashes are shortened as far as needed; if even their first
     eight characters do not fit, it is replaced by its hash.
@@ -52,6 +53,9 @@ def describe(description: Any, model: LoadedModel, summary: str) -> None:
     for text in _lineage_texts(model.lineage):
         metadata.userDefined["lineage"] = text
         if metadata.ByteSize() <= MAX_METADATA_BYTES:
+            if isinstance(model, LoadedStyles):
+                description.input[1].shortDescription = SHARES_DESCRIPTION
+                metadata.userDefined["styles"] = ",".join(model.names)
             return
     raise AssertionError(f"metadata of {metadata.ByteSize()} bytes")
 

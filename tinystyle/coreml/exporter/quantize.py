@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["compress_neural_network", "linear_per_channel", "palette", "shorten_names"]
+__all__ = ["compress_neural_network", "linear_per_channel", "palette", "shorten_names", "shorten_norms"]
 
 Floats = NDArray[np.floating[Any]]
 
@@ -102,6 +102,17 @@ def _compress_weights(field: Any, channels: int, bits: int) -> None:
     field.quantization.linearQuantization.scale.extend(scale.tolist())
     field.quantization.linearQuantization.bias.extend(bias.tolist())
     field.rawValue = np.packbits(np.unpackbits(indices.reshape(-1, 1), axis=1)[:, -bits:]).tobytes()
+
+
+def shorten_norms(spec: Any) -> None:
+    """Store the scales and shifts of norms in float16, in place: for norms where they are 1 and 0, to the bit the same."""
+    for layer in spec.neuralNetwork.layers:
+        if layer.WhichOneof("layer") == "batchnorm":
+            for field in (layer.batchnorm.gamma, layer.batchnorm.beta):
+                values = np.array(field.floatValue, "<f2")
+                assert np.isin(values, (0, 1)).all()
+                del field.floatValue[:]
+                field.float16Value = values.tobytes()
 
 
 def shorten_names(spec: Any) -> None:

@@ -8,20 +8,20 @@ even at bits that leave no bound for photos, on gray photos, or at sizes that ph
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from tinystyle.coreml.evaluator.model import NotFiniteError
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.coreml.verification.saved_file import SavedFile
 from tinystyle.errors import UserError
-from tinystyle.nets.blocks import StyleNetwork
 
-__all__ = ["MAX_DIFFERENCE", "structural_fault", "with_weights"]
+__all__ = ["MAX_DIFFERENCE", "Stylize", "structural_fault", "with_weights"]
 
 MAX_DIFFERENCE = 0.25
 """Largest difference of a pixel in gray levels. On eight networks, the order of sums and constants in float16 made 0.007."""
@@ -29,7 +29,12 @@ _PIXELS = 1 << 20
 """Sizes of more pixels are tried only if the file takes no other."""
 
 
-def with_weights(network: StyleNetwork, weights: Sequence[tuple[str, NDArray[np.float32]]]) -> StyleNetwork:
+Stylize = Callable[[Tensor], Tensor]
+"""A network of one style, or of many in one of its styles."""
+_Network = TypeVar("_Network", bound=nn.Module)
+
+
+def with_weights(network: _Network, weights: Sequence[tuple[str, NDArray[np.float32]]]) -> _Network:
     """Return a copy of the network whose parameters of these names have these values."""
     changed = copy.deepcopy(network).eval()
     with torch.no_grad():
@@ -38,15 +43,18 @@ def with_weights(network: StyleNetwork, weights: Sequence[tuple[str, NDArray[np.
     return changed
 
 
-def structural_fault(file: SavedFile, network: StyleNetwork, tolerance: float = MAX_DIFFERENCE) -> str | None:
+def structural_fault(
+    file: SavedFile, network: Stylize, stride: int = 4, tolerance: float = MAX_DIFFERENCE
+) -> str | None:
     """Return where the file differs from the network, in words, or None.
 
     Args:
         file: the saved file.
         network: the network, with the weights of the file.
+        stride: number of which its sides are multiples.
         tolerance: largest difference of a pixel, in gray levels.
     """
-    for width, height in sizes_to_try(file.sizes, network.stride):
+    for width, height in sizes_to_try(file.sizes, stride):
         picture = drawn_picture(width, height)
         try:
             result = file.run(picture, exact=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ from tinystyle.coreml.evaluator.model import NotFiniteError, read_model
 from tinystyle.coreml.verification.device import device_prediction
 from tinystyle.coreml.verification.lineage import lineage_fault
 from tinystyle.coreml.verification.saved_file import SavedFile
-from tinystyle.coreml.verification.structure import MAX_DIFFERENCE, structural_fault, with_weights
+from tinystyle.coreml.verification.structure import MAX_DIFFERENCE, Stylize, structural_fault, with_weights
+from tinystyle.coreml.verification.styles import in_each_style, network_to_compare, refuse_other_styles
 from tinystyle.coreml.verification.usable import first_fault
 from tinystyle.coreml.verification.weights import compare_weights
 from tinystyle.errors import UserError
-from tinystyle.model_file import LoadedModel
-from tinystyle.nets.blocks import StyleNetwork
+from tinystyle.model_file import LoadedModel, LoadedStyles
 
 __all__ = ["MIN_PSNR", "PhotoResult", "Verification", "judge", "verify"]
 
@@ -117,7 +118,7 @@ class Verification:
 
 def verify(
     path: Path,
-    model: LoadedModel,
+    model: LoadedModel | LoadedStyles,
     photos: Iterable[tuple[str, Image.Image]],
     *,
     against: str = "the trained network",
@@ -136,7 +137,8 @@ def verify(
 
     Args:
         path: `.mlmodel` or `.mlpackage`.
-        model: the trained network.
+        model: the trained network. Of one of many styles, each photo is compared in one style, in turn, and every style and
+            their mean on the drawn picture.
         photos: (name, RGB image) pairs, at least one.
         against: name of the trained network in the result.
         min_psnr: PSNR in dB that every photo must reach, instead of `MIN_PSNR`.
@@ -147,6 +149,9 @@ def verify(
         UserError: `path` cannot be read, there are no photos, or `device` is requested where there is no Core ML.
     """
     file = read_model(path)
+    refuse_other_styles(file, model, against)
+    if device and file.styles:
+        raise UserError(f"{path}: a file of many styles is not predicted with Core ML; leave out `device`")
     predict = device_prediction(path, file.input, file.output) if device else None
     return judge(
         file,
@@ -162,7 +167,7 @@ def verify(
 
 def judge(
     file: SavedFile,
-    model: LoadedModel,
+    model: LoadedModel | LoadedStyles,
     photos: Iterable[tuple[str, Image.Image]],
     *,
     fault: Callable[[], str | None],
@@ -191,16 +196,19 @@ def judge(
         UserError: there are no photos.
     """
     gate = MIN_PSNR.get(file.bits) if min_psnr is None else min_psnr
-    failure, fold, weights = compare_weights(file.weights, model.network)
+    network = network_to_compare(model)
+    failure, fold, weights = compare_weights(file.weights, network)
     foreign = lineage_fault(file.metadata, model.lineage)
     failure = f"{foreign}: {failure}" if foreign and failure else failure or fault() or foreign
     if failure is None:
-        failure = structural_fault(file, with_weights(model.network, weights), tolerance)
+        for one, same in in_each_style(file, with_weights(network, weights)):
+            failure = failure or structural_fault(one, same, model.network.stride, tolerance)
     results: list[PhotoResult] = []
     if failure is None:
         try:
-            for name, image in photos:
-                result = _compare_photo(file, model.network, name, image, predict)
+            each = cycle(in_each_style(file, network, mean=False))
+            for (name, image), (one, same) in zip(photos, each, strict=False):
+                result = _compare_photo(one, same, name, image, predict)
                 results.append(result)
                 progress(len(results))
                 if gate is not None and result.psnr < gate:
@@ -233,7 +241,7 @@ def judge(
 
 def _compare_photo(
     file: SavedFile,
-    network: StyleNetwork,
+    network: Stylize,
     name: str,
     image: Image.Image,
     predict: Callable[[Image.Image], Tensor] | None,

@@ -13,6 +13,7 @@ from torch import nn
 
 from tinystyle.coreml.evaluator.stored_weights import StoredWeight
 from tinystyle.coreml.verification.weight_check import check_weight
+from tinystyle.nets.styled import BlendingNetwork
 
 __all__ = ["Weights", "compare_weights"]
 
@@ -44,8 +45,12 @@ def _trained_weights(network: nn.Module) -> Iterable[_Trained]:
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d | nn.InstanceNorm2d)
     ]
+    photo = torch.zeros(1, 3, 16, 16)
     with torch.inference_mode():
-        network(torch.zeros(1, 3, 16, 16))
+        if isinstance(network, BlendingNetwork):
+            network(photo, torch.zeros(1, network.table.in_channels, 1, 1))
+        else:
+            network(photo)
     for hook in hooks:
         hook.remove()
     for name, module in order:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tinystyle.data import storage
 from tinystyle.evaluation import Stylize
-from tinystyle.training.callbacks import to_image
 from tinystyle.training.html import QUALITY
+from tinystyle.training.judge import to_image
 
 __all__ = ["SHORT_SIDE", "write_jpeg", "write_pictures"]
 

@@ -18,6 +18,7 @@ from tinystyle.training.html import data_uri, jpeg_uri, page
 from tinystyle.training.record import RunRecord
 from tinystyle.training.report.curves import PANELS, Metrics, write_curves
 from tinystyle.training.run_folder import RunFolder, metric_lines
+from tinystyle.training.style_list import style_title
 
 __all__ = ["write_report"]
 
@@ -69,9 +70,9 @@ def write_report(run: str | Path, out: Path | None = None) -> Path:
     network = config.network
     text = page(
         "tinystyle.training.report",
-        title=styles.image_name(config.style),
+        title=style_title(config),
         network=f"{network.architecture} {network.alpha:g}",
-        style=config.style if styles.builtin_name(config.style) else PurePosixPath(config.style).name,
+        style=", ".join(map(_image, config.styles or (config.style,))),
         state=STATES[record.state],
         message=record.message,
         step=record.step,
@@ -90,6 +91,10 @@ def write_report(run: str | Path, out: Path | None = None) -> Path:
     path = out or folder / "report.html"
     storage.write_bytes(path, text.encode())
     return path
+
+
+def _image(style: str) -> str:
+    return style if styles.builtin_name(style) else PurePosixPath(style).name
 
 
 def _metrics(file: Path) -> Metrics:

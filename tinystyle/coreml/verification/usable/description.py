@@ -24,7 +24,14 @@ def description_faults(spec: Any) -> Iterator[str]:
         yield "it declares a state, which it does not have"
     if description.predictedFeatureName or description.predictedProbabilitiesName:
         yield "it is declared to predict a class"
-    (image,), (stylized,) = description.input, description.output
+    image, *shares = description.input
+    (stylized,) = description.output
+    for feature in shares:
+        if feature.type.isOptional or not feature.name.isprintable() or feature.name in (image.name, stylized.name, ""):
+            yield f"its second input {feature.name!r} is declared optional, or is not named as a feature"
+        names = description.metadata.userDefined["styles"].split(",")
+        if len(set(names)) != feature.type.multiArrayType.shape[1]:
+            yield f"its metadata name {len(set(names))} styles, and it takes {feature.type.multiArrayType.shape[1]}"
     if image.name == stylized.name:
         yield f"its input and its output have one name, {image.name!r}"
     for feature, role in ((image, "input"), (stylized, "output")):

@@ -1,0 +1,49 @@
+"""A file of many styles beside its network, in one style after the other."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from tinystyle.coreml.evaluator.model import CoreMLModel
+from tinystyle.coreml.verification.saved_file import SavedFile
+from tinystyle.coreml.verification.structure import Stylize
+from tinystyle.errors import UserError
+from tinystyle.model_file import LoadedModel, LoadedStyles
+from tinystyle.nets.styled import BlendingNetwork
+
+__all__ = ["in_each_style", "network_to_compare", "refuse_other_styles"]
+
+
+def refuse_other_styles(file: CoreMLModel, model: LoadedModel | LoadedStyles, against: str) -> None:
+    """Raise UserError if the file has other styles than the model, called `against`; one of one style has none."""
+    names = model.names if isinstance(model, LoadedStyles) else ()
+    if isinstance(model, LoadedStyles) != bool(file.shares) or names != file.styles:
+        raise UserError(
+            f"{file.path} has the styles {_listed(file.styles)}, {against} {_listed(names)}; choose `style`"
+        )
+
+
+def network_to_compare(model: LoadedModel | LoadedStyles) -> nn.Module:
+    """Return the network as a file has it: of many styles, with the table of their vectors inside."""
+    return BlendingNetwork(model.network).eval() if isinstance(model, LoadedStyles) else model.network
+
+
+def in_each_style(file: SavedFile, network: nn.Module, *, mean: bool = True) -> list[tuple[SavedFile, Stylize]]:
+    """Return file and network in each of their styles, and in the mean of all with `mean`; of one style, as they are."""
+    if not isinstance(network, BlendingNetwork):
+        return [(file, network)]
+    assert isinstance(file, CoreMLModel)
+    chosen = [file.choose(text) for text in (*file.styles, *([",".join(file.styles)] if mean else []))]
+    return [(one, partial(_in_style, network, torch.tensor(one.chosen).reshape(1, -1, 1, 1))) for one in chosen]
+
+
+def _in_style(network: BlendingNetwork, shares_1s11: Tensor, photo_13hw: Tensor) -> Tensor:
+    stylized: Tensor = network(photo_13hw, shares_1s11)
+    return stylized
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if names else "of one"
