@@ -27,10 +27,10 @@ _StrokeSize = Annotated[
     ),
 ]
 _Smoothing = Annotated[
-    float | None,
+    float,
     typer.Option(
-        help="Weight of the past, from 0 (each frame by itself) to 0.99, in the statistics of the network's norms; it calms "
-        "the picture. [default: 0.9; Core ML files: 0]"
+        help="Weight of the past, from 0 (each frame by itself) to 0.99, in the statistics of the network's norms, for what "
+        "enters the picture to change the rest of it slowly. For a trained network."
     ),
 ]
 _Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu or cuda.")]
@@ -53,7 +53,7 @@ def video(
     keep_colors: _KeepColors = False,
     strength: _Strength = 1.0,
     stroke_size: _StrokeSize = 1.0,
-    smoothing: _Smoothing = None,
+    smoothing: _Smoothing = 0.0,
     mask: Annotated[
         str | None,
         typer.Option(
@@ -116,7 +116,7 @@ def live(
     keep_colors: _KeepColors = False,
     strength: _Strength = 1.0,
     stroke_size: _StrokeSize = 1.0,
-    smoothing: _Smoothing = None,
+    smoothing: _Smoothing = 0.0,
     device: _Device = "auto",
 ) -> None:
     """Show a camera's picture in a window, stylized.

@@ -12,7 +12,7 @@ from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel
 from tinystyle.stylize.render import Model, stylize_image
 from tinystyle.stylize.stroke_size import check_stroke_size
-from tinystyle.video.smoothing import DEFAULT, Smoothing, check_smoothing
+from tinystyle.video.smoothing import Smoothing, check_smoothing
 
 __all__ = ["FrameStylizer"]
 
@@ -22,8 +22,8 @@ class FrameStylizer:
 
     Args:
         model: the network or Core ML file.
-        smoothing: weight of the past at each frame, from 0 to 0.99; see `Smoothing`. None means 0.9, and 0 for a Core ML
-            file, whose norms cannot be smoothed.
+        smoothing: weight of the past at each frame, from 0 to 0.99; see `Smoothing`. A Core ML file's norms cannot be
+            smoothed.
         device: where to compute: "auto" (a GPU if there is one), "cpu", or "cuda".
         keep_colors, strength, stroke_size, mask: see `stylize_image`.
 
@@ -35,7 +35,7 @@ class FrameStylizer:
         self,
         model: Model,
         *,
-        smoothing: float | None = None,
+        smoothing: float = 0.0,
         device: str = "auto",
         keep_colors: bool = False,
         strength: float = 1.0,
@@ -45,10 +45,9 @@ class FrameStylizer:
         if not 0 <= strength <= 1:
             raise UserError(f"`strength` {strength:g}: give a number from 0 (the video) to 1 (the stylized image)")
         check_stroke_size(stroke_size)
-        network = isinstance(model, LoadedModel)
-        self.smoothing = smoothing if smoothing is not None else DEFAULT if network else 0.0
+        self.smoothing = smoothing
         check_smoothing(self.smoothing)
-        if self.smoothing and not network:
+        if self.smoothing and not isinstance(model, LoadedModel):
             raise UserError("`smoothing`: a Core ML file computes each frame by itself; give the network, or 0")
         self._smoothing: Smoothing | None = None
         if isinstance(model, LoadedModel):

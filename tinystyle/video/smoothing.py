@@ -18,10 +18,8 @@ from torch import Tensor, nn
 
 from tinystyle.errors import UserError
 
-__all__ = ["DEFAULT", "SceneCuts", "Smoothing", "check_smoothing"]
+__all__ = ["SceneCuts", "Smoothing", "check_smoothing"]
 
-DEFAULT = 0.9
-"""Weight of the past at each frame; the half-life is 6.6 frames."""
 _MOST = 0.99
 _THUMBNAIL = (32, 18)
 

@@ -40,7 +40,7 @@ def stylize_video(
     keep_colors: bool = False,
     strength: float = 1.0,
     stroke_size: float = 1.0,
-    smoothing: float | None = None,
+    smoothing: float = 0.0,
     mask: str | Path | None = None,
     invert_mask: bool = False,
     crf: int | None = None,
