@@ -67,7 +67,7 @@ def test_what_is_known_of_the_run_goes_along(tmp_path: Path) -> None:
     run.mkdir()
     (run / "run.json").write_text('{"state": "completed"}')
     losses = {"content": 0.5, "style": 0.4, "total": 1.3, "paint3": 0.3, "paint4": 0.7, "score": 2.5}
-    artifacts = {"bad_blocks": 0.0, "worst_photo": 0.0, "checkerboard": 1.0, "border_error": 2.0}
+    artifacts = {"bad_blocks": 0.0, "worst_photo": 0.0, "checkerboard": 1.0, "border_error": 2.0, "flicker": 3.0}
     row = QualityRow("small 0.1", **losses, **artifacts, second3=None, second4=None)
     report = ModelReport(
         "m", "p", "s", "small 0.1", 2, 64, True, "vgg16", None, 96, 1.0, 2.0, [row], 1500, 10, 10, 5.0, 1, []

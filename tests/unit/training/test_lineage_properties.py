@@ -31,6 +31,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "rdzv_endpoint": st.none() | st.just("here:1"), "checkpoint_every": st.integers(1, 999), "checkpoints": st.none() | NAMES,
     "preview_every": st.integers(1, 999), "on_collapse": st.sampled_from(["stop", "rollback"]), "track": st.booleans(),
     "precision": st.sampled_from(["32", "bf16"]), "seed": st.integers(0, 2**63 - 1), "init_from": st.none() | NAMES,
+    # A run has these or `style` alone; tests/unit/training/test_many_styles.py has the keys of such runs.
+    "styles": st.just(()), "freeze_trunk": st.just(False),
 }  # fmt: skip
 PLACES = {"style", "photos", "perceptual_weights", "init_from"}
 """Where things lie; what they hold is in the key by its hash."""

@@ -16,6 +16,7 @@ from tinystyle.model_file import LoadedStyles, load_any, load_model
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.each_style import LossesOfEach
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual.references import ReferenceStatistics
 from tinystyle.training.launch import prepare
 from tinystyle.training.lineage import lineage_of
 from tinystyle.training.many_styles import styles_of
@@ -135,14 +136,13 @@ def test_losses_of_each_style_are_those_of_one_style_alone() -> None:
     network = load_perceptual_network("narrow").prepare(torch.device("cpu"), torch.float32)
     random = torch.Generator().manual_seed(0)
     photos, outputs, styles = (torch.rand(3, 3, 48, 48, generator=random) * 255 for _ in range(3))
-    references = [torch.rand(1, 3, 48, 48, generator=random) * 200 for _ in range(2)]
+    photos_before = [torch.rand(1, 3, 48, 48, generator=random) * 200 for _ in range(2)]
+    references = ReferenceStatistics.measure(network, photos_before)
     each = [styles[:1], styles[1:2, :, :40] / 2, styles[2:] * 0.7]
-    targets = StyleTarget.measure_each(network, each, references, sliced_share=0.25)
+    targets = [StyleTarget.measure(network, style, references, sliced_share=0.25) for style in each]
     content_b, style_b = LossesOfEach(network, targets)(outputs, photos, [2, 0, 1])
     for index, style in enumerate([2, 0, 1]):
-        alone = StyleTarget.measure(network, each[style], references, sliced_share=0.25)
-        assert (alone.contrast, alone.gram_weights) == (targets[style].contrast, targets[style].gram_weights)
-        content, loss = Losses(network, alone)(outputs[index : index + 1], photos[index : index + 1])
+        content, loss = Losses(network, targets[style])(outputs[index : index + 1], photos[index : index + 1])
         torch.testing.assert_close(content_b[index : index + 1], content, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(style_b[index : index + 1], loss, rtol=1e-4, atol=1e-5)
 

@@ -219,7 +219,9 @@ def _shares(features: Any) -> tuple[str, int] | None:
     kind = features[0].type.multiArrayType
     shape = tuple(kind.shape)
     if len(features) > 1 or len(shape) != 4 or shape[0] != 1 or shape[2:] != (1, 1) or kind.dataType != kind.FLOAT32:
-        raise UnknownOperationError("a second input that is not the share of each style is not supported")
+        raise UnknownOperationError(
+            "a model that does not take one image, or one and the share of each style, is not supported"
+        )
     return features[0].name, int(shape[1])
 
 
