@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
 from tinystyle.data.decode import PreparedPhoto, Unusable, prepare_photo
+from tinystyle.data.processes import keep_freed_memory
 from tinystyle.errors import UserError
 
 __all__ = ["DecodePool"]
@@ -82,6 +83,7 @@ def _start(workers: int) -> ProcessPoolExecutor:
 
 def _in_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what to do
+    keep_freed_memory()
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -47,6 +47,7 @@ Progress = Callable[[int, int, int], None]
 
 # This many unreadable photos in a row mean that a remote source is gone, not that the photos are damaged.
 _GONE = 64
+_WAITING = 128
 
 
 def ingest(
@@ -275,13 +276,17 @@ class _Tally:
 def _map_in_order(
     function: Callable[[str], PreparedPhoto | str], names: Iterable[str], threads: int
 ) -> Generator[PreparedPhoto | str]:
-    """Yield results in the order of `names`; a limited number is in progress or waiting."""
+    """Yield results in the order of `names`; a limited number is in progress or waiting.
+
+    Those that wait let the workers go on while a shard is written. Each is a JPEG file of some ten kilobytes.
+    """
+    most = max(4 * threads, _WAITING)
     executor = ThreadPoolExecutor(threads)
     pending: deque[Future[PreparedPhoto | str]] = deque()
     try:
         for name in names:
             pending.append(executor.submit(function, name))
-            if len(pending) == 4 * threads:
+            if len(pending) == most:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -11,9 +11,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-__all__ = ["bf16_pays", "cpu_count", "die_with_parent", "interruptible", "kill_with_parent", "stop_signals"]
+__all__ = [
+    "bf16_pays",
+    "cpu_count",
+    "die_with_parent",
+    "interruptible",
+    "keep_freed_memory",
+    "kill_with_parent",
+    "stop_signals",
+]
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
+_KEPT, _LARGEST_MMAP_THRESHOLD = 2**26, 2**25  # bytes; it refuses a larger one
 WATCH_SECONDS = 1.0
 
 
@@ -75,6 +85,18 @@ def kill_with_parent() -> None:
     """Ask the kernel to kill this process when its parent dies, also after an exec; does nothing except on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep up to 64 MiB that it has freed; does nothing where the C library is not GNU's.
+
+    For a process that allocates and frees a few megabytes for every photo. By default they go back to the system each
+    time, and it clears each page anew: a third of the time of decoding a photo of 640x480.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, _KEPT)
+        mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
 
 
 def _watch(parent: int) -> None:
