@@ -21,7 +21,6 @@ from statistics import median
 from interleaved import interleaved, ratio
 from PIL import Image, ImageOps
 
-from tinystyle.data.ingest import ingest
 from tinystyle.data.processes import cpu_count
 
 SIZE = 256
@@ -53,6 +52,9 @@ def pillow_loop(source: Path, destination: Path) -> None:
 
 
 def ours(source: Path, destination: Path, workers: int) -> None:
+    # Not above, since every worker of a script imports what the script does; those of the command import no ingest.
+    from tinystyle.data.ingest import ingest
+
     manifest = ingest(str(source), str(destination), size=SIZE, workers=workers)
     assert manifest.count + len(manifest.quarantined) == len(list(source.iterdir()))
 
