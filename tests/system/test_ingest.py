@@ -161,3 +161,22 @@ def _kill_workers() -> int:
     for worker in workers:
         worker.kill()
     return len(workers)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts pages as Linux does")
+def test_decoding_processes_use_their_memory_again() -> None:
+    """A page that went back to the system and came again is a fault; a photo of 640x480 is 225 pages."""
+    script = """
+import resource
+from tests.support.badimages import encoded, photograph
+from tinystyle.data.decode import prepare_photo
+from tinystyle.data.processes import keep_freed_memory
+keep_freed_memory()
+photo = encoded(photograph(0, 640, 480), "JPEG")
+for _ in range(20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    prepare_photo(photo, 256)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert int(faults) < 50
