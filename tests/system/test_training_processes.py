@@ -18,6 +18,7 @@ import torch
 
 from tests.support.kills import Kills
 from tests.support.places import REPOSITORY
+from tests.support.processes import command_lines
 from tests.support.runs import assert_all_gone, family, micro_command, micro_config, start, steps_done, wait_for_step
 from tinystyle.model_file import load_model
 from tinystyle.training.launch import TrainingProcessError, launch, prepare
@@ -251,7 +252,8 @@ def test_c1_what_is_asked_to_stop_as_it_ends_ends() -> None:
 
 def waiting() -> list[psutil.Process]:
     """The processes that wait to be told what to train."""
-    return [each for each in psutil.Process().children() if each.cmdline()[-2:] == ["tinystyle.training.worker", WAIT]]
+    found = command_lines(psutil.Process().children())
+    return [each for each, line in found if line[-2:] == ["tinystyle.training.worker", WAIT]]
 
 
 def test_a_standby_trains_what_it_is_given_or_ends(dataset: Path, tmp_path: Path) -> None:

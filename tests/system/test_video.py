@@ -114,3 +114,4 @@ def test_two_at_once_do_not_mix(model: str, clip: Path, tmp_path: Path) -> None:
     finally:
         first.kill()
         first.communicate()
+        first.communicate()
