@@ -1,4 +1,4 @@
-"""Silences coremltools."""
+"""Silences converters: what they print, their warnings and logs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["quiet"]
+__all__ = ["quiet", "silent"]
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Silence warnings, and what Python prints, such as progress bars. Exceptions are still raised."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextlib.contextmanager
@@ -18,12 +30,7 @@ def quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
+        with silent():
             yield
     finally:
         logger.setLevel(level)

@@ -5,15 +5,11 @@ The converter gives the graphs of a file random names and the file a date: fixed
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
-import io
 import json
 import re
 import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,7 @@ from torch import Tensor, nn
 from tinystyle import __version__
 from tinystyle.coreml.exporter.metadata import LICENSE, lineage_text, title
 from tinystyle.coreml.package import atomic_folder
+from tinystyle.coreml.quiet import silent
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.exports.extras import require
 from tinystyle.exports.trace import trace
@@ -52,7 +49,7 @@ def write(model: LoadedModel, *, bits: int, sizes: ImageSizes, compute: str, out
         UserError: coreai-torch is not installed.
     """
     require("coreai", "an .aimodel")
-    with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder, silent():
         asset = Path(folder) / "model.aimodel"
         _convert(model.network, bits, sizes, compute, asset)
         program = (asset / _PROGRAM).read_bytes()
@@ -124,15 +121,3 @@ def _renamed(program: Any, scratch: Path) -> Any:
     context = Context()._mlir_context
     with context:
         return AIProgram._from_mlir_module(ir.Module.parse(text, context=context))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the converter: its progress bar, and warnings of it and of torch."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import io
 import json
 import os
 import re
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +21,7 @@ from torch import Tensor
 
 from tinystyle.coreml.evaluator.model import NotFiniteError
 from tinystyle.coreml.evaluator.stored_weights import StoredWeight, decode_affine, decode_palette, decode_plain
+from tinystyle.coreml.quiet import silent
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.errors import UserError
 from tinystyle.exports.extras import require
@@ -114,7 +113,7 @@ class CoreAIFile:
         return torch.from_numpy(result)
 
     async def _predict(self, image: Array) -> Array:
-        with _quiet():
+        with silent():
             from coreai.authoring.asset import AIModelAsset
             from coreai.runtime import NDArray as CoreAIArray
 
@@ -133,7 +132,7 @@ def read(path: Path) -> CoreAIFile:
     """
     require("coreai", "an .aimodel")
     try:
-        with _quiet():
+        with silent():
             return _read(path)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -247,18 +246,6 @@ def _unpacked(data: bytes, bits: int, count: int) -> Array:
         return np.frombuffer(data, np.uint8)
     stream = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[: count * bits].reshape(count, bits)
     return np.packbits(np.pad(stream, ((0, 0), (0, 8 - bits))), axis=1, bitorder="little").ravel()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence warnings of Apple's packages, and what they print."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ class LossesOfEach:
     def __init__(self, network: PerceptualNetwork, targets: Sequence[StyleTarget]) -> None:
         self.network = network
         self.targets = targets
+        self._layers = Losses(network, targets[0]).layers
 
     def __call__(self, output_b3hw: Tensor, photo_b3hw: Tensor, styles: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return content and style loss as used in training, each per photo (batch,), for images in RGB 0..255.
@@ -36,7 +37,7 @@ class LossesOfEach:
         content = self.network.content_layer
         with torch.no_grad():
             photo_content = self.network(photo_b3hw, {content})[content]
-        features = self.network(output_b3hw, Losses(self.network, self.targets[0]).layers)
+        features = self.network(output_b3hw, self._layers)
         content_b = content_loss(features[content], photo_content, self.targets[0].photo_energy)
         photos = {name: x_bchw.split(1) for name, x_bchw in features.items()}
         style_b = [
