@@ -74,6 +74,9 @@ def runs() -> Iterator[tuple[str, Run]]:
     for steps in (400, 1000):
         for name, change in CHANGES.items():
             yield f"{name} {steps}", {"steps": steps, **change}
+    for batch, lengths in ((1, (400, 800, 1600)), (2, (400, 800, 1600))):
+        for steps in lengths:
+            yield f"start, batch {batch} {steps}", {"steps": steps, "start": True, "batch": batch}
     yield "teacher 400", {"steps": 400, "teacher": "defaults 3000"}
     yield "teacher 1000", {"steps": 1000, "teacher": "defaults 3000"}
 

@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=36_000)
     parser.add_argument("--groups", type=int, default=4, help="of four styles, that are learned side by side")
     parser.add_argument("--steps", type=int, default=64, help="steps for each style")
+    parser.add_argument("--batch", type=int, default=4, help="photos to a step")
     parser.add_argument("--rate", type=float, default=6e-3)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--device", default="cpu")
@@ -52,7 +53,7 @@ def main() -> None:
     images = Images(arguments.photos, arguments.style, seed=0, groups=1)
     drawn = iter(DataLoader(images, batch_size=None, num_workers=arguments.workers))
     references = References.measure(network, reference_squares(images.shards, SIDE).to(device))
-    batches = photo_batches(images.shards, SIDE, 0, 4, arguments.workers)
+    batches = photo_batches(images.shards, SIDE, 0, arguments.batch, arguments.workers)
     network_of_start = load_model(arguments.go_on).network if arguments.go_on else build_network("small", 0.3)
     start = {name: value.float().to(device) for name, value in network_of_start.state_dict().items()}
     rates = OptimizerConfig(steps=arguments.steps, learning_rate=arguments.rate, warmup_steps=arguments.steps // 4)

@@ -40,18 +40,16 @@ WAYS = {
     "narrow, start": ("narrow", "auto", 4),
     "narrow": ("narrow", "random", 4),
     "vgg16": ("vgg16", "random", 4),
+    "vgg16, start": ("vgg16", "auto", 4),
     "vgg16, start, one photo": ("vgg16", "auto", 1),
-    "vgg16, start, two photos": ("vgg16", "auto", 2),
-    "narrow, start, one photo": ("narrow", "auto", 1),
 }
 """By name: loss network, where the weights start, and photos to a step."""
 LENGTHS = {
-    "narrow, start": (100, 200, 400, 800, 1600),
+    "narrow, start": (100, 200, 400, 800),
     "narrow": (400,),
     "vgg16": (200, 400),
+    "vgg16, start": (400,),
     "vgg16, start, one photo": (200, 400, 800, 1600),
-    "vgg16, start, two photos": (200, 400, 800),
-    "narrow, start, one photo": (800,),
 }
 LEARNED = (400, 1000, 3000)
 """Steps of the runs of --learned; how long their commands take on this machine follows from those of `vgg16`."""

@@ -61,9 +61,9 @@ class Training(_Model):
     """Name of the registered model."""
     run: RunConfig
     files: list[str] = ["mlmodel-8"]
-    """Core ML files to export; see `tinystyle.release.bundle.FILES`."""
+    """Files to export; see `tinystyle.release.bundle.FILES`."""
     export_size: str = "640x480"
-    """Image size of the Core ML files, in a form that `ImageSizes.parse` accepts."""
+    """Image size of these files, in a form that `ImageSizes.parse` accepts."""
 
     @field_validator("files")
     @classmethod
@@ -110,11 +110,11 @@ class StyleEntry(_Model):
     alphas: list[float] = Field(default=[NetworkConfig().alpha], min_length=1)
     """Width multipliers, one network each. If there are several, the registered models are called NAME-PERCENT."""
     formats: list[str] = ["mlmodel-8"]
-    """Core ML files to export; see `tinystyle.release.bundle.FILES`."""
+    """Files to export; see `tinystyle.release.bundle.FILES`."""
     export_size: str = "640x480"
-    """Image size of the Core ML files, in a form that `ImageSizes.parse` accepts."""
+    """Image size of these files, in a form that `ImageSizes.parse` accepts."""
     budget_bytes: int | None = Field(default=None, ge=1)
-    """Maximum size of each Core ML file in bytes; None means no limit."""
+    """Maximum size of each exported file in bytes; None means no limit."""
     margin: float = Field(default=0.05, ge=0, le=1)
     """Fraction by which content, paint3 and paint4 on held-out photos may each be higher than the champion's."""
     auto_promote: bool = False

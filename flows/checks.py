@@ -30,20 +30,22 @@ def check(training: Training, checkpoints: str) -> ModelVersion | None:
         The version that the earlier run registered; None if there is none.
 
     Raises:
-        UserError: `export_size` is not possible for a file, the dataset has too small or no held-out photos, or the
-            style image, the dataset or the weights of the loss network are missing or damaged.
+        UserError: `export_size` is not possible for a file, the packages of its format are not installed, the dataset
+            has too small or no held-out photos, or the style image, the dataset or the weights of the loss network are
+            missing or damaged.
         OSError: one of them or the registry cannot be reached, or `checkpoints` cannot be written to.
     """
     from tinystyle.coreml.sizes import ImageSizes
     from tinystyle.data.manifest import Manifest
+    from tinystyle.exports import check_installed, check_sizes
     from tinystyle.nets import build_network
     from tinystyle.release.bundle import check_files
 
     config = training.run
+    stride = build_network(config.network.architecture, config.network.alpha).stride
     for format, _, _ in check_files(training.files):
-        ImageSizes.parse(training.export_size).check(
-            format, build_network(config.network.architecture, config.network.alpha).stride
-        )
+        check_installed(format)
+        check_sizes(format, ImageSizes.parse(training.export_size), stride)
     manifest = Manifest.read(config.photos)
     if manifest.size < config.data.size:
         raise UserError(

@@ -47,9 +47,9 @@ class Evidence:
     collapsed: str | None
     """Why the network counts as collapsed; None if it does not."""
     unverified: str | None
-    """Why a Core ML file is not verified to be the network; None if all files are."""
+    """Why an exported file is not verified to be the network; None if all files are."""
     bytes: int
-    """Size of the largest Core ML file, in bytes."""
+    """Size of the largest exported file, in bytes."""
     pictures: list[tuple[Image.Image, Image.Image]] = field(default_factory=list, repr=False)
     """Some of the photos, each with its stylized version."""
 
@@ -120,7 +120,7 @@ def judge(challenger: Evidence, champion: Evidence | None, entry: StyleEntry) ->
     """
     comparisons = [_compare(name, challenger, champion, entry) for name in QUALITIES]
     passed = [
-        (challenger.unverified is None, challenger.unverified or "every Core ML file is verified"),
+        (challenger.unverified is None, challenger.unverified or "every exported file is verified"),
         _budget(challenger, entry),
         (challenger.collapsed is None, challenger.collapsed or "no collapse on held-out photos"),
         *((found.passed, _words(found, champion)) for found in comparisons),
@@ -183,7 +183,7 @@ def measure(label: str, folder: Path, training: Training) -> Evidence:
 
     Args:
         label: name of the version.
-        folder: its files as `registry.fetch` writes them: model/ and coreml/.
+        folder: its files as `registry.fetch` writes them: model/ and exports/.
         training: determines photos, style and losses; the network is the one in `folder`.
 
     Raises:
@@ -199,7 +199,7 @@ def measure(label: str, folder: Path, training: Training) -> Evidence:
         paint3=[each.paint3 for each in scores],
         paint4=[each.paint4 for each in scores],
         collapsed=_collapse(bundle.model, training),
-        unverified=_unverified(bundle),
+        unverified=_unverified(bundle, training),
         bytes=max(entry.bytes for entry in bundle.entries()),
         pictures=_pictures(bundle.model, training),
     )
@@ -241,15 +241,29 @@ def _collapse(model: Path, training: Training) -> str | None:
     return collapse(outputs, photos, [recolor(photo) for photo in photos])
 
 
-def _unverified(bundle: Bundle) -> str | None:
-    """Return which Core ML file has changed since its verification, or has too low a PSNR; None if there is none."""
-    from tinystyle.coreml.verification.verify import MIN_PSNR
-    from tinystyle.data import storage
+def _unverified(bundle: Bundle, training: Training) -> str | None:
+    """Verify every exported file anew, each by its runtime; return what is wrong with one, or None.
 
+    What is verified is the file to download, on photos that the training did not see.
+    """
+    import tempfile
+
+    from tinystyle.data import storage
+    from tinystyle.errors import UserError
+    from tinystyle.exports.verify import verify
+    from tinystyle.model_file import load_model
+    from tinystyle.release.package_zip import unpacked
+    from tinystyle.stylize.sample_photos import verification_photos
+
+    network, photos = load_model(bundle.model), list(verification_photos(training.run.photos, SHOWN))
     for file in bundle.entries():
-        least = MIN_PSNR[file.bits]
         if storage.sha256(bundle.file(file)) != file.sha256:
             return f"{file.name} is not the file that was verified"
-        if least is not None and file.psnr < least:
-            return f"{file.name} reached {file.psnr:.1f} dB, but {least:g} dB are required"
+        with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
+            try:
+                found = verify(unpacked(bundle.file(file), Path(scratch)), network, photos)
+            except UserError as error:  # damaged, or its runtime is not installed here
+                return f"{file.name} cannot be verified: {error}"
+        if not found.passed:
+            return f"{file.name} is {found.sentence().replace(f'{found.file}: ', '')}"
     return None

@@ -32,7 +32,7 @@ def publish_files(style: str, version: str, root: str) -> PublishedVersion:
 
     found = registry.find(style, version)
     published = publish_version(found, root, reason=f"as {version}")
-    get_run_logger().info("version %d of %s: %d Core ML files at %s", found.version, style, len(published.files), root)
+    get_run_logger().info("version %d of %s: %d files at %s", found.version, style, len(published.files), root)
     return published
 
 
@@ -62,7 +62,7 @@ def link_page(published: PublishedVersion, root: str, hours: int) -> str:
 
 @flow(name="publish", flow_run_name=_run_name, **ON_FAILURE)
 def publish(style: str, version: str = "champion", root: str = DEFAULT_ROOT, presign_hours: int = 24) -> Any:
-    """Publish the Core ML files of a style for apps, and make them the current version.
+    """Publish the files of a style for apps, and make them the current version.
 
     Published files never change: publishing a version again does nothing, and does not undo a rollback.
 
@@ -88,7 +88,7 @@ def publish(style: str, version: str = "champion", root: str = DEFAULT_ROOT, pre
         return failed(error)
     assert current is not None
     if current.current == published.version:
-        text = f"{len(published.files)} Core ML files at {root}"
+        text = f"{len(published.files)} files at {root}"
         facts: dict[str, str | int | None] = {"style": style, "version": published.version, "run_id": published.run_id}
         notify(f"{style} version {published.version}: published", text, event="publication", **facts)
     return {"style": style, "version": published.version, "current": current.current, "files": len(published.files)}
@@ -105,15 +105,16 @@ def markdown(published: PublishedVersion, root: str, hours: int) -> str:
         "",
         f"At `{storage.join(root, published.style, str(published.version))}`. The links last {hours} hours.",
         "",
-        "| file | bits | bytes | image sizes | iOS | PSNR, dB | card | SHA-256 |",
-        "|---|---:|---:|---|---:|---:|---|---|",
+        "| file | runs on | bits | bytes | image sizes | PSNR, dB | verified by | card | SHA-256 |",
+        "|---|---|---:|---:|---|---:|---|---|---|",
     ]
     for file in published.files:
         lines.append(
-            f"| {link(file.url)} | {file.bits} | {file.bytes:,} | {file.sizes} | {file.minimum_ios} | {file.psnr:.1f} "
-            f"| {link(file.card)} | `{file.sha256}` |"
+            f"| {link(file.url)} | {file.runs_on} | {file.bits} | {file.bytes:,} | {file.sizes} | {file.psnr:.1f} "
+            f"| {file.verified_by} | {link(file.card)} | `{file.sha256}` |"
         )
-    lines += ["", f"{link(published.swift)} runs them in an app; {link(published.model)}; {link(published.checksums)}"]
+    swift = f"{link(published.swift)} runs the first Core ML file in an app; " if published.swift else ""
+    lines += ["", f"{swift}{link(published.model)}; {link(published.checksums)}"]
     previews = [file.preview for file in published.files if file.preview]
     if previews:
         lines += ["", f"![photos and stylized photos]({presign(storage.join(root, previews[0]), hours * 3600)})"]

@@ -24,7 +24,7 @@ from tinystyle.tracking.connection import version_url
 
 if TYPE_CHECKING:
     from tinystyle.evaluation.model_report import ModelReport
-    from tinystyle.release.bundle import CoreMLFile
+    from tinystyle.release.bundle import ReleaseFile
     from tinystyle.tracking.registry import ModelVersion
     from tinystyle.training.lease import Lease
     from tinystyle.training.record import RunRecord
@@ -36,13 +36,13 @@ RESULT = "train-style-result"
 
 
 @task(name="show-result", cache_policy=NO_CACHE)
-def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFile], run: Path, model: Path) -> None:
+def show_result(version: ModelVersion, report: ModelReport, files: list[ReleaseFile], run: Path, model: Path) -> None:
     """Create two artifacts of the flow run: a Markdown page, and a table with `result_of`, which other flows read.
 
     Args:
         version: the registered version.
         report: its evaluation.
-        files: its Core ML files.
+        files: its exported files.
         run: folder of the run.
         model: folder that `assemble` wrote.
     """
@@ -51,7 +51,7 @@ def show_result(version: ModelVersion, report: ModelReport, files: list[CoreMLFi
     create_table_artifact([result_of(version, skipped=False)], key=RESULT)
 
 
-def _figures(version: ModelVersion, report: ModelReport, files: list[CoreMLFile]) -> str:
+def _figures(version: ModelVersion, report: ModelReport, files: list[ReleaseFile]) -> str:
     page = f"# {version.style}, version {version.version}\n\n"
     page += f"{report.name}: {report.weights:,} weights. {run_link(version.run_id)}\n\n"
     page += f"On {report.count} held-out photos:\n\n"
@@ -59,9 +59,9 @@ def _figures(version: ModelVersion, report: ModelReport, files: list[CoreMLFile]
     for row in report.rows:
         figures = " | ".join(f"{value:.3f}" for value in (row.content, row.style, row.paint3, row.paint4))
         page += f"| {row.name} | {figures} | {row.bad_blocks:.2%} |\n"
-    page += "\n| Core ML file, verified | bytes | PSNR, dB | iOS |\n|---|---:|---:|---:|\n"
+    page += "\n| file, verified | bytes | PSNR, dB | runs on |\n|---|---:|---:|---|\n"
     for file in files:
-        page += f"| {file.name} | {file.bytes:,} | {file.psnr:.1f} | {file.minimum_ios} |\n"
+        page += f"| {file.name} | {file.bytes:,} | {file.psnr:.1f} | {file.runs_on} |\n"
     return page
 
 
@@ -87,8 +87,8 @@ def _places(version: ModelVersion, run: Path) -> str:
     return "\n| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
 
 
-def _picture(model: Path, files: list[CoreMLFile]) -> str:
-    preview = model / "coreml" / f"{files[0].coreml_name}.png"
+def _picture(model: Path, files: list[ReleaseFile]) -> str:
+    preview = model / "exports" / f"{files[0].export_name}.png"
     if not preview.is_file():
         return ""
     with Image.open(preview) as picture:

@@ -65,7 +65,7 @@ def sweep_styles(
         alphas: Width multipliers of the networks.
         architectures: Architectures of the networks: small, johnson.
         sweep: Values of any other parameters to combine, by name, such as {"learning_rate": [0.003, 0.006]}.
-        files: Core ML files to export, such as mlmodel-8, mlpackage-8, mlpackage-int4.
+        files: Files to export, such as mlmodel-8, mlpackage-int4, aimodel-16, onnx-8.
         export_size: Image size of these files, WIDTHxHEIGHT in pixels.
         checkpoints: Folder or URI under which the runs keep their checkpoints.
         force: Train even networks that are already registered.
@@ -138,6 +138,8 @@ def combinations(swept: dict[str, list[Any]], common: dict[str, Any]) -> list[Tr
     return trainings
 
 
+_OF_FILES = ("name", "runtime", "runs_on", "bytes", "psnr", "verified_by")
+"""What the report says of each exported file."""
 _PLURAL = {"style": "styles", "alpha": "alphas", "architecture": "architectures"}
 
 
@@ -185,12 +187,12 @@ def report_on(outcomes: list[Outcome], tracker: Tracker, training: Training) -> 
         "rows": rows,
     }
     link = run_link(str(tracker.run_id))
-    page = markdown(rows, missing) + f"\nTable, gallery, and frontier.html, quality against cost: {link}\n"
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
         folder = Path(scratch)
+        fetched = _fetch(rows, outcomes, folder / "runs")
+        page = markdown(rows, missing) + f"\nTable, gallery, and frontier.html, quality against cost: {link}\n"
         (folder / "sweep.json").write_text(json.dumps(report, indent=2) + "\n")
         (folder / "sweep.md").write_text(page)
-        fetched = _fetch(rows, outcomes, folder / "runs")
         if fetched:
             _gallery(fetched, training.run.photos).save(folder / "gallery.png")
             _frontier([run for _, run in fetched], training, folder)
@@ -210,6 +212,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "version": version.version if version else None,
         "run_id": version.run_id if version else None,
         **{name: _number(version.tags.get(name, "")) if version else None for name in FIGURES},
+        "files": [],
         "state": outcome.state,
         "skipped": outcome.skipped,
         "message": outcome.message,
@@ -238,13 +241,24 @@ def markdown(rows: list[dict[str, Any]], missing: list[str]) -> str:
         version = row["version"] if row["version"] is not None else row["state"].lower()
         cells = [row["style"], row["architecture"], f"{row['alpha']:g}", str(version), *figures]
         lines.append("| " + " | ".join(cells) + " |")
+    files = [file for row in rows for file in row["files"]]
+    if files:
+        lines += ["", "| file | runs on | bytes | PSNR, dB | verified by |", "|---|---|---:|---:|---|"]
+    for file in files:
+        psnr = f"{file['psnr']:.1f}"
+        lines.append(f"| {file['name']} | {file['runs_on']} | {file['bytes']:,} | {psnr} | {file['verified_by']} |")
     if missing:
         lines += ["", f"Missing, {len(missing)} of {len(rows)}:", "", *(f"- {what}" for what in missing)]
     return "\n".join(lines) + "\n"
 
 
 def _fetch(rows: list[dict[str, Any]], outcomes: list[Outcome], scratch: Path) -> list[tuple[dict[str, Any], Path]]:
-    """Download the registered networks; return each row with the folder of its model.safetensors and run.json."""
+    """Download the registered networks, and add their files to their rows.
+
+    Returns:
+        Each row that was fetched, with the folder of its model.safetensors and run.json.
+    """
+    from tinystyle.release.bundle import Bundle
     from tinystyle.tracking import registry
 
     fetched = []
@@ -252,9 +266,12 @@ def _fetch(rows: list[dict[str, Any]], outcomes: list[Outcome], scratch: Path) -
         if outcome.version is None:
             continue
         try:
-            fetched.append((row, registry.fetch(outcome.version, scratch / str(index)) / "model"))
+            bundle = Bundle(registry.fetch(outcome.version, scratch / str(index)))
         except USER_ERRORS as error:
             get_run_logger().warning("neither in the gallery nor on the page: %s", sentence(error))
+            continue
+        row["files"] = [{name: getattr(file, name) for name in _OF_FILES} for file in bundle.entries()]
+        fetched.append((row, bundle.model.parent))
     return fetched
 
 

@@ -1,4 +1,4 @@
-"""The flow `train-style`: from a style image to a registered network with verified Core ML files."""
+"""The flow `train-style`: from a style image to a registered network with verified files for apps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tinystyle.errors import UnavailableError
 
 if TYPE_CHECKING:
     from tinystyle.evaluation.model_report import ModelReport
-    from tinystyle.release.bundle import CoreMLFile
+    from tinystyle.release.bundle import ReleaseFile
     from tinystyle.tracking.registry import ModelVersion
     from tinystyle.training.lease import Lease
     from tinystyle.training.record import RunRecord
@@ -64,7 +64,7 @@ def train_style(
     *,
     parameters: dict[str, Any],
 ) -> dict[str, Any]:
-    """Train a network on one style, verify its Core ML files, log everything to MLflow and register a version.
+    """Train a network on one style, verify its exported files, log everything to MLflow and register a version.
 
     An interrupted run resumes from its last checkpoint when it is retried or started again. A network that is already
     registered is not trained again.
@@ -72,7 +72,7 @@ def train_style(
     Args:
         name: Name of the registered model: a-z, 0-9 and dashes. By default it is derived from the name of the style
             image.
-        files: Core ML files to export, such as mlmodel-8, mlpackage-8, mlpackage-int4.
+        files: Files to export, such as mlmodel-8, mlpackage-int4, aimodel-16, onnx-8.
         export_size: Image size of these files, WIDTHxHEIGHT in pixels.
         checkpoints: Folder or URI under which the run keeps its checkpoints.
         parent_run: ID of the MLflow run that this run is a part of.
@@ -94,7 +94,7 @@ def train_style(
 def _train(training: Training, checkpoints: str, parent_run: str | None, force: bool, scratch: Path) -> State[Any]:
     """Run the expensive steps as the only owner of this run key, and return the final state of the flow run."""
     from tinystyle.evaluation.model_report import ModelReport
-    from tinystyle.release.bundle import CoreMLFile
+    from tinystyle.release.bundle import ReleaseFile
     from tinystyle.training.lease import owned
     from tinystyle.training.resolve import resolve
 
@@ -121,7 +121,7 @@ def _train(training: Training, checkpoints: str, parent_run: str | None, force: 
             return unfinished_state(record)
         report = products.once("evaluation", ModelReport, lambda: evaluate(training, run))
         files = products.once(
-            "core-ml", list[CoreMLFile], lambda: assemble_files(training, run, report, model), folder=model
+            "core-ml", list[ReleaseFile], lambda: assemble_files(training, run, report, model), folder=model
         )
         version = log_and_register(training, run, model, report, files)
         products.discard()
@@ -192,8 +192,8 @@ def evaluate(training: Training, run: Path) -> ModelReport:
 
 
 @task(name="export-and-verify", cache_policy=NO_CACHE)
-def assemble_files(training: Training, run: Path, report: ModelReport, model: Path) -> list[CoreMLFile]:
-    """Write the folder `model`: verified Core ML files with model cards and previews, and the Swift file."""
+def assemble_files(training: Training, run: Path, report: ModelReport, model: Path) -> list[ReleaseFile]:
+    """Write the folder `model`: verified files with model cards and previews, and the Swift file."""
     from tinystyle.model_file import load_model
     from tinystyle.release.assemble import assemble
     from tinystyle.release.card import newest_preview
@@ -217,7 +217,7 @@ def assemble_files(training: Training, run: Path, report: ModelReport, model: Pa
 
 @task(name="log-and-register", **NETWORK)
 def log_and_register(
-    training: Training, run: Path, model: Path, report: ModelReport, files: list[CoreMLFile]
+    training: Training, run: Path, model: Path, report: ModelReport, files: list[ReleaseFile]
 ) -> ModelVersion:
     """Upload the folder `model` to the MLflow run and register a version; a repeated call creates no second version."""
     from tinystyle.tracking import registry
@@ -232,7 +232,7 @@ def log_and_register(
     return registry.register(training.name, record.tracking_run, _tags(training, record, report, files))
 
 
-def _tags(training: Training, record: RunRecord, report: ModelReport, files: list[CoreMLFile]) -> dict[str, str]:
+def _tags(training: Training, record: RunRecord, report: ModelReport, files: list[ReleaseFile]) -> dict[str, str]:
     """Return the tags that `tinystyle models` shows for a version; bytes, bits and PSNR are those of the first file."""
     row, first, lineage = report.rows[-1], files[0], record.lineage
     return {

@@ -14,7 +14,7 @@ from tinystyle.release.assemble import assemble
 
 __all__ = ["FILES", "PHOTOS", "SIZE", "assembled_folder", "untrained"]
 
-FILES = ["mlmodel-8", "mlpackage-int4"]
+FILES = ["mlmodel-8", "mlpackage-int4", "onnx-16"]
 SIZE = "48x32"
 PHOTOS = [("a.png", synthetic_photo(1)), ("b.png", synthetic_photo(2))]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
-from tinystyle.release.bundle import Bundle, CoreMLFile
+from tinystyle.exports import platforms
+from tinystyle.release.bundle import Bundle, ReleaseFile
 from tinystyle.release.package_zip import zip_package
 
 __all__ = ["bundle_in", "entry", "package_in"]
@@ -21,11 +22,12 @@ def package_in(folder: Path) -> Path:
     return package
 
 
-def entry(file: Path, format: str) -> CoreMLFile:
+def entry(file: Path, format: str) -> ReleaseFile:
     """What files.json says of a Core ML file."""
-    return CoreMLFile(
+    return ReleaseFile(
         name=file.name, format=format, bits=8, bytes=file.stat().st_size, sha256=storage.sha256(file), minimum_ios=16,
         sizes=ImageSizes.parse("64x64"), input="image", output="stylized", psnr=50.0,
+        runtime="Core ML", platforms=platforms(format, 16), verified_by="nobody",
     )  # fmt: skip
 
 
@@ -33,7 +35,7 @@ def bundle_in(folder: Path, scratch: Path) -> Path:
     """A finished model's folder, with a package."""
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "model.safetensors").write_bytes(b"weights")
-    package = package_in(folder / "coreml")
+    package = package_in(folder / "exports")
     archive = zip_package(package, scratch / f"{package.name}.zip")
     Bundle(folder).write_entries([entry(archive, "mlpackage")])
     return folder

@@ -92,16 +92,16 @@ def finished_model(folder: Path) -> Path:
     """Make `folder` that of a finished model, untrained: two Core ML files, one of them a package, as a folder and as its zip."""
     torch.manual_seed(0)
     config = NetworkConfig(alpha=0.1)
-    file, coreml = folder / "model" / "model.safetensors", folder / "coreml"
+    file, exports = folder / "model" / "model.safetensors", folder / "exports"
     save_model(build_network(config.architecture, config.alpha), file, config, {"key": "0123456789abcdef"})
     (folder / "model" / "run.json").write_text("{}")
     for format in ("mlmodel", "mlpackage"):
-        export_model(load_model(file), format=format, bits=8, size=(64, 64), out=coreml / f"mosaic-8.{format}")
-    zip_package(coreml / "mosaic-8.mlpackage", coreml / "mosaic-8.mlpackage.zip")
+        export_model(load_model(file), format=format, bits=8, size=(64, 64), out=exports / f"mosaic-8.{format}")
+    zip_package(exports / "mosaic-8.mlpackage", exports / "mosaic-8.mlpackage.zip")
     Bundle(folder).write_entries(
-        [entry(coreml / "mosaic-8.mlmodel", "mlmodel"), entry(coreml / "mosaic-8.mlpackage.zip", "mlpackage")]
+        [entry(exports / "mosaic-8.mlmodel", "mlmodel"), entry(exports / "mosaic-8.mlpackage.zip", "mlpackage")]
     )
-    (coreml / "mosaic-8.mlmodel.md").write_text("# the card")
+    (exports / "mosaic-8.mlmodel.md").write_text("# the card")
     rows = [{"name": "identity", "total": 3.0}, {"name": "small 0.1", "total": 1.5}]
     (folder / "evaluation.json").write_text(json.dumps({"name": "small 0.1", "rows": rows}))
     return folder

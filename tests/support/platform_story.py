@@ -65,11 +65,11 @@ def check_run_and_version(checkout: Checkout) -> None:
     assert mlflow.steps(version["run_id"], "train/total")[-1] == 100
     assert mlflow.files(version["run_id"], "images")
     assert {
-        "coreml/wave-8.mlmodel",
-        "coreml/wave-8.mlmodel.md",
-        "coreml/StyleTransfer.swift",
-        "coreml/files.json",
-    } <= set(mlflow.files(version["run_id"], "coreml"))
+        "exports/wave-8.mlmodel",
+        "exports/wave-8.mlmodel.md",
+        "exports/StyleTransfer.swift",
+        "exports/files.json",
+    } <= set(mlflow.files(version["run_id"], "exports"))
     assert "model/model.safetensors" in mlflow.files(version["run_id"], "model")
 
 

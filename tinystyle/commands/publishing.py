@@ -35,7 +35,7 @@ def publish(
 ) -> None:
     """Publish a version for apps, and make it the current version.
 
-    It consists of the Core ML files, their model cards, the Swift file and checksums. If interrupted, rerun the same
+    It consists of the exported files, their model cards, the Swift file and checksums. If interrupted, rerun the same
     command to complete it. Published files never change; publishing a version again does nothing.
     """
     if folder is not None and not version.isdecimal():
@@ -119,11 +119,16 @@ def published(
     table = Table("style", title=f"Published at {root}")
     table.add_column("version", justify="right")
     table.add_column("file", no_wrap=True)
-    for name in ("bytes", "PSNR, dB", "iOS"):
+    for name in ("bytes", "PSNR, dB"):
         table.add_column(name, justify="right")
+    table.add_column("runs on", no_wrap=True)
     files = [(entry, file) for entry in styles if (now := entry.version()) is not None for file in now.files]
     for entry, file in files:
-        numbers = (f"{file.bytes:,}", f"{file.psnr:.1f}", f"{file.minimum_ios}")
+        numbers = (
+            f"{file.bytes:,}",
+            f"{file.psnr:.1f}",
+            file.runtime + (f", iOS {file.minimum_ios}" if file.minimum_ios else ""),
+        )
         table.add_row(entry.name, f"{entry.current} of {len(entry.versions)}", file.name, *numbers)
     if links is None:
         screen.print(table)

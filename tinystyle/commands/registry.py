@@ -98,7 +98,7 @@ def fetch(
 ) -> None:
     """Download the files of one version, and verify all SHA-256 checksums.
 
-    The files are the Core ML files, their model cards, and the trained network.
+    The files are the exported files, their model cards, and the trained network.
     """
     from tinystyle.tracking import registry
 

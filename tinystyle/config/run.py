@@ -344,7 +344,7 @@ class RunConfig(_Config):
             return None
         if self.init_from != AUTO:
             return self.init_from
-        start = nets.start_of(self.network.architecture, self.network.alpha)
+        start = nets.start_of(self.network.architecture, self.network.alpha, self.loss.perceptual)
         return str(start) if start else None
 
     def with_checkpoints(self, place: str) -> RunConfig:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tinystyle.errors import UserError, closest
 
-__all__ = ["FORMATS", "IOS", "VARIANTS", "check_compute", "check_format", "check_size"]
+__all__ = ["FORMATS", "IOS", "VARIANTS", "check_compute", "check_format", "check_size", "macos_of"]
 
 FORMATS: dict[str, tuple[int, ...]] = {
     "mlmodel": (32, 16, 8, 6, 4),
@@ -23,6 +23,14 @@ VARIANTS = (*((name, bits, 16) for name, choices in FORMATS.items() for bits in 
 
 MIN_SIDE, MAX_SIDE = 20, 4096
 """Range of an exported image's sides in pixels. Smaller images would be padded; larger ones take gigabytes to run."""
+
+
+def macos_of(ios: int) -> str:
+    """Return the macOS that was released with an iOS, from 13 on, and has the same frameworks."""
+    if ios == 13:
+        return "10.15"
+    # From 26 on, iOS and macOS have one number.
+    return str(ios if ios >= 26 else ios - 3)
 
 
 def check_format(format: str, bits: int, ios: int = 16) -> None:

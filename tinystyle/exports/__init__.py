@@ -13,7 +13,17 @@ from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.errors import UserError, closest
 from tinystyle.exports.extras import require
 
-__all__ = ["FORMATS", "Format", "check_compute", "check_format", "check_installed", "check_sizes", "format_of", "names"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "check_compute",
+    "check_format",
+    "check_installed",
+    "check_sizes",
+    "format_of",
+    "names",
+    "platforms",
+]
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,10 @@ class Format:
     """Numbers of bits per convolution weight that it supports."""
     runs_on: str
     """What runs it, for the model card; of Core ML, the result of an export knows it."""
+    platforms: tuple[str, ...]
+    """Systems that run it."""
+    minimum_ios: int | None = None
+    """Oldest iOS whose own runtime runs it; None if an app brings the runtime along, or, as of Core ML, the file decides."""
     exporter: str = ""
     """Module with `write`; empty for Core ML, whose formats `tinystyle.coreml` writes and reads."""
     reader: str = ""
@@ -40,13 +54,16 @@ class Format:
     """Extra of tinystyle with the packages that write and run it."""
 
 
+_APPLE = ("iOS", "macOS")
+
 FORMATS: dict[str, Format] = {
-    "mlmodel": Format("neural network (.mlmodel)", coreml.FORMATS["mlmodel"], "iOS 13 and later"),
-    "mlpackage": Format("ML Program (.mlpackage)", coreml.FORMATS["mlpackage"], "iOS 16 and later"),
+    "mlmodel": Format("neural network (.mlmodel)", coreml.FORMATS["mlmodel"], "iOS 13 and later", _APPLE),
+    "mlpackage": Format("ML Program (.mlpackage)", coreml.FORMATS["mlpackage"], "iOS 16 and later", _APPLE),
     "onnx": Format(
         "ONNX (.onnx)",
         (32, 16, 8),
         "ONNX Runtime: Android, Windows, Linux, macOS, iOS and the web",
+        ("Android", "Windows", "Linux", "macOS", "iOS", "web"),
         exporter="tinystyle.exports.onnx_file.exporter",
         reader="tinystyle.exports.onnx_file.saved_file",
         runtime="ONNX Runtime",
@@ -59,6 +76,8 @@ FORMATS: dict[str, Format] = {
         "Core AI (.aimodel)",
         (32, 16, 8, 6, 4),
         "Core AI: iOS 27, macOS 27 and later",
+        _APPLE,
+        minimum_ios=27,
         exporter="tinystyle.exports.core_ai.exporter",
         reader="tinystyle.exports.core_ai.saved_file",
         runtime="Core AI",
@@ -75,6 +94,18 @@ def names(separator: str = ", ") -> str:
     """Return the suffixes of all formats, the last two joined by "or"."""
     *others, last = (f".{name}" for name in FORMATS)
     return f"{separator.join(others)} or {last}"
+
+
+def platforms(format: str, minimum_ios: int | None) -> dict[str, str]:
+    """Return platform -> its oldest version that runs a file of a format, a key of `FORMATS`.
+
+    Args:
+        minimum_ios: oldest iOS with the runtime in it; None if an app brings the runtime along, which then decides: the
+            versions are empty.
+    """
+    if minimum_ios is None:
+        return dict.fromkeys(FORMATS[format].platforms, "")
+    return {"iOS": str(minimum_ios), "macOS": coreml.macos_of(minimum_ios)}
 
 
 def format_of(out: Path, format: str | None = None) -> str:

@@ -32,13 +32,19 @@ def check_architecture(name: str) -> str:
     return name
 
 
-def start_of(architecture: str, alpha: float) -> Path | None:
+def start_of(architecture: str, alpha: float, perceptual: str) -> Path | None:
     """Return the model file of initial weights that comes with the package for a network, made by benchmarks/start.py.
 
     From them a network learns a style in fewer steps than from random weights; None if there are none for this network.
+
+    Args:
+        architecture: a key of `ARCHITECTURES`.
+        alpha: width multiplier.
+        perceptual: name of the loss network; weights that have learned styles by it are preferred.
     """
-    path = Path(__file__).parent / "starts" / f"{architecture}-{alpha:g}.safetensors"
-    return path if path.exists() else None
+    name = f"{architecture}-{alpha:g}"
+    files = (Path(__file__).parent / "starts" / f"{each}.safetensors" for each in (f"{name}-{perceptual}", name))
+    return next((path for path in files if path.exists()), None)
 
 
 def build_network(architecture: str, alpha: float) -> StyleNetwork:

@@ -1,1 +1,1 @@
-"""Releases: the folder of a style with Core ML files, model cards, Swift code and checksums, and its publication."""
+"""Releases: the folder of a style with files for runtimes, model cards, Swift code and checksums, and its publication."""

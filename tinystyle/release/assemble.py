@@ -3,10 +3,10 @@
 Does not depend on MLflow, object stores or flows.
 
     model/model.safetensors, model/run.json             the network, and the record of its training if there is one
-    coreml/STYLE-8.mlmodel, coreml/STYLE-int4.mlpackage.zip   the Core ML files, named by their bits
-    coreml/FILE.md, coreml/FILE.png                     card and preview beside each, FILE without .zip
-    coreml/StyleTransfer.swift                          runs the first file in an app
-    coreml/files.json                                   list of the Core ML files (`tinystyle.release.bundle`)
+    exports/STYLE-8.mlmodel, exports/STYLE-int4.mlpackage.zip   the exported files, named by their bits
+    exports/FILE.md, exports/FILE.png                   card and preview beside each, FILE without .zip
+    exports/StyleTransfer.swift                         runs the first Core ML file in an app, if there is one
+    exports/files.json                                  list of the exported files (`tinystyle.release.bundle`)
     evaluation.json                                     report of the network's evaluation, if there is one
 """
 
@@ -21,17 +21,19 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from tinystyle import coreml
 from tinystyle.coreml.evaluator.model import read_model
-from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.sizes import ImageSizes
-from tinystyle.coreml.verification.verify import verify
 from tinystyle.data import storage
 from tinystyle.errors import UserError
+from tinystyle.exports import FORMATS, check_installed, check_sizes, platforms
+from tinystyle.exports.export import export_model
+from tinystyle.exports.verify import verify
 from tinystyle.model_file import LoadedModel, save_model
-from tinystyle.release.bundle import Bundle, CoreMLFile, check_files, check_name
+from tinystyle.release.bundle import OWN_EVALUATOR, Bundle, ReleaseFile, check_files, check_name
 from tinystyle.release.card import write_card
-from tinystyle.release.package_zip import unzip_package, zip_package
+from tinystyle.release.package_zip import unpacked, zip_package
 from tinystyle.release.swift import swift_source
 
 if TYPE_CHECKING:
@@ -51,8 +53,8 @@ def assemble(
     preview: Image.Image | None = None,
     run_record: Path | None = None,
     report: ModelReport | None = None,
-) -> list[CoreMLFile]:
-    """Export and verify Core ML files of a network, and write them to a folder with all files of a `Bundle`.
+) -> list[ReleaseFile]:
+    """Export and verify files of a network, each by its runtime, and write them to a folder with all files of a `Bundle`.
 
     The folder is written atomically. The same arguments give the same bytes.
 
@@ -60,7 +62,7 @@ def assemble(
         model: the trained network.
         folder: the folder to write; must be absent or empty.
         style: registered name, [a-z0-9-]{1,60}; the files are named after it.
-        files: names such as mlmodel-8, mlpackage-int4; see `tinystyle.release.bundle.FILES`.
+        files: names such as mlmodel-8, mlpackage-int4, onnx-8; see `tinystyle.release.bundle.FILES`.
         size: image sizes of the files, in a form that `ImageSizes.parse` accepts.
         photos: (name, RGB image) pairs to verify with, at least one.
         preview: picture for the model cards; None leaves it out.
@@ -71,14 +73,15 @@ def assemble(
         The entries of files.json, in the order of `files`.
 
     Raises:
-        UserError: an argument is invalid (raised before the first export), or an exported file does not match the
-            network.
+        UserError: an argument is invalid or a package is not installed (raised before the first export), or an exported
+            file does not match the network.
     """
     check_name(style)
     variants = check_files(list(files))
     sizes = ImageSizes.parse(size) if isinstance(size, str) else size
     for format, _, _ in variants:
-        sizes.check(format, model.network.stride)
+        check_installed(format)
+        check_sizes(format, sizes, model.network.stride)
     images = list(photos)
     if not images:
         raise UserError("there is no photo to verify with; give a folder of photographs")
@@ -87,9 +90,11 @@ def assemble(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name[:60]}.", suffix=".tmp", dir=folder.parent) as temporary:
         new = Bundle(Path(temporary) / "new")
-        entries = [_add_file(model, new.coreml, style, name, sizes, images, preview) for name in files]
-        first = read_model(_unpacked(new.file(entries[0]), Path(temporary) / "swift"))
-        storage.write_bytes(new.swift, swift_source(first).encode())
+        entries = [_add_file(model, new.exports, style, name, sizes, images, preview) for name in files]
+        core_ml = next((entry for entry in entries if entry.format in coreml.FORMATS), None)
+        if core_ml:
+            first = read_model(unpacked(new.file(core_ml), Path(temporary) / "swift"))
+            storage.write_bytes(new.swift, swift_source(first).encode())
         new.write_entries(entries)
         save_model(model.network, new.model, model.config, model.lineage)
         if run_record is not None and run_record.is_file():
@@ -109,7 +114,7 @@ def _add_file(
     sizes: ImageSizes,
     photos: list[tuple[str, Image.Image]],
     preview: Image.Image | None,
-) -> CoreMLFile:
+) -> ReleaseFile:
     """Export, pack, verify what was packed, and write the card; `folder` then holds the file, its card and picture."""
     ((format, bits, ios),) = check_files([name])
     exported = export_model(
@@ -117,36 +122,34 @@ def _add_file(
     )
     download = _packed(exported.path)
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as scratch:
-        file = _unpacked(download, Path(scratch))
+        file = unpacked(download, Path(scratch))
         assert content_sha256(file) == content_sha256(exported.path)
         result = verify(file, model, photos)
         if not result.passed:
             # Without the path, which is temporary.
             raise UserError(f"{name} of {style} is {result.sentence().replace(f'{file}: ', '')}")
-        read = read_model(file)
     assert result.worst is not None
     write_card(exported, model, preview=preview, verification=result.paragraph())
     if exported.path.is_dir():
         shutil.rmtree(exported.path)
-    return CoreMLFile(
+    minimum_ios = exported.minimum_ios or FORMATS[format].minimum_ios
+    return ReleaseFile(
         name=download.name,
         format=format,
         bits=bits,
         bytes=download.stat().st_size,
         sha256=storage.sha256(download),
+        runtime=FORMATS[format].runtime,
+        platforms=platforms(format, minimum_ios),
+        verified_by=result.runtime or OWN_EVALUATOR,
         sizes=sizes,
-        minimum_ios=exported.minimum_ios,
-        input=read.input,
-        output=read.output,
+        minimum_ios=minimum_ios,
+        input="image",
+        output="stylized",
         psnr=round(result.worst, 2),
     )
 
 
 def _packed(path: Path) -> Path:
-    """Return a Core ML file as one file: itself, or the zip of the package, which is made beside it."""
+    """Return an exported file as one file: itself, or the zip of the package, which is made beside it."""
     return path if path.is_file() else zip_package(path, path.with_name(f"{path.name}.zip"))
-
-
-def _unpacked(download: Path, folder: Path) -> Path:
-    """Return the Core ML file in what `_packed` made; a zip is unpacked into `folder`."""
-    return unzip_package(download, folder) if download.suffix == ".zip" else download

@@ -1,4 +1,4 @@
-"""Writes model cards: a Markdown file, and perhaps a preview picture, beside a Core ML file, for users of that file.
+"""Writes model cards: a Markdown file, and perhaps a preview picture, beside an exported file, for users of that file.
 
 A card contains no date, so the same file always has the same card.
 """
@@ -69,7 +69,7 @@ def write_card(
 
 
 def record_verification(path: Path, text: str) -> Path | None:
-    """Replace the section on verification, the last one, in the model card beside the Core ML file `path`.
+    """Replace the section on verification, the last one, in the model card beside the exported file `path`.
 
     If there is no card, or it describes a file with other content, do nothing.
 

@@ -1,4 +1,4 @@
-"""Packs an .mlpackage, which is a folder, into one zip for object stores; the same content gives the same bytes."""
+"""Packs an exported file that is a folder, such as an .mlpackage, into one zip; the same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from tinystyle.data import storage
 from tinystyle.errors import UserError
 
-__all__ = ["unzip_package", "zip_package"]
+__all__ = ["unpacked", "unzip_package", "zip_package"]
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that the format can store
 MAX_BYTES = 1 << 28
@@ -57,6 +57,11 @@ def unzip_package(archive: Path, folder: Path) -> Path:
     except (zipfile.BadZipFile, NotImplementedError, FileExistsError, NotADirectoryError) as error:
         raise UserError(f"{archive.name} is damaged or no zip: {error}") from error
     return folder / name
+
+
+def unpacked(download: Path, folder: Path) -> Path:
+    """Return the exported file in a file to download; a zip is unpacked into `folder`."""
+    return unzip_package(download, folder) if download.suffix == ".zip" else download
 
 
 def _check(member: zipfile.ZipInfo, package: str, archive: Path) -> None:

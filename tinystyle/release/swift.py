@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinystyle.coreml import macos_of
 from tinystyle.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,10 +23,8 @@ from tinystyle.release.swift_names import taken_by, xcode_classes
 
 __all__ = ["class_name", "swift_source"]
 
-_FIRST_IOS, _FIRST_MACOS = 15, 12
-"""Oldest systems with the calls in the template; later releases pair up alike (iOS 16 and macOS 13, 18 and 15)."""
-_SAME_NUMBER = 26
-"""From this version on, iOS and macOS have one number."""
+_FIRST_IOS = 15
+"""Oldest iOS with the calls in the template."""
 _STRIDE = 4
 """Image sides, in pixels, are multiples of this, because a network halves them twice."""
 _TEMPLATE = resources.files("tinystyle.release").joinpath("StyleTransfer.swift.template")
@@ -131,8 +130,7 @@ def swift_source(model: CoreMLModel, name: str = "StyleTransfer") -> str:
 
 def _systems(minimum_ios: int) -> tuple[str, str]:
     ios = max(minimum_ios, _FIRST_IOS)
-    macos = ios if ios >= _SAME_NUMBER else ios - _FIRST_IOS + _FIRST_MACOS
-    return f"iOS {ios}.0", f"macOS {macos}.0"
+    return f"iOS {ios}.0", f"macOS {macos_of(ios)}.0"
 
 
 def _size_rule(sizes: ImageSizes) -> str:

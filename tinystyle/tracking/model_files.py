@@ -1,6 +1,6 @@
 """Uploads and downloads the files of a finished model in its MLflow run. A SHA-256 checksum protects every file.
 
-    model/, coreml/, evaluation.json       laid out as in `tinystyle.release.bundle`, packages as NAME.mlpackage.zip
+    model/, exports/, evaluation.json      laid out as in `tinystyle.release.bundle`, packages as NAME.mlpackage.zip
     evaluation-table.json                  the rows of the evaluation, in the format of tables in MLflow's UI
     SHA256SUMS                             checksums of all of these; uploaded last, so it marks a complete upload
 
@@ -25,11 +25,12 @@ from tinystyle.tracking.mlflow_model import write_mlmodel
 
 __all__ = ["attach", "download", "log_model"]
 
-FOLDERS = ("model", "coreml")
+FOLDERS = ("model", "exports")
 TABLE = "evaluation-table.json"
-WANTED = (*FOLDERS, "evaluation.json")
+WANTED = (*FOLDERS, "coreml", "evaluation.json")
+"""What is fetched; versions that were registered when there were only Core ML files have `coreml` for `exports`."""
 ZIP = ".zip"
-PACKAGE = ".mlpackage"
+PACKAGES = (".mlpackage", ".aimodel")
 
 
 def log_model(run_id: str, folder: Path) -> None:
@@ -37,8 +38,8 @@ def log_model(run_id: str, folder: Path) -> None:
 
     Args:
         run_id: ID of the MLflow run.
-        folder: folder that `tinystyle.release.assemble` wrote: model/, coreml/ and optionally evaluation.json, as
-            above. An .mlpackage that is still a folder is zipped for the upload.
+        folder: folder that `tinystyle.release.assemble` wrote: model/, exports/ and optionally evaluation.json, as
+            above. A file that is still a folder, such as an .mlpackage, is zipped for the upload.
 
     Raises:
         UserError: a file is missing or does not match files.json; raised before anything is uploaded.
@@ -77,9 +78,9 @@ def attach(run_id: str, files: Sequence[Path], folder: str) -> None:
 
 
 def download(run_id: str, out: Path) -> Path:
-    """Download the files of a model (model/, coreml/ and evaluation.json) into `out` atomically.
+    """Download the files of a model (model/, exports/ and evaluation.json) into `out` atomically.
 
-    An .mlpackage is delivered twice: as the zip stored in the run, and unpacked beside it.
+    An .mlpackage or .aimodel is delivered twice: as the zip stored in the run, and unpacked beside it.
 
     Args:
         run_id: ID of the MLflow run.
@@ -104,7 +105,8 @@ def download(run_id: str, out: Path) -> Path:
         if not out.exists():
             new.rename(out)
         else:
-            for path in sorted(new.iterdir(), reverse=True):  # coreml/ last, since it contains the list of files
+            listed = Bundle(new).exports
+            for path in sorted(new.iterdir(), key=lambda path: path == listed):  # last what has the list of files
                 path.rename(out / path.name)
     return out
 
@@ -113,7 +115,7 @@ def _stage(source: Path, destination: Path) -> None:
     """Copy a folder, and zip its packages."""
     destination.mkdir(parents=True)
     for path in sorted(source.iterdir()):
-        if path.suffix == PACKAGE and path.is_dir():
+        if path.suffix in PACKAGES and path.is_dir():
             zip_package(path, destination / (path.name + ZIP))
         elif path.is_dir():
             _stage(path, destination / path.name)
@@ -167,5 +169,5 @@ def _take(run_id: str, received: Path, new: Path) -> None:
             raise UserError(f"{name} of run {run_id} is missing or damaged (its SHA-256 differs); log the model again")
         (new / path).parent.mkdir(parents=True, exist_ok=True)
         (received / path).rename(new / path)
-    for archive in sorted(new.rglob(f"*{PACKAGE}{ZIP}")):
+    for archive in sorted(path for package in PACKAGES for path in new.rglob(f"*{package}{ZIP}")):
         unzip_package(archive, archive.parent)

@@ -189,7 +189,7 @@ def annotate(style: str, version: int, tags: Mapping[str, str]) -> None:
 
 
 def fetch(version: ModelVersion, out: Path) -> Path:
-    """Download the files of a version (model/, coreml/, evaluation.json) into `out`; see `model_files.download`."""
+    """Download the files of a version (model/, exports/, evaluation.json) into `out`; see `model_files.download`."""
     return download(version.run_id, out)
 
 

@@ -29,7 +29,7 @@ def test_a_poisoned_style_fails_alone(platform: Platform, tmp_path: Path) -> Non
     poison = tmp_path / "poison.jpg"
     poison.write_text("not an image")
     # At 16 bits: a network of so few steps may miss what 8 bits are asked.
-    state = sweep(platform, [str(poison), "builtin:mosaic"], steps=6, files=["mlmodel-16"])
+    state = sweep(platform, [str(poison), "builtin:mosaic"], steps=6, files=["mlmodel-16", "onnx-16"])
     assert state.is_completed(), state.message
     assert state.message.startswith("1 of 2 registered; missing: poison small 0.1: style ")
     report = state.result()
@@ -43,7 +43,14 @@ def test_a_poisoned_style_fails_alone(platform: Platform, tmp_path: Path) -> Non
     assert client.get_run(version.run_id).data.tags["mlflow.parentRunId"] == report["run_id"]
     client.download_artifacts(report["run_id"], "", str(tmp_path))
     assert json.loads((tmp_path / "sweep.json").read_text()) == report
-    assert "Missing, 1 of 2" in (tmp_path / "sweep.md").read_text()
+    assert bad["files"] == []
+    assert [(file["name"], file["runtime"]) for file in good["files"]] == [
+        ("mosaic-16.mlmodel", "Core ML"),
+        ("mosaic-16.onnx", "ONNX Runtime"),
+    ]
+    page = (tmp_path / "sweep.md").read_text()
+    assert "| mosaic-16.onnx | ONNX Runtime (Android, Windows, Linux, macOS, iOS, web) |" in page
+    assert "Missing, 1 of 2" in page
     with Image.open(tmp_path / "gallery.png") as sheet:
         assert sheet.width == 1600
     page = (tmp_path / "frontier.html").read_text()

@@ -54,7 +54,7 @@ def client() -> Any:
         ({"alpha": 0.01}, "alpha"),
         ({"architecture": "vgg"}, "`architecture` vgg: unknown architecture 'vgg'; choose one of"),
         ({"name": "Starry Night"}, "`name` Starry Night: string should match pattern"),
-        ({"files": ["mlmodel-7"]}, "`files` ['mlmodel-7']: there is no Core ML file 'mlmodel-7'; choose from"),
+        ({"files": ["mlmodel-7"]}, "`files` ['mlmodel-7']: there is no file 'mlmodel-7' to export; choose from"),
         ({"export_size": "65x48"}, "the size 65x48 is not possible"),
         ({"export_size": "large"}, "`export_size` large: `size` large: give WIDTHxHEIGHT"),
         ({"photos": "nowhere"}, "nowhere is not a shard dataset"),
@@ -122,7 +122,7 @@ def test_a_run_registers_a_verified_version_and_the_next_skips_it(
     assert float(tags["psnr"]) >= 40
     assert float(tags["total"]) > 0
     folder = registry.fetch(version, tmp_path / "fetched")
-    (file,) = json.loads((folder / "coreml" / "files.json").read_text())
+    (file,) = json.loads((folder / "exports" / "files.json").read_text())
     assert (file["name"], file["bytes"]) == ("one-run-8.mlmodel", int(tags["bytes"]))
     model = load_model(folder / "model" / "model.safetensors")
     assert (model.lineage["key"], f"{sum(p.numel() for p in model.network.parameters())}") == (
@@ -135,7 +135,9 @@ def test_a_run_registers_a_verified_version_and_the_next_skips_it(
     assert logged.data.params["network.alpha"] == "0.1"
     assert [point.step for point in client().get_metric_history(version.run_id, "train/total")] == [10, 12]
     assert client().get_experiment(logged.info.experiment_id).name == "one-run"
-    assert {"evaluation.json", "coreml", "model", "images"} <= {f.path for f in client().list_artifacts(version.run_id)}
+    assert {"evaluation.json", "exports", "model", "images"} <= {
+        f.path for f in client().list_artifacts(version.run_id)
+    }
 
     shown = artifacts(state.state_details.flow_run_id)
     assert shown["progress"] == 100

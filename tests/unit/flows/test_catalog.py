@@ -90,7 +90,7 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, content: Any, sen
         ({"image": "builtin:wave"}, "style 1", "`name` is missing"),
         ({**WAVE, "alpha": 1}, "wave", "`alpha` 1: extra inputs are not permitted"),
         ({**WAVE, "alphas": [5]}, "wave", "`alpha` 5.0: input should be less than or equal to 4"),
-        ({**WAVE, "formats": ["onnx"]}, "wave", "`files` ['onnx']: there is no Core ML file 'onnx'; choose from"),
+        ({**WAVE, "formats": ["onnx"]}, "wave", "`files` ['onnx']: there is no file 'onnx' to export; choose from"),
         ({**WAVE, "name": "The Wave"}, "The Wave", "`name` The Wave: string should match pattern"),
         ({**WAVE, "name": "a\n" * 99}, "a " * 21 + "...a" + " a" * 7, "`name` a"),
         ({**WAVE, "name": ["wave"]}, "['wave']", "`name` ['wave']: input should be a valid string"),

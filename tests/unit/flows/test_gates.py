@@ -11,11 +11,15 @@ import torch
 
 from flows.catalog import StyleEntry, Training
 from flows.gates import Evidence, judge, measure
+from tests.support.assembled import untrained
 from tests.support.photos import synthetic_photo
 from tests.support.runs import micro_config
+from tinystyle.data import storage
 from tinystyle.data.ingest import ingest
+from tinystyle.exports.export import export_model
 from tinystyle.model_file import load_model
 from tinystyle.release.assemble import assemble
+from tinystyle.release.bundle import Bundle
 from tinystyle.stylize.sample_photos import verification_photos
 
 ENTRY = StyleEntry(name="wave", image="builtin:wave", budget_bytes=20_000, margin=0.02)
@@ -84,7 +88,7 @@ def fetched(micro_run: Path, dataset: Path, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("version") / "files"
     model = load_model(micro_run / "model.safetensors")
     photos = verification_photos(str(dataset), 2)
-    assemble(model, folder, style="mosaic", files=["mlmodel-16"], size="64x48", photos=photos)
+    assemble(model, folder, style="mosaic", files=["mlmodel-16", "onnx-16"], size="64x48", photos=photos)
     return folder
 
 
@@ -98,7 +102,7 @@ def test_a_version_is_measured_from_its_files(fetched: Path, training: Training)
         assert photo.size == picture.size
         assert photo.tobytes() != picture.tobytes()
     assert (found.collapsed, found.unverified) == (None, None)
-    assert found.bytes == (fetched / "coreml" / "mosaic-16.mlmodel").stat().st_size
+    assert found.bytes == max(path.stat().st_size for path in (fetched / "exports").glob("mosaic-16.*[lx]"))
     assert micro_config(fetched).network.alpha == training.run.network.alpha
 
 
@@ -106,9 +110,25 @@ def test_a_version_is_measured_from_its_files(fetched: Path, training: Training)
 def test_a_file_that_is_not_the_verified_one(fetched: Path, training: Training, tmp_path: Path) -> None:
     folder = tmp_path / "version"
     shutil.copytree(fetched, folder)
-    with (folder / "coreml" / "mosaic-16.mlmodel").open("ab") as file:
+    with (folder / "exports" / "mosaic-16.mlmodel").open("ab") as file:
         file.write(b"\0")
     assert measure("version 1", folder, training).unverified == "mosaic-16.mlmodel is not the file that was verified"
+
+
+@pytest.mark.slow
+def test_a_file_of_another_network(fetched: Path, training: Training, tmp_path: Path) -> None:
+    folder = tmp_path / "version"
+    shutil.copytree(fetched, folder)
+    bundle = Bundle(folder)
+    core_ml, other = bundle.entries()
+    bundle.file(other).unlink()
+    export_model(untrained(7), bits=16, size=(64, 48), out=bundle.file(other))
+    size, digest = bundle.file(other).stat().st_size, storage.sha256(bundle.file(other))
+    bundle.write_entries([core_ml, other.model_copy(update={"bytes": size, "sha256": digest})])
+    unverified = measure("version 1", folder, training).unverified
+    assert unverified
+    assert unverified.startswith("mosaic-16.onnx is NOT verified")
+    assert str(tmp_path) not in unverified
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def test_the_page_says_what_decided() -> None:
     assert "| content | **refused** | 1." in page
     assert "| +20.0% | +20.0% to +20.0% | +5.0% |" in page
     assert "| paint3 | passed | 0.3000 | 0.3000 | +0.0% | +0.0% to +0.0% | +5.0% |" in page
-    assert "- every Core ML file is verified" in page
+    assert "- every exported file is verified" in page
     first = markdown(VERSION, judge(evidence("version 2", 1.2), None, ENTRY))
     assert "# wave version 2: accepted\n\naccepted: passed all 6 gates." in first
     assert "| content | passed | 1." in first

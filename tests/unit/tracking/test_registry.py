@@ -29,14 +29,14 @@ def write(name: str, text: str) -> Callable[[Path], None]:
     ("spoil", "sentence"),
     [
         (lambda folder: (folder / "model" / "model.safetensors").unlink(), "holds no model/model.safetensors"),
-        (lambda folder: (folder / "coreml" / "files.json").unlink(), "coreml/files.json cannot be read"),
-        (write("coreml/files.json", "["), "files.json is damaged"),
-        (write("coreml/files.json", "[]"), "files.json names no Core ML file"),
+        (lambda folder: (folder / "exports" / "files.json").unlink(), "exports/files.json cannot be read"),
+        (write("exports/files.json", "["), "files.json is damaged"),
+        (write("exports/files.json", "[]"), "files.json names no exported file"),
         (
-            lambda folder: shutil.rmtree(folder / "coreml" / "mosaic.mlpackage"),
+            lambda folder: shutil.rmtree(folder / "exports" / "mosaic.mlpackage"),
             "names mosaic.mlpackage.zip, which is not",
         ),
-        (write("coreml/mosaic.mlpackage/Manifest.json", "[]"), "mosaic.mlpackage.zip is not what files.json says"),
+        (write("exports/mosaic.mlpackage/Manifest.json", "[]"), "mosaic.mlpackage.zip is not what files.json says"),
         (write("evaluation.json", "{}"), "evaluation.json is damaged"),
     ],
 )

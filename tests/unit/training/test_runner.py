@@ -113,7 +113,7 @@ def test_init_from_starts_at_those_weights(dataset: Path, micro_run: Path, tmp_p
 def test_a_run_starts_from_the_weights_that_come_for_its_network_in_the_colors_of_its_style(dataset: Path) -> None:
     config, style = micro_config(dataset), Style.load("builtin:wave")
     small = config.model_copy(update={"network": NetworkConfig(architecture="small", alpha=0.3)})
-    shipped = load_model(start_of("small", 0.3) or "").network.state_dict()
+    shipped = load_model(start_of("small", 0.3, "narrow") or "").network.state_dict()
     started = initial_network(small, style).state_dict()
     assert {name for name, weight in started.items() if not torch.equal(weight, shipped[name])} == {
         "out.norm.weight",
@@ -129,9 +129,15 @@ def test_a_run_starts_from_the_weights_that_come_for_its_network_in_the_colors_o
 def test_the_start_that_comes_for_a_network_decides_the_key(dataset: Path) -> None:
     """And the same file as a model of the user's gives another: it is not matched to the style."""
     values = {"style": "builtin:wave", "photos": str(dataset), "perceptual": "narrow", "precision": "32", "size": 48}
-    starts = ("auto", "random", str(start_of("small", 0.3)))
+    starts = ("auto", "random", str(start_of("small", 0.3, "narrow")))
     keys = {run_keys(run_config({**values, "init_from": start}))["32"] for start in starts}
     assert len(keys) == len(starts)
+
+
+def test_weights_that_learned_by_the_loss_network_are_preferred() -> None:
+    files = [start_of("small", 0.3, name) for name in ("vgg16", "narrow", "efficientnet-lite0")]
+    assert [path and path.stem for path in files] == ["small-0.3-vgg16", "small-0.3", "small-0.3"]
+    assert load_model(str(files[0])).network.state_dict().keys() == build_network("small", 0.3).state_dict().keys()
 
 
 def test_a_network_for_which_no_weights_come_starts_from_random_ones(dataset: Path) -> None:

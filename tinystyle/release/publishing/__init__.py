@@ -1,4 +1,4 @@
-"""Publishes verified Core ML files at s3://models/STYLE/VERSION/ and an index. Does not depend on Prefect or torch."""
+"""Publishes verified files at s3://models/STYLE/VERSION/ and an index. Does not depend on Prefect or torch."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from tinystyle import coreml
 from tinystyle.errors import UserError
-from tinystyle.release.bundle import MODEL_FILE, SUMS, SWIFT_FILE, Bundle, CoreMLFile, check_name
+from tinystyle.release.bundle import MODEL_FILE, SUMS, SWIFT_FILE, Bundle, ReleaseFile, check_name
 from tinystyle.release.publishing.index import PublishedFile, PublishedVersion
 
 __all__ = ["SUMS", "Publication"]
@@ -27,9 +28,9 @@ class Publication:
 
     style: str
     version: int
-    entries: list[CoreMLFile]
+    entries: list[ReleaseFile]
     files: dict[str, bytes]
-    """Address relative to the root -> content: SHA256SUMS, network, Swift file, then Core ML files with their cards."""
+    """Address relative to the root -> content: SHA256SUMS, network, Swift file if any, then exported files with their cards."""
     metrics: dict[str, float]
 
     @classmethod
@@ -69,21 +70,21 @@ class Publication:
             published=published,
             run_id=run_id,
             files=tuple(self._file(entry, prefix) for entry in self.entries),
-            swift=prefix + SWIFT_FILE,
+            swift=prefix + SWIFT_FILE if prefix + SWIFT_FILE in self.files else None,
             model=prefix + MODEL_FILE,
             checksums=prefix + SUMS,
             metrics=self.metrics,
         )
 
-    def _file(self, entry: CoreMLFile, prefix: str) -> PublishedFile:
-        beside = prefix + entry.coreml_name
+    def _file(self, entry: ReleaseFile, prefix: str) -> PublishedFile:
+        beside = prefix + entry.export_name
         preview = f"{beside}.png" if f"{beside}.png" in self.files else None
         return PublishedFile(**entry.model_dump(), url=prefix + entry.name, card=f"{beside}.md", preview=preview)
 
 
-def _collect(bundle: Bundle, entries: list[CoreMLFile]) -> dict[str, bytes]:
+def _collect(bundle: Bundle, entries: list[ReleaseFile]) -> dict[str, bytes]:
     """Return name -> content, SHA256SUMS first."""
-    paths = [bundle.model, bundle.swift]
+    paths = [bundle.model, *([bundle.swift] if any(entry.format in coreml.FORMATS for entry in entries) else [])]
     for entry in entries:
         paths += [bundle.file(entry), bundle.card(entry)]
         if bundle.preview(entry).is_file():

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tinystyle.errors import UserError
-from tinystyle.release.bundle import CoreMLFile
+from tinystyle.release.bundle import ReleaseFile
 
 __all__ = ["HistoryEntry", "Index", "PublishedFile", "PublishedStyle", "PublishedVersion", "schema_json"]
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class PublishedFile(CoreMLFile):
-    """A Core ML file and the files beside it. Every address is relative to that of index.json."""
+class PublishedFile(ReleaseFile):
+    """An exported file and the files beside it. Every address is relative to that of index.json."""
 
     model_config = _STRICT
 
@@ -43,8 +43,8 @@ class PublishedVersion(BaseModel):
     run_id: str | None = None
     """MLflow run that produced this version."""
     files: tuple[PublishedFile, ...] = Field(min_length=1)
-    swift: str
-    """Address of the Swift file that runs the first file in an app."""
+    swift: str | None
+    """Address of the Swift file that runs the first Core ML file in an app; null if there is no Core ML file."""
     model: str
     """Address of the trained network, .safetensors, for `tinystyle verify FILE --against`."""
     checksums: str
@@ -106,11 +106,21 @@ class Index(BaseModel):
 
     model_config = _STRICT
 
-    schema_version: Literal[1] = 1
-    """Schema version; see index.schema.json. A client that supports only another one must not overwrite the index."""
+    schema_version: Literal[2] = 2
+    """Schema version; see index.schema.json. A client that supports only another one must not overwrite the index.
+    Version 1 had Core ML files only."""
     updated: datetime | None = None
     styles: tuple[PublishedStyle, ...] = ()
     """Published styles, by name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, values: Any) -> Any:
+        return (
+            {**values, "schema_version": 2}
+            if isinstance(values, dict) and values.get("schema_version") == 1
+            else values
+        )
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

@@ -42,7 +42,7 @@ def publish_folder(
     metrics: Mapping[str, float] | None = None,
     reason: str = "",
 ) -> PublishedVersion:
-    """Publish the Core ML files of a folder as a version, with all files that belong to them, and make it current.
+    """Publish the exported files of a folder as a version, with all files that belong to them, and make it current.
 
     These are model cards, previews, Swift file, network and SHA256SUMS. If the call is interrupted, the same call
     completes it. If the version is already published with the same bytes, nothing changes, so a rollback is not undone.

@@ -21,6 +21,7 @@ def version(number: int, style: str = "mosaic") -> PublishedVersion:
     file = PublishedFile(
         name="mosaic-8.mlmodel", format="mlmodel", bits=8, bytes=9, sha256="a" * 64, sizes=ImageSizes.fixed(48, 32),
         minimum_ios=13, input="image", output="stylized", psnr=41.5,
+        runtime="Core ML", platforms={"iOS": "13", "macOS": "10.15"}, verified_by="tinystyle's evaluator of Core ML files",
         url=prefix + "mosaic-8.mlmodel", card=prefix + "mosaic-8.mlmodel.md",
     )  # fmt: skip
     return PublishedVersion(
@@ -85,7 +86,7 @@ def test_the_json_is_as_its_schema_says() -> None:
     validator = jsonschema.Draft202012Validator(schema)
     document = json.loads(told("1 2 b").as_json())
     validator.validate(document)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["styles"][0]["versions"][0]["files"][0]["sizes"]["choices"] == [[48, 32]]
     del document["styles"][0]["versions"][0]["files"][0]["sha256"]
     assert not validator.is_valid(document)
@@ -94,7 +95,7 @@ def test_the_json_is_as_its_schema_says() -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ('"schema_version": 1', '"schema_version": 2'),
+        ('"schema_version": 2', '"schema_version": 3'),
         ('"current": 2', '"current": 3'),
         ('"version": 1,\n          "published"', '"version": 2,\n          "published"'),
         ('"reason"', '"future_field"'),
@@ -106,3 +107,12 @@ def test_an_index_of_another_kind_is_refused(before: str, after: str) -> None:
     assert before in text
     with pytest.raises(UserError, match=r"^here/index.json is damaged"):
         Index.parse(text.replace(before, after).encode(), "here/index.json")
+
+
+def test_an_index_of_version_1_is_read_and_becomes_one_of_version_2() -> None:
+    document = json.loads(told("1 2").as_json())
+    document["schema_version"] = 1
+    for published in document["styles"][0]["versions"]:
+        for file in published["files"]:
+            del file["runtime"], file["platforms"], file["verified_by"]
+    assert Index.parse(json.dumps(document).encode(), "here/index.json") == told("1 2")

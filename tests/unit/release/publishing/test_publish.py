@@ -35,7 +35,8 @@ def test_everything_an_app_needs_is_there(assembled: Path, root: Path) -> None:
     published = publish_folder(assembled, style="mosaic", version=1, root=str(root), run_id="r", metrics={"total": 1.5})
     folder = root / "mosaic" / "1"
     assert sorted(contents(folder)) == [
-        "SHA256SUMS", "StyleTransfer.swift", "model.safetensors", "mosaic-8.mlmodel", "mosaic-8.mlmodel.md",
+        "SHA256SUMS", "StyleTransfer.swift", "model.safetensors", "mosaic-16.onnx", "mosaic-16.onnx.md",
+        "mosaic-16.onnx.png", "mosaic-8.mlmodel", "mosaic-8.mlmodel.md",
         "mosaic-8.mlmodel.png", "mosaic-int4.mlpackage.md", "mosaic-int4.mlpackage.png", "mosaic-int4.mlpackage.zip",
     ]  # fmt: skip
     document = json.loads((root / "index.json").read_bytes())
@@ -108,9 +109,9 @@ def test_publishers_at_once_all_land(assembled: Path, root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("coreml/mosaic-8.mlmodel", "mosaic-8.mlmodel is not what files.json says"),
-        ("coreml/mosaic-int4.mlpackage.md", None),
-        ("coreml/StyleTransfer.swift", None),
+        ("exports/mosaic-8.mlmodel", "mosaic-8.mlmodel is not what files.json says"),
+        ("exports/mosaic-int4.mlpackage.md", None),
+        ("exports/StyleTransfer.swift", None),
         ("model/model.safetensors", None),
     ],
 )
@@ -134,7 +135,7 @@ def test_a_style_without_a_preview(assembled: Path, root: Path, tmp_path: Path) 
     for picture in folder.rglob("*.png"):
         picture.unlink()
     published = publish_folder(folder, style="mosaic", version=1, root=str(root))
-    assert [file.preview for file in published.files] == [None, None]
+    assert [file.preview for file in published.files] == [None] * 3
     check_published("mosaic", str(root))
 
 
@@ -188,7 +189,7 @@ def test_on_the_command_line(assembled: Path, retrained: Path, root: Path, run: 
         return run("publish", "mosaic", "--folder", folder, "--version", version, "--root", root)
 
     assert run("published", "--root", root) == (0, f"nothing is published at {root}\n", "")
-    assert publish(assembled, 1) == (0, f"version 1 of mosaic is published at {root}: 2 files\n", "")
+    assert publish(assembled, 1) == (0, f"version 1 of mosaic is published at {root}: 3 files\n", "")
     assert publish(retrained, 2)[0] == 0
     code, output, _ = publish(assembled, 1)
     assert code == 0
@@ -202,6 +203,7 @@ def test_on_the_command_line(assembled: Path, retrained: Path, root: Path, run: 
     assert (style["current"], style["history"][-1]["reason"]) == (1, "too blue")
     code, output, _ = run("published", "--root", root)
     assert "mosaic-int4.mlpackage.zip" in output
+    assert "ONNX Runtime" in output
     code, output, _ = run("published", "--root", root, "--links", "24")
     assert output.splitlines()[0] == (root / "mosaic" / "1" / "mosaic-8.mlmodel").as_uri()
 
@@ -212,7 +214,7 @@ def test_on_the_command_line(assembled: Path, retrained: Path, root: Path, run: 
         (["rollback", "mosaic"], "mosaic is not published at {root}; nothing is"),
         (["published", "mosaic"], "mosaic is not published at {root}; "),
         (["publish", "mosaic", "--folder", "{root}"], "--version champion: with --folder, give the number"),
-        (["publish", "mosaic", "--folder", "{root}", "--version", "1"], "{root}/coreml/files.json cannot be read"),
+        (["publish", "mosaic", "--folder", "{root}", "--version", "1"], "{root}/exports/files.json cannot be read"),
         (["publish", "mosaic", "--folder", "{folder}", "--version", "0"], "version 0 of mosaic cannot be published"),
         (["publish", "No Style", "--folder", "{folder}", "--version", "1"], "style 'No Style': use up to 60"),
     ],
