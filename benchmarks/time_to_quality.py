@@ -55,6 +55,14 @@ LEARNED = (400, 1000, 3000)
 """Steps of the runs of --learned; how long their commands take on this machine follows from those of `vgg16`."""
 EVERY, SHOWN = 4, 0
 """Of the held-out photos, every fourth is judged, and the first of them is in the picture."""
+IN_PICTURE = (
+    ("narrow, start", 200),
+    *(("vgg16, start, one photo", steps) for steps in LENGTHS["vgg16, start, one photo"]),
+    ("vgg16", 400),
+    ("vgg16 (GPU)", 1000),
+    ("vgg16 (GPU)", 3000),
+)
+"""The ways, and their steps, of the columns of the picture."""
 FIGURES = ("content", "paint3", "paint4", "score", "second3", "second4")
 
 
@@ -134,12 +142,11 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 
 def sheet(out: Path, dataset: Path) -> Image.Image:
-    """Return a held-out photo, and what the runs of each length make of it, a painting to a row."""
+    """Return a held-out photo, and what runs of more and more seconds make of it, a painting to a row."""
     lines = [json.loads(line) for line in RESULTS.read_text().splitlines()]
     columns = {}
-    for seconds, way, steps in sorted(
-        (seconds_of(lines, *kind), *kind) for kind in {(line["way"], line["steps"]) for line in lines}
-    ):
+    done = {(line["way"], line["steps"]) for line in lines}
+    for seconds, way, steps in sorted((seconds_of(lines, *kind), *kind) for kind in IN_PICTURE if kind in done):
         name = f"{way} {{}} {SEEDS[0]} {steps}".replace(" ", "_")
         files = [out / name.format(painting) / "held-out.png" for painting in PAINTINGS]
         if all(file.exists() for file in files):
