@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tinystyle.coreml.verification.styles import refuse_other_styles
 from tinystyle.coreml.verification.verify import Verification, judge
 from tinystyle.coreml.verification.verify import verify as verify_core_ml
 from tinystyle.errors import UserError
@@ -35,7 +36,7 @@ def verify(
 
     Args:
         path: file of a format in `FORMATS`, by its suffix.
-        model: the trained network; one of many styles beside an .mlmodel of many.
+        model: the trained network; one of many styles beside a file of many.
         photos: (name, RGB image) pairs, at least one.
         against: name of the trained network in the result.
         min_psnr: PSNR in dB that every photo must reach, instead of `MIN_PSNR`.
@@ -53,9 +54,8 @@ def verify(
         )  # fmt: skip
     if device:
         raise UserError("`device` runs a Core ML file in Core ML; leave it out for other formats")
-    if isinstance(model, LoadedStyles):
-        raise UserError(f"{path} has one style, {against} {', '.join(model.names)}; choose `style`")
     file = import_module(format.reader).read(path)
+    refuse_other_styles(file, model, against)
     return judge(
         file,
         model,

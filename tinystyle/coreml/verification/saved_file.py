@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -43,3 +43,19 @@ class SavedFile(Protocol):
 
     def run(self, image_13hw: Tensor, *, float16: bool = False, exact: bool = False) -> Tensor:
         """Compute the output for one RGB image in 0..255, (1, 3, height, width); see `CoreMLModel.run`."""
+
+
+@runtime_checkable
+class SavedStyles(SavedFile, Protocol):
+    """A file that takes the share of each style, too; `styles` is empty for one of one style."""
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of the styles of a file of many; none of one style."""
+
+    @property
+    def chosen(self) -> tuple[float, ...] | None:
+        """The share of each style that `run` computes."""
+
+    def choose(self, text: str) -> SavedStyles:
+        """Return the file with a style, or a mixture; see `CoreMLModel.choose`."""

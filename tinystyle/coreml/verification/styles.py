@@ -7,8 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tinystyle.coreml.evaluator.model import CoreMLModel
-from tinystyle.coreml.verification.saved_file import SavedFile
+from tinystyle.coreml.verification.saved_file import SavedFile, SavedStyles
 from tinystyle.coreml.verification.structure import Stylize
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, LoadedStyles
@@ -17,13 +16,12 @@ from tinystyle.nets.styled import BlendingNetwork
 __all__ = ["in_each_style", "network_to_compare", "refuse_other_styles"]
 
 
-def refuse_other_styles(file: CoreMLModel, model: LoadedModel | LoadedStyles, against: str) -> None:
+def refuse_other_styles(file: SavedFile, model: LoadedModel | LoadedStyles, against: str) -> None:
     """Raise UserError if the file has other styles than the model, called `against`; one of one style has none."""
     names = model.names if isinstance(model, LoadedStyles) else ()
-    if isinstance(model, LoadedStyles) != bool(file.shares) or names != file.styles:
-        raise UserError(
-            f"{file.path} has the styles {_listed(file.styles)}, {against} {_listed(names)}; choose `style`"
-        )
+    styles = file.styles if isinstance(file, SavedStyles) else ()
+    if names != styles:
+        raise UserError(f"{file.path} has the styles {_listed(styles)}, {against} {_listed(names)}; choose `style`")
 
 
 def network_to_compare(model: LoadedModel | LoadedStyles) -> nn.Module:
@@ -35,9 +33,9 @@ def in_each_style(file: SavedFile, network: nn.Module, *, mean: bool = True) -> 
     """Return file and network in each of their styles, and in the mean of all with `mean`; of one style, as they are."""
     if not isinstance(network, BlendingNetwork):
         return [(file, network)]
-    assert isinstance(file, CoreMLModel)
+    assert isinstance(file, SavedStyles)
     chosen = [file.choose(text) for text in (*file.styles, *([",".join(file.styles)] if mean else []))]
-    return [(one, partial(_in_style, network, torch.tensor(one.chosen).reshape(1, -1, 1, 1))) for one in chosen]
+    return [(one, partial(_in_style, network, torch.tensor(one.chosen or ()).reshape(1, -1, 1, 1))) for one in chosen]
 
 
 def _in_style(network: BlendingNetwork, shares_1s11: Tensor, photo_13hw: Tensor) -> Tensor:

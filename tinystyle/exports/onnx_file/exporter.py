@@ -17,11 +17,14 @@ from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
 from tinystyle.exports.extras import require
 from tinystyle.exports.trace import trace
-from tinystyle.model_file import LoadedModel
+from tinystyle.model_file import LoadedModel, LoadedStyles
+from tinystyle.nets.styled import BlendingNetwork
 
-__all__ = ["INPUT", "OUTPUT", "write"]
+__all__ = ["INPUT", "OUTPUT", "SHARES", "write"]
 
 INPUT, OUTPUT = "image", "stylized"
+SHARES = "styles"
+"""Name of the second input of a file of many styles: the share of each, (1, styles, 1, 1)."""
 OPSET, IR_VERSION = 13, 7
 """Of ONNX 1.8 (2020), the first whose integers have a scale for each channel: ONNX Runtime reads it from
 1.6 on."""
@@ -29,11 +32,12 @@ _SHORTENED = 16
 """Characters of a hash in the lineage, which is whole in the model card."""
 
 
-def write(model: LoadedModel, *, bits: int, sizes: ImageSizes, compute: str, out: Path) -> None:
+def write(model: LoadedModel | LoadedStyles, *, bits: int, sizes: ImageSizes, compute: str, out: Path) -> None:
     """Convert a model and write it, atomically.
 
     Args:
-        model: network to convert.
+        model: network to convert; one of many styles takes the share of each as a second input, in the order of the entry
+            `styles` of the metadata.
         bits: bits per weight of a convolution: 32, 16 or 8.
         sizes: image sizes that the file takes; of several or a range, both sides are free in the graph, and the
             metadata say which are meant.
@@ -47,17 +51,19 @@ def write(model: LoadedModel, *, bits: int, sizes: ImageSizes, compute: str, out
     storage.write_bytes(out, _model(model, bits, sizes, compute).SerializeToString(deterministic=True))
 
 
-def _model(model: LoadedModel, bits: int, sizes: ImageSizes, compute: str) -> Any:
+def _model(model: LoadedModel | LoadedStyles, bits: int, sizes: ImageSizes, compute: str) -> Any:
     from onnx import TensorProto, helper
 
     from tinystyle.exports.onnx_file.graph import Graph
 
-    network = model.network
+    network = BlendingNetwork(model.network).eval() if isinstance(model, LoadedStyles) else model.network
+    shapes = {SHARES: [1, len(model.names), 1, 1]} if isinstance(model, LoadedStyles) else {}
     halved = compute == "float16"
-    graph = Graph(bits, np.float16 if halved else np.float32, network.stride if sizes.kind == "ranged" else None)
+    graph = Graph(bits, np.float16 if halved else np.float32, model.network.stride if sizes.kind == "ranged" else None)
     graph.any_side(INPUT)
-    image = graph.append("Cast", INPUT, to=TensorProto.FLOAT16) if halved else INPUT
-    result = _translate(graph, network, [image])
+    inputs = [INPUT, *shapes]
+    cast = [graph.append("Cast", name, to=TensorProto.FLOAT16) for name in inputs] if halved else inputs
+    result = _translate(graph, network, cast, [torch.zeros(shape) for shape in shapes.values()])
     # What the last operation gives is the output.
     for node in graph.nodes:
         node.output[:] = [OUTPUT if name == result and not halved else name for name in node.output]
@@ -69,8 +75,9 @@ def _model(model: LoadedModel, bits: int, sizes: ImageSizes, compute: str) -> An
     ]
     for value in declared:
         value.type.denotation = "IMAGE"
+    shares = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
     proto = helper.make_model(
-        helper.make_graph(graph.nodes, "tinystyle", declared[:1], declared[1:], graph.initializers),
+        helper.make_graph(graph.nodes, "tinystyle", [declared[0], *shares], declared[1:], graph.initializers),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="tinystyle",
@@ -80,12 +87,15 @@ def _model(model: LoadedModel, bits: int, sizes: ImageSizes, compute: str) -> An
     return proto
 
 
-def _translate(graph: Any, network: torch.nn.Module, inputs: list[str]) -> str:
-    """Append a network to a graph, whose inputs have these names, and return the name of its result."""
+def _translate(graph: Any, network: torch.nn.Module, inputs: list[str], more: list[torch.Tensor]) -> str:
+    """Append a network to a graph, whose inputs have these names, and return the name of its result.
+
+    `more` are examples of the inputs after the image.
+    """
     from tinystyle.exports.onnx_file.operations import translate
 
     side = 16 * int(getattr(network, "stride", 4))
-    program = trace(network, (torch.zeros(1, 3, side, side),))
+    program = trace(network, (torch.zeros(1, 3, side, side), *more))
     signature, names = program.graph_signature, iter(inputs)
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     for node in program.graph.nodes:
@@ -102,12 +112,13 @@ def _translate(graph: Any, network: torch.nn.Module, inputs: list[str]) -> str:
     return str(graph.value(result))
 
 
-def _metadata(model: LoadedModel, sizes: ImageSizes) -> dict[str, str]:
+def _metadata(model: LoadedModel | LoadedStyles, sizes: ImageSizes) -> dict[str, str]:
     separator = ".." if sizes.kind == "ranged" else ","
     return {
         "description": f"tinystyle {title(model)}: stylizes an image",
         "license": LICENSE,
         "lineage": lineage_text(model.lineage, _SHORTENED),
+        **({"styles": ",".join(model.names)} if isinstance(model, LoadedStyles) else {}),
         "sizes": separator.join(f"{width}x{height}" for width, height in sizes.choices),
         # ONNX's own words for what the numbers of an image mean, which Windows ML reads.
         "Image.BitmapPixelFormat": "Rgb8",

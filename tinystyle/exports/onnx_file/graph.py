@@ -53,7 +53,9 @@ class Graph:
         return output
 
     def value(self, argument: Any) -> str:
-        """Return the name of a result, a parameter, or a number of the traced network."""
+        """Return the name of a result, a parameter, a number, or a list of numbers, of the traced network."""
+        if isinstance(argument, list):
+            return self.constant(np.array(argument, self._dtype))
         if argument in self._names:
             return self._names[argument]
         values = self._arrays[argument] if argument in self._arrays else np.array(argument)

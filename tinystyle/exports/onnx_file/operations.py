@@ -90,9 +90,12 @@ def _instance_norm(
 ) -> str:
     del running_mean, running_var, momentum, cudnn
     assert use_input_stats
-    return graph.append(
-        "InstanceNormalization", graph.value(x), graph.value(weight), graph.value(bias), epsilon=float(eps)
+    # ONNX's norm has scale and shift; one whose network computes them from its input has ones and zeros.
+    channels = x.meta["val"].shape[1]
+    scale, shift = (
+        graph.value([number] * channels if given is None else given) for given, number in ((weight, 1.0), (bias, 0.0))
     )
+    return graph.append("InstanceNormalization", graph.value(x), scale, shift, epsilon=float(eps))
 
 
 def _upsample(graph: Graph, x: Any, output_size: Any, scale_factors: list[float]) -> str:

@@ -18,6 +18,7 @@ from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data.placeholders import placeholder
 from tinystyle.errors import UserError
 from tinystyle.exports.extras import require
+from tinystyle.styles import selection
 
 __all__ = ["OnnxFile", "read"]
 
@@ -39,9 +40,25 @@ class OnnxFile:
     metadata: dict[str, str]
     weights: tuple[StoredWeight, ...]
     """Weights of convolutions and norms, in order of execution."""
+    shares: tuple[str, int] | None = None
+    """Name of the second input of a file of many styles, (1, styles, 1, 1), and the number of styles."""
+    chosen: tuple[float, ...] | None = None
+    """The share of each style; see `choose`."""
     format: str = "onnx"
     tolerance: float = 0.25
     """Largest difference, in gray levels, from the network with the file's own weights, in float32."""
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of the styles of a file of many; none of one style."""
+        return tuple(self.metadata.get("styles", "").split(",")) if self.shares else ()
+
+    def choose(self, text: str) -> OnnxFile:
+        """Return the file with a style, or a mixture; see `CoreMLModel.choose`."""
+        if self.shares is None:
+            raise UserError(f"{self.path}: is a file of one style; leave out `style` {text}")
+        shares = selection.parse(text, self.styles)
+        return replace(self, chosen=tuple(shares.get(name, 0.0) for name in self.styles))
 
     @property
     def bits(self) -> int:
@@ -88,9 +105,14 @@ class OnnxFile:
         height, width = image_13hw.shape[-2:]
         if tuple(image_13hw.shape[:2]) != (1, 3) or not self.sizes.allows(width, height):
             raise UserError(f"{self.path} takes one RGB image of {self.sizes}, not {width}x{height}")
+        given = {self.input: image_13hw.float().numpy()}
+        if self.shares:
+            if self.chosen is None:
+                raise UserError(f"{self.path}: holds the styles {', '.join(self.styles)}; choose one with `style`")
+            given[self.shares[0]] = np.array(self.chosen, np.float32).reshape(1, -1, 1, 1)
         session = self._exact_session if exact and self.compute == "float16" else self._session
         try:
-            (result,) = session.run([self.output], {self.input: image_13hw.float().numpy()})
+            (result,) = session.run([self.output], given)
         # The graph is foreign, and ONNX Runtime's exceptions share no base of their own.
         except Exception as error:
             raise UserError(
@@ -141,9 +163,14 @@ def _file(path: Path, model: Any) -> OnnxFile:
     graph = model.graph
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
-    if len(inputs) != 1 or len(graph.output) != 1:
-        raise UserError("a model that does not take one image and return one is not supported")
+    if len(inputs) not in (1, 2) or len(graph.output) != 1:
+        raise UserError(
+            "a model that does not take one image, or one and the share of each style, and return one is not supported"
+        )
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    shares = _shares(inputs[1]) if len(inputs) == 2 else None
+    if shares and shares[1] != len(metadata.get("styles", "").split(",")):
+        raise UserError("its metadata do not name the styles whose shares it takes")
     sides = _sides(inputs[0])
     if sides != _sides(graph.output[0]):
         raise UserError("its output is declared with other sides than its input")
@@ -155,7 +182,19 @@ def _file(path: Path, model: Any) -> OnnxFile:
         sizes=_sizes(sides, metadata.get("sizes")),
         metadata=metadata,
         weights=tuple(_weights(graph)),
+        shares=shares,
     )
+
+
+def _shares(value: Any) -> tuple[str, int]:
+    """Return name and length of the second input of a file of many styles."""
+    import onnx
+
+    tensor = value.type.tensor_type
+    dims = [dim.dim_value for dim in tensor.shape.dim]
+    if tensor.elem_type != onnx.TensorProto.FLOAT or len(dims) != 4 or dims[0] != 1 or dims[2:] != [1, 1]:
+        raise UserError(f"'{value.name}' is not the share of each style, float32 (1, styles, 1, 1)")
+    return str(value.name), int(dims[1])
 
 
 def _sides(value: Any) -> tuple[int, int] | None:

@@ -1,0 +1,79 @@
+"""One ONNX file of many styles, in ONNX Runtime: each style and mixture is the network's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.support.assembled import untrained
+from tests.support.photos import synthetic_photo
+from tinystyle.coreml.sizes import ImageSizes
+from tinystyle.errors import UserError
+from tinystyle.exports.export import export_model
+from tinystyle.exports.onnx_file.saved_file import read
+from tinystyle.exports.verify import verify
+from tinystyle.model_file import LoadedStyles, NamedStyle
+from tinystyle.nets.styled import StyledNetwork, style_vector
+
+pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+PHOTOS = [(f"{index}.png", synthetic_photo(index)) for index in range(4)]
+
+
+def styles(*names: str) -> LoadedStyles:
+    model = untrained(1)
+    vector = style_vector(model.network)
+    table = torch.stack([vector + 0.2 * torch.randn(vector.shape) for _ in names])
+    named = tuple(NamedStyle(name, "0" * 64) for name in names)
+    return LoadedStyles(StyledNetwork(model.network, table).eval(), model.config, model.lineage, named)
+
+
+@pytest.mark.parametrize("bits", [32, 16, 8])
+def test_every_style_and_mixture_is_the_networks(tmp_path: Path, bits: int) -> None:
+    model, out = styles("sea", "sky", "sun"), tmp_path / "three.onnx"
+    export_model(model, bits=bits, size=(64, 48), out=out)
+    proof = verify(out, model, PHOTOS, min_psnr=35)  # of noise, in networks that nobody has trained
+    assert proof.passed, proof.sentence()
+    file = read(out)
+    assert file.styles == model.names
+    photo = 255 * torch.rand(1, 3, 48, 64)
+    with torch.no_grad():
+        for text in ("sky", "sky=0.3,sun=0.7"):
+            expected = model.select(text).network(photo)
+            assert (file.choose(text).run(photo) - expected).abs().mean() < (0.01 if bits == 32 else 3), text
+    one, other = (file.choose(name).run(photo) for name in model.names[:2])
+    assert (one - other).abs().mean() > 3
+    with pytest.raises(UserError, match="holds the styles sea, sky, sun; choose one with `style`"):
+        file.run(photo)
+
+
+def test_any_size_in_a_range(tmp_path: Path) -> None:
+    model, out = styles("sea", "sky"), tmp_path / "two.onnx"
+    export_model(model, bits=16, size=ImageSizes.parse("32x32..128x128"), out=out)
+    assert read(out).choose("sky").run(torch.zeros(1, 3, 50, 37)).shape == (1, 3, 50, 37)
+
+
+def test_other_styles_than_the_networks(tmp_path: Path) -> None:
+    two, three, out = styles("sea", "sky"), styles("sea", "sky", "sun"), tmp_path / "two.onnx"
+    export_model(two, bits=16, size=(64, 48), out=out)
+    for model, theirs in ((three, "sea, sky, sun"), (untrained(1), "of one")):
+        with pytest.raises(UserError, match=f"has the styles sea, sky, the trained network {theirs}; choose `style`"):
+            verify(out, model, PHOTOS)
+    export_model(untrained(1), bits=16, size=(64, 48), out=out)
+    with pytest.raises(UserError, match="has the styles of one, the trained network sea, sky"):
+        verify(out, two, PHOTOS)
+    with pytest.raises(UserError, match="is a file of one style"):
+        read(out).choose("sea")
+
+
+def test_a_style_that_the_metadata_do_not_name(tmp_path: Path) -> None:
+    import onnx
+
+    export_model(styles("sea", "sky"), bits=16, size=(64, 48), out=tmp_path / "two.onnx")
+    model = onnx.load(str(tmp_path / "two.onnx"))
+    (entry,) = (entry for entry in model.metadata_props if entry.key == "styles")
+    entry.value = "sea"
+    onnx.save(model, str(tmp_path / "one.onnx"))
+    with pytest.raises(UserError, match="do not name the styles whose shares it takes"):
+        read(tmp_path / "one.onnx")
