@@ -63,7 +63,7 @@ def test_promote_list_show_and_fetch_by_command(
 
     code, output, _ = run("models", "fetch", "commands", "--out", tmp_path / "out")
     assert (code, "all checksums match" in output) == (0, True)
-    assert (tmp_path / "out" / "coreml" / "mosaic-8.mlpackage" / "Manifest.json").is_file()
+    assert (tmp_path / "out" / "exports" / "mosaic-8.mlpackage" / "Manifest.json").is_file()
     before = contents(tmp_path / "out")
     code, _, error = run("models", "fetch", "commands", "1", "--out", tmp_path / "out")
     assert (code, error) == (2, f"Error: {tmp_path / 'out'} is not an empty folder; give a new one\n")

@@ -40,4 +40,4 @@ def test_the_shell_checks_what_is_published(assembled: Path, tmp_path: Path) -> 
         text=True,
         check=True,
     )
-    assert checked.stdout.count(": OK") == 8
+    assert checked.stdout.count(": OK") == 11

@@ -29,8 +29,9 @@ class DecodePool:
         self._workers = workers
         self._replacing = threading.Lock()
         self._alone = threading.Lock()
-        # Workers inherit this mask, so that Ctrl-C reaches only this process; otherwise each would print a traceback.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # Workers inherit this mask, so that Ctrl-C reaches only this process; otherwise each would print a traceback. So
+        # would one whose start is interrupted here.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             self._executor = _start(workers)
             first = self._executor.submit(os.getpid)
@@ -83,6 +84,7 @@ def _start(workers: int) -> ProcessPoolExecutor:
 
 def _in_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what to do
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     keep_freed_memory()
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -160,7 +160,7 @@ def one_norm_less(proto: Any) -> None:
         (8, another_epsilon, "something other than the weights"),
         (32, another_run, "it says that it was made from style ffff"),
         (32, unknown_operator, "ONNX's checker refuses it"),
-        (32, two_inputs, "does not take one image"),
+        (32, two_inputs, "is not the share of each style"),
         (32, other_sizes, "its metadata say that it takes 64x64"),
         (32, one_norm_less, "stands where .* is expected"),
     ],
