@@ -51,7 +51,7 @@ def test_the_champion_is_published(assembled: Path, retrained: Path, tmp_path: P
     root = str(tmp_path / "models")
     first = registered(assembled)
     assert run(style=STYLE, root=root).result() == {
-        "style": STYLE, "version": first.version, "current": first.version, "files": 2,
+        "style": STYLE, "version": first.version, "current": first.version, "files": 3,
     }  # fmt: skip
     second = registered(retrained)
     assert run(style=STYLE, root=root, presign_hours=1).result()["current"] == second.version
@@ -66,7 +66,7 @@ def test_the_champion_is_published(assembled: Path, retrained: Path, tmp_path: P
     rollback(STYLE, root)
     before = read_index(root)
     assert run(style=STYLE, root=root).result() == {
-        "style": STYLE, "version": second.version, "current": first.version, "files": 2,
+        "style": STYLE, "version": second.version, "current": first.version, "files": 3,
     }  # fmt: skip
     assert read_index(root) == before, "a rollback stands"
     assert run(style=STYLE, version=str(first.version), root=root).is_completed()
