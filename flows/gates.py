@@ -191,7 +191,10 @@ def measure(label: str, folder: Path, training: Training) -> Evidence:
             damaged.
         OSError: the photos cannot be read.
     """
+    from tinystyle.stylize.sample_photos import verification_photos
+
     bundle = Bundle(folder)
+    photos = list(verification_photos(training.run.photos, SHOWN))
     scores = evaluate(bundle.model, training).scores
     return Evidence(
         label=label,
@@ -199,19 +202,19 @@ def measure(label: str, folder: Path, training: Training) -> Evidence:
         paint3=[each.paint3 for each in scores],
         paint4=[each.paint4 for each in scores],
         collapsed=_collapse(bundle.model, training),
-        unverified=_unverified(bundle, training),
+        unverified=_unverified(bundle, photos),
         bytes=max(entry.bytes for entry in bundle.entries()),
-        pictures=_pictures(bundle.model, training),
+        pictures=_pictures(bundle.model, photos),
     )
 
 
-def _pictures(model: Path, training: Training) -> list[tuple[Image.Image, Image.Image]]:
+def _pictures(model: Path, photos: list[tuple[str, Image.Image]]) -> list[tuple[Image.Image, Image.Image]]:
     from tinystyle.model_file import load_model
     from tinystyle.stylize import stylize_image
-    from tinystyle.stylize.sample_photos import verification_photos
 
     network, found = load_model(model), []
-    for _, photo in verification_photos(training.run.photos, SHOWN):
+    for _, whole in photos:
+        photo = whole.copy()
         photo.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         found.append((photo, stylize_image(network, photo)))
     return found
@@ -241,10 +244,10 @@ def _collapse(model: Path, training: Training) -> str | None:
     return collapse(outputs, photos, [recolor(photo) for photo in photos])
 
 
-def _unverified(bundle: Bundle, training: Training) -> str | None:
+def _unverified(bundle: Bundle, photos: list[tuple[str, Image.Image]]) -> str | None:
     """Verify every exported file anew, each by its runtime; return what is wrong with one, or None.
 
-    What is verified is the file to download, on photos that the training did not see.
+    What is verified is the file to download.
     """
     import tempfile
 
@@ -253,9 +256,8 @@ def _unverified(bundle: Bundle, training: Training) -> str | None:
     from tinystyle.exports.verify import verify
     from tinystyle.model_file import load_model
     from tinystyle.release.package_zip import unpacked
-    from tinystyle.stylize.sample_photos import verification_photos
 
-    network, photos = load_model(bundle.model), list(verification_photos(training.run.photos, SHOWN))
+    network = load_model(bundle.model)
     for file in bundle.entries():
         if storage.sha256(bundle.file(file)) != file.sha256:
             return f"{file.name} is not the file that was verified"

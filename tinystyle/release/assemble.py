@@ -23,6 +23,7 @@ from PIL import Image
 
 from tinystyle import coreml
 from tinystyle.coreml.evaluator.model import read_model
+from tinystyle.coreml.exporter.convert import INPUT, OUTPUT
 from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
@@ -144,8 +145,8 @@ def _add_file(
         verified_by=result.runtime or OWN_EVALUATOR,
         sizes=sizes,
         minimum_ios=minimum_ios,
-        input="image",
-        output="stylized",
+        input=INPUT,
+        output=OUTPUT,
         psnr=round(result.worst, 2),
     )
 

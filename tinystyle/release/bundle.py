@@ -23,7 +23,18 @@ from tinystyle.data import storage
 from tinystyle.errors import UserError
 from tinystyle.exports import FORMATS, platforms
 
-__all__ = ["FILES", "LISTING", "MODEL_FILE", "SUMS", "SWIFT_FILE", "Bundle", "ReleaseFile", "check_files", "check_name"]
+__all__ = [
+    "FILES",
+    "LISTING",
+    "MODEL_FILE",
+    "OWN_EVALUATOR",
+    "SUMS",
+    "SWIFT_FILE",
+    "Bundle",
+    "ReleaseFile",
+    "check_files",
+    "check_name",
+]
 
 MODEL_FILE, SWIFT_FILE = "model.safetensors", "StyleTransfer.swift"
 LISTING = "files.json"

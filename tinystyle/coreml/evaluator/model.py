@@ -7,7 +7,7 @@ exports its networks. Anything that it does not support is rejected by name.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +19,10 @@ from tinystyle.coreml.evaluator.neural_network import read_neural_network
 from tinystyle.coreml.evaluator.operations import Operation, Rounding, UnknownOperationError, to_float16, unrounded
 from tinystyle.coreml.evaluator.saved_file import read_specification
 from tinystyle.coreml.evaluator.stored_weights import StoredWeight
+from tinystyle.coreml.evaluator.styles import ChoosesStyles
 from tinystyle.coreml.quiet import quiet
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.errors import UserError
-from tinystyle.styles import selection
 
 __all__ = ["CoreMLModel", "NotFiniteError", "StoredWeight", "UnknownOperationError", "read_model"]
 
@@ -37,7 +37,7 @@ class NotFiniteError(UserError):
 
 
 @dataclass(frozen=True)
-class CoreMLModel:
+class CoreMLModel(ChoosesStyles):
     """A Core ML file that takes an image and returns one."""
 
     path: Path
@@ -61,25 +61,6 @@ class CoreMLModel:
     """Name of the second input of a file of many styles, (1, styles, 1, 1), and the number of styles."""
     chosen: tuple[float, ...] | None = None
     """The share of each style; see `choose`."""
-
-    @property
-    def styles(self) -> tuple[str, ...]:
-        """Names of the styles of a file of many; none of one style."""
-        return tuple(self.metadata.get("styles", "").split(",")) if self.shares else ()
-
-    def choose(self, text: str) -> CoreMLModel:
-        """Return the model with a style, or a mixture, that `run` computes.
-
-        Args:
-            text: the name of a style, or names with shares, such as wave=0.5,mosaic=0.5.
-
-        Raises:
-            UserError: there is no such style, or the file has one style only.
-        """
-        if self.shares is None:
-            raise UserError(f"{self.path}: is a file of one style; leave out `style` {text}")
-        shares = selection.parse(text, self.styles)
-        return replace(self, chosen=tuple(shares.get(name, 0.0) for name in self.styles))
 
     @property
     def bits(self) -> int:
@@ -113,11 +94,7 @@ class CoreMLModel:
         height, width = image_13hw.shape[-2:]
         if tuple(image_13hw.shape[:2]) != (1, 3) or not self.sizes.allows(width, height):
             raise UserError(f"{self.path} takes one RGB image of {self.sizes}, not {width}x{height}")
-        values = {self.input: _turned(image_13hw.float(), self.channels[0])}
-        if self.shares:
-            if self.chosen is None:
-                raise UserError(f"{self.path}: holds the styles {', '.join(self.styles)}; choose one with `style`")
-            values[self.shares[0]] = torch.tensor(self.chosen).reshape(1, -1, 1, 1)
+        values = {self.input: _turned(image_13hw.float(), self.channels[0]), **self.given_shares()}
         last_use = {name: index for index, step in enumerate(self.operations) for name in step.inputs}
         with torch.inference_mode():
             for index, step in enumerate(self.operations):

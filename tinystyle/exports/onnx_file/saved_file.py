@@ -14,11 +14,11 @@ from torch import Tensor
 
 from tinystyle.coreml.evaluator.model import NotFiniteError
 from tinystyle.coreml.evaluator.stored_weights import StoredWeight, decode_affine, decode_plain
+from tinystyle.coreml.evaluator.styles import ChoosesStyles
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data.placeholders import placeholder
 from tinystyle.errors import UserError
 from tinystyle.exports.extras import require
-from tinystyle.styles import selection
 
 __all__ = ["OnnxFile", "read"]
 
@@ -28,7 +28,7 @@ _NO_LIMIT = 4096
 
 
 @dataclass(frozen=True)
-class OnnxFile:
+class OnnxFile(ChoosesStyles):
     """An ONNX file that takes an image and returns one."""
 
     path: Path
@@ -47,18 +47,6 @@ class OnnxFile:
     format: str = "onnx"
     tolerance: float = 0.25
     """Largest difference, in gray levels, from the network with the file's own weights, in float32."""
-
-    @property
-    def styles(self) -> tuple[str, ...]:
-        """Names of the styles of a file of many; none of one style."""
-        return tuple(self.metadata.get("styles", "").split(",")) if self.shares else ()
-
-    def choose(self, text: str) -> OnnxFile:
-        """Return the file with a style, or a mixture; see `CoreMLModel.choose`."""
-        if self.shares is None:
-            raise UserError(f"{self.path}: is a file of one style; leave out `style` {text}")
-        shares = selection.parse(text, self.styles)
-        return replace(self, chosen=tuple(shares.get(name, 0.0) for name in self.styles))
 
     @property
     def bits(self) -> int:
@@ -105,14 +93,10 @@ class OnnxFile:
         height, width = image_13hw.shape[-2:]
         if tuple(image_13hw.shape[:2]) != (1, 3) or not self.sizes.allows(width, height):
             raise UserError(f"{self.path} takes one RGB image of {self.sizes}, not {width}x{height}")
-        given = {self.input: image_13hw.float().numpy()}
-        if self.shares:
-            if self.chosen is None:
-                raise UserError(f"{self.path}: holds the styles {', '.join(self.styles)}; choose one with `style`")
-            given[self.shares[0]] = np.array(self.chosen, np.float32).reshape(1, -1, 1, 1)
+        inputs = {self.input: image_13hw.float(), **self.given_shares()}
         session = self._exact_session if exact and self.compute == "float16" else self._session
         try:
-            (result,) = session.run([self.output], given)
+            (result,) = session.run([self.output], {name: values.numpy() for name, values in inputs.items()})
         # The graph is foreign, and ONNX Runtime's exceptions share no base of their own.
         except Exception as error:
             raise UserError(
