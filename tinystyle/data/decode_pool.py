@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
 from tinystyle.data.decode import PreparedPhoto, Unusable, prepare_photo
-from tinystyle.data.processes import keep_freed_memory
+from tinystyle.data.processes import keep_freed_memory, uninterrupted
 from tinystyle.errors import UserError
 
 __all__ = ["DecodePool"]
@@ -29,20 +29,19 @@ class DecodePool:
         self._workers = workers
         self._replacing = threading.Lock()
         self._alone = threading.Lock()
-        # Workers inherit this mask, so that Ctrl-C reaches only this process; otherwise each would print a traceback. So
-        # would one whose start is interrupted here.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        try:
+        with uninterrupted():
             self._executor = _start(workers)
-            first = self._executor.submit(os.getpid)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            started = [self._executor.submit(os.getpid) for _ in range(workers)]  # each starts one more worker
         try:
-            first.result()
+            for worker in started:
+                worker.result()
         except BrokenProcessPool as error:
             raise UserError(
                 "the decoding processes do not start; a script must ingest under `if __name__ == '__main__':`"
             ) from error
+        except BaseException:  # asked to stop: nobody will leave this pool, because nobody has it yet
+            self._executor.shutdown(cancel_futures=True)
+            raise
 
     def __enter__(self) -> DecodePool:
         return self

@@ -19,6 +19,7 @@ __all__ = [
     "keep_freed_memory",
     "kill_with_parent",
     "stop_signals",
+    "uninterrupted",
 ]
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -52,6 +53,28 @@ def interruptible() -> Iterator[None]:
     finally:
         for number in stop_signals():
             signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold back requests to stop until the end of the block, in which child processes are started.
+
+    Interrupted while it starts one, Python leaves it without what to do, and that ends with a traceback. Children are
+    born with the signals blocked. The mask alone would not do: another thread may receive a signal, and Python still
+    runs its handler in the main one.
+    """
+    numbers, held = stop_signals(), list[int]()
+    main = threading.current_thread() is threading.main_thread()  # no other is ever interrupted, or may set handlers
+    handlers = {number: signal.signal(number, lambda got, _: held.append(got)) for number in numbers if main}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        if held:
+            signal.raise_signal(held[0])
 
 
 def bf16_pays(cpu: Mapping[str, object]) -> bool:
