@@ -6,14 +6,15 @@ python benchmarks/many_styles.py add                      # an eleventh style
 python benchmarks/many_styles.py measure                  # appends to many_styles.jsonl what is not measured yet
 python benchmarks/many_styles.py blends                   # a contact sheet
 
-FOLDER has styles/*.jpg and photos/. An interrupted training is resumed by the same command. The loss network is narrow;
-paint is measured on VGG16.
+FOLDER has styles/*.jpg and photos/. An interrupted training is resumed by the same command. The loss network is narrow,
+batches of four, unless --perceptual, --batch-size say otherwise; paint is measured on VGG16.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,7 @@ NEW = "starry-sky-210.png"
 PHOTOS, SIDE, CROP, REFERENCES = 4, 256, 128, 16
 ROWS = Path(__file__).with_suffix(".jsonl")
 BLENDS = ("starry_night", "starry_night=0.5,great_wave=0.5", "great_wave", "great_wave=0.5,mosaic=0.5", "mosaic")
-OPTIONS = ("--perceptual", "narrow", "--size", str(CROP), "--threads", "1", "--no-track")
+OPTIONS = ("--size", str(CROP), "--no-track")
 
 
 def images(data: Path) -> None:
@@ -58,20 +59,24 @@ def images(data: Path) -> None:
     _tinystyle("ingest", str(data / "photos"), str(WORK / "dataset"), "--size", "256")
 
 
-def train(steps: int, only: str | None) -> None:
-    names = [name for name in TEN if only in (None, Path(name).stem)]
-    of = ("--style", _image(names[0])) if only else ("--styles", ",".join(map(_image, names)))
-    folder = WORK / "runs" / f"{only or 'ten'}_{steps}"
-    every = ("--checkpoint-every", str(min(steps, 400)), "--preview-every", str(min(steps, 400)))
-    photos = ("--photos", str(WORK / "dataset"))
-    _tinystyle("train", *of, *photos, "--out", str(folder), "--steps", str(steps), *every, *OPTIONS)
+def train(given: argparse.Namespace) -> None:
+    names = [name for name in TEN if given.only in (None, Path(name).stem)]
+    of = ("--style", _image(names[0])) if given.only else ("--styles", ",".join(map(_image, names)))
+    kind = [given.perceptual] * (given.perceptual != "narrow") + [f"alpha{given.alpha:g}"] * (given.alpha != 0.3)
+    folder = WORK / "runs" / "_".join([given.only or "ten", *kind, str(given.steps)])
+    every = ("--checkpoint-every", str(min(given.steps, 400)), "--preview-every", str(min(given.steps, 400)))
+    photos = ("--photos", str(WORK / "dataset"), "--batch-size", str(given.batch_size), "--alpha", str(given.alpha))
+    loss = ("--perceptual", given.perceptual)
+    if given.perceptual_weights:
+        loss += ("--perceptual-weights", given.perceptual_weights)
+    _tinystyle("train", *of, *photos, *loss, "--out", str(folder), "--steps", str(given.steps), *every, *OPTIONS)
 
 
 def add(model: str) -> None:
     began = time.monotonic()
     out = WORK / "runs" / "eleven"
-    _tinystyle("add-style", str(WORK / "runs" / model), _image(NEW), "--out", str(out), "--threads", "1", "--no-track")
-    _append({"run": "eleven", "added_in_seconds": time.monotonic() - began})
+    _tinystyle("add-style", str(WORK / "runs" / model), _image(NEW), "--out", str(out), "--no-track")
+    _append({"run": "eleven", "added_in_seconds": round(time.monotonic() - began, 1), "to": model})
 
 
 def measure(weights: str | None) -> None:
@@ -83,7 +88,7 @@ def measure(weights: str | None) -> None:
     for folder in sorted((WORK / "runs").iterdir()):
         model = folder / "model.safetensors"
         many = load_styles(model) if model.exists() else None
-        names = many.names if many else (folder.name.rpartition("_")[0],)
+        names = many.names if many else (re.sub(r"(_vgg16|_alpha[\d.]+)*_\d+$", "", folder.name),)
         for name in names if model.exists() else ():
             if (folder.name, name) in done or (folder.name == "eleven" and name != Path(NEW).stem):
                 continue
@@ -134,14 +139,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--only", help="name of one of the ten styles, for a network of its own")
     parser.add_argument("--model", default="ten_1600", help="folder of the run to add a style to, or to blend")
+    parser.add_argument("--perceptual", default="narrow")
+    parser.add_argument("--alpha", type=float, default=0.3)
+    parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--perceptual-weights", help="weights of VGG16, by default downloaded")
     parser.add_argument("--out", type=Path, default=WORK / "blends.jpg")
     given = parser.parse_args()
-    torch.set_num_threads(1)
     if given.what == "images":
         images(given.data)
     elif given.what == "train":
-        train(given.steps, given.only)
+        train(given)
     elif given.what == "add":
         add(given.model)
     elif given.what == "measure":

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import safetensors.torch
 import torch
@@ -26,7 +26,7 @@ from tinystyle.data.placeholders import placeholder
 from tinystyle.errors import UserError
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.nets.styled import StyledNetwork, norm_shapes
+from tinystyle.nets.styled import BlendingNetwork, StyledNetwork, norm_shapes
 from tinystyle.styles import pretrained, selection
 
 __all__ = [
@@ -48,6 +48,13 @@ class LoadedModel:
     network: StyleNetwork
     config: NetworkConfig
     lineage: dict[str, str]
+    names: ClassVar[tuple[str, ...]] = ()
+    """As of `LoadedStyles`: it has one style only."""
+
+    @property
+    def in_file(self) -> StyleNetwork:
+        """The network as a file for apps holds it."""
+        return self.network
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,11 @@ class LoadedStyles:
     def names(self) -> tuple[str, ...]:
         """Names of the styles."""
         return tuple(style.name for style in self.styles)
+
+    @property
+    def in_file(self) -> BlendingNetwork:
+        """The network as a file for apps holds it: with the styles inside, and the share of each as a second input."""
+        return BlendingNetwork(self.network).eval()
 
     def select(self, text: str) -> LoadedModel:
         """Return the ordinary network of a style, or of a mixture.

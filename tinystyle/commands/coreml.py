@@ -76,8 +76,8 @@ def export(
 ) -> None:
     """Write a file of a trained network for apps, and its model card.
 
-    The file takes an image and returns a stylized one. Of a network of many styles, without --style, an .mlmodel or
-    .onnx takes the share of each style too, and has no card.
+    The file takes an image and returns a stylized one. Of a network of many styles, without --style, a file of any
+    format but .mlpackage takes the share of each style too, and has no card.
     """
     from tinystyle.coreml.sizes import ImageSizes
 

@@ -29,7 +29,7 @@ def export_model(
     """Convert, compress and write a model; the write is atomic and replaces what exists at `out`.
 
     Args:
-        model: network to convert; one of many styles to an .mlmodel or .onnx only, if no style was chosen.
+        model: network to convert; one of many styles to any format but an .mlpackage, if no style was chosen.
         bits: bits per convolution weight, one of those of the format.
         size: (width, height) in pixels, several sizes or a range.
         out: path that ends in the format's name.
@@ -46,10 +46,6 @@ def export_model(
     compute = check_compute(format, bits, compute)
     if not FORMATS[format].exporter:
         return export_core_ml(model, format=format, bits=bits, size=size, out=out, ios=ios, compute=compute)
-    if isinstance(model, LoadedStyles) and format != "onnx":
-        raise UserError(
-            f"an .{format} takes one style; choose it with `style`, or write all of them to an .mlmodel or .onnx"
-        )
     sizes = size if isinstance(size, ImageSizes) else ImageSizes.fixed(*size)
     check_sizes(format, sizes, model.network.stride)
     if compute == "float16":

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tinystyle.nets.blocks import InstanceNorm, StyleNetwork
 
-__all__ = ["BlendingNetwork", "StyledNetwork", "norm_shapes", "style_vector", "with_style_vector"]
+__all__ = ["BlendingNetwork", "StyledNetwork", "norm_shapes", "second_input", "style_vector", "with_style_vector"]
 
 
 def norm_shapes(network: StyleNetwork) -> dict[str, int]:
@@ -142,6 +142,11 @@ class BlendingNetwork(nn.Module):
         with _lent(self.trunk, parts):
             stylized: Tensor = self.trunk(photo_b3hw)
         return stylized
+
+
+def second_input(network: nn.Module) -> tuple[Tensor, ...]:
+    """Return an example of what a network takes beside the photo: shares (1, styles, 1, 1), or nothing."""
+    return (torch.zeros(1, network.table.in_channels, 1, 1),) if isinstance(network, BlendingNetwork) else ()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from PIL import Image
 
 from tinystyle import coreml
 from tinystyle.coreml.evaluator.model import read_model
-from tinystyle.coreml.exporter.convert import INPUT, OUTPUT
+from tinystyle.coreml.exporter.metadata import INPUT, OUTPUT
 from tinystyle.coreml.package import content_sha256
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from tinystyle.coreml import check_compute, check_format
-from tinystyle.coreml.exporter.metadata import describe
+from tinystyle.coreml.exporter.metadata import INPUT, OUTPUT, SHARES, describe
 from tinystyle.coreml.exporter.quantize import compress_neural_network, shorten_names, shorten_norms
 from tinystyle.coreml.package import content_bytes, write_package
 from tinystyle.coreml.quiet import quiet
@@ -25,12 +25,10 @@ from tinystyle.data import storage
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, LoadedStyles
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.nets.styled import BlendingNetwork
+from tinystyle.nets.styled import BlendingNetwork, second_input
 
-__all__ = ["INPUT", "OUTPUT", "SHARES", "ExportResult", "check_float16", "export_model"]
+__all__ = ["ExportResult", "check_float16", "export_model"]
 
-INPUT, OUTPUT = "image", "stylized"
-SHARES = "styles"
 """Name of the second input of a file of many styles: the share of each, (1, styles, 1, 1)."""
 MAX_FLOAT16 = 65504.0
 
@@ -89,8 +87,10 @@ def export_model(
     sizes = size if isinstance(size, ImageSizes) else ImageSizes.fixed(*size)
     sizes.check(format, model.network.stride)
     _check_out(out, format)
-    if isinstance(model, LoadedStyles) and format != "mlmodel":
-        raise UserError(f"an .{format} takes one style; choose it with `style`, or write all of them to an .mlmodel")
+    if model.names and format != "mlmodel":
+        raise UserError(
+            f"an .{format} takes one style; choose it with `style`, or write all of them to an .mlmodel, .onnx or .aimodel"
+        )
     if compute == "float16" or bits == 16:
         check_float16(model.network)
     summary = f"{sizes if len(sizes.choices) < 3 else f'{len(sizes.choices)} sizes'}, {bits}-bit weights"
@@ -124,11 +124,9 @@ def check_float16(network: nn.Module) -> None:
 def _export_neural_network(
     model: LoadedModel | LoadedStyles, bits: int, sizes: ImageSizes, summary: str, out: Path
 ) -> None:
-    many = isinstance(model, LoadedStyles)
-    network = BlendingNetwork(model.network).eval() if isinstance(model, LoadedStyles) else model.network
-    spec = _convert(network, sizes, convert_to="neuralnetwork").get_spec()
+    spec = _convert(model.in_file, sizes, convert_to="neuralnetwork").get_spec()
     compress_neural_network(spec, bits)
-    if many and bits < 32:
+    if model.names and bits < 32:
         shorten_norms(spec)
     shorten_names(spec)
     describe(spec.description, model, summary)
@@ -171,12 +169,12 @@ def _convert(network: StyleNetwork | BlendingNetwork, sizes: ImageSizes, **optio
 
     # Nothing in the trace depends on this size, so it is a small one, whose activations take little memory.
     side = 16 * network.stride
-    shares = torch.zeros(1, network.table.in_channels, 1, 1) if isinstance(network, BlendingNetwork) else None
+    shares = second_input(network)
     with torch.no_grad():
         # Traced, not torch.export-ed: conversion of an exported program leaves a debug file in the working folder.
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             _PlainSizes(network).eval(),
-            (torch.zeros(1, 3, side, side), *([] if shares is None else [shares])),
+            (torch.zeros(1, 3, side, side), *shares),
             check_trace=False,
         )
     rgb = ct.colorlayout.RGB
@@ -184,7 +182,7 @@ def _convert(network: StyleNetwork | BlendingNetwork, sizes: ImageSizes, **optio
         traced,
         inputs=[
             ct.ImageType(INPUT, shape=_shape(sizes), scale=1.0, color_layout=rgb),
-            *([] if shares is None else [ct.TensorType(SHARES, shape=tuple(shares.shape))]),
+            *(ct.TensorType(SHARES, shape=tuple(each.shape)) for each in shares),
         ],
         outputs=[ct.ImageType(OUTPUT, color_layout=rgb)],
         **options,

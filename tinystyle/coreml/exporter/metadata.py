@@ -9,7 +9,11 @@ from typing import Any
 from tinystyle import __version__
 from tinystyle.model_file import LoadedModel, LoadedStyles
 
-__all__ = ["LICENSE", "MAX_METADATA_BYTES", "describe", "lineage_text", "title"]
+__all__ = ["INPUT", "LICENSE", "MAX_METADATA_BYTES", "OUTPUT", "SHARES", "describe", "lineage_text", "title"]
+
+INPUT, OUTPUT = "image", "stylized"
+SHARES = "styles"
+"""Name of the second input of a file of many styles: the share of each, (1, styles, 1, 1)."""
 
 MAX_METADATA_BYTES = 430
 MAX_STYLE_BYTES = 60
@@ -53,7 +57,7 @@ def describe(description: Any, model: LoadedModel | LoadedStyles, summary: str) 
     for text in _lineage_texts(model.lineage):
         metadata.userDefined["lineage"] = text
         if metadata.ByteSize() <= MAX_METADATA_BYTES:
-            if isinstance(model, LoadedStyles):
+            if model.names:
                 description.input[1].shortDescription = SHARES_DESCRIPTION
                 metadata.userDefined["styles"] = ",".join(model.names)
             return

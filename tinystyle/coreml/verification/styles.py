@@ -13,20 +13,16 @@ from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedModel, LoadedStyles
 from tinystyle.nets.styled import BlendingNetwork
 
-__all__ = ["in_each_style", "network_to_compare", "refuse_other_styles"]
+__all__ = ["in_each_style", "refuse_other_styles"]
 
 
 def refuse_other_styles(file: SavedFile, model: LoadedModel | LoadedStyles, against: str) -> None:
     """Raise UserError if the file has other styles than the model, called `against`; one of one style has none."""
-    names = model.names if isinstance(model, LoadedStyles) else ()
     styles = file.styles if isinstance(file, SavedStyles) else ()
-    if names != styles:
-        raise UserError(f"{file.path} has the styles {_listed(styles)}, {against} {_listed(names)}; choose `style`")
-
-
-def network_to_compare(model: LoadedModel | LoadedStyles) -> nn.Module:
-    """Return the network as a file has it: of many styles, with the table of their vectors inside."""
-    return BlendingNetwork(model.network).eval() if isinstance(model, LoadedStyles) else model.network
+    if model.names != styles:
+        raise UserError(
+            f"{file.path} has the styles {_listed(styles)}, {against} {_listed(model.names)}; choose `style`"
+        )
 
 
 def in_each_style(file: SavedFile, network: nn.Module, *, mean: bool = True) -> list[tuple[SavedFile, Stylize]]:

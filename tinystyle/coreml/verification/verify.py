@@ -23,7 +23,7 @@ from tinystyle.coreml.verification.device import device_prediction
 from tinystyle.coreml.verification.lineage import lineage_fault
 from tinystyle.coreml.verification.saved_file import SavedFile
 from tinystyle.coreml.verification.structure import MAX_DIFFERENCE, Stylize, structural_fault, with_weights
-from tinystyle.coreml.verification.styles import in_each_style, network_to_compare, refuse_other_styles
+from tinystyle.coreml.verification.styles import in_each_style, refuse_other_styles
 from tinystyle.coreml.verification.usable import first_fault
 from tinystyle.coreml.verification.weights import compare_weights
 from tinystyle.errors import UserError
@@ -196,7 +196,7 @@ def judge(
         UserError: there are no photos.
     """
     gate = MIN_PSNR.get(file.bits) if min_psnr is None else min_psnr
-    network = network_to_compare(model)
+    network = model.in_file
     failure, fold, weights = compare_weights(file.weights, network)
     foreign = lineage_fault(file.metadata, model.lineage)
     failure = f"{foreign}: {failure}" if foreign and failure else failure or fault() or foreign

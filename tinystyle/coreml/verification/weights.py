@@ -13,7 +13,7 @@ from torch import nn
 
 from tinystyle.coreml.evaluator.stored_weights import StoredWeight
 from tinystyle.coreml.verification.weight_check import check_weight
-from tinystyle.nets.styled import BlendingNetwork
+from tinystyle.nets.styled import second_input
 
 __all__ = ["Weights", "compare_weights"]
 
@@ -47,10 +47,7 @@ def _trained_weights(network: nn.Module) -> Iterable[_Trained]:
     ]
     photo = torch.zeros(1, 3, 16, 16)
     with torch.inference_mode():
-        if isinstance(network, BlendingNetwork):
-            network(photo, torch.zeros(1, network.table.in_channels, 1, 1))
-        else:
-            network(photo)
+        network(photo, *second_input(network))
     for hook in hooks:
         hook.remove()
     for name, module in order:

@@ -17,17 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from tinystyle import __version__
-from tinystyle.coreml.exporter.metadata import LICENSE, lineage_text, title
+from tinystyle.coreml.exporter.metadata import INPUT, LICENSE, OUTPUT, SHARES, lineage_text, title
 from tinystyle.coreml.package import atomic_folder
 from tinystyle.coreml.quiet import silent
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.exports.extras import require
 from tinystyle.exports.trace import trace
-from tinystyle.model_file import LoadedModel
+from tinystyle.model_file import LoadedModel, LoadedStyles
+from tinystyle.nets.styled import second_input
 
-__all__ = ["INPUT", "OUTPUT", "write"]
+__all__ = ["write"]
 
-INPUT, OUTPUT = "image", "stylized"
 _PROGRAM, _HASH, _METADATA = "main.mlirb", "main.hash", "metadata.json"
 _RANDOM = re.compile(r"\b(?:resource_\d+|instance_norm_[a-z]{8})\b")
 """Names in a program that differ from conversion to conversion: of large constants, and of the graphs of norms."""
@@ -35,11 +35,12 @@ _SHORTENED = 16
 """Characters of a hash in the lineage, which is whole in the model card."""
 
 
-def write(model: LoadedModel, *, bits: int, sizes: ImageSizes, compute: str, out: Path) -> None:
+def write(model: LoadedModel | LoadedStyles, *, bits: int, sizes: ImageSizes, compute: str, out: Path) -> None:
     """Convert a model and write it, atomically.
 
     Args:
-        model: network to convert.
+        model: network to convert; one of many styles takes the share of each as a second input, in the order of the entry
+            `styles` of the metadata.
         bits: bits per weight of a convolution: 32, 16, 8, 6 or 4.
         sizes: the one image size that the file takes.
         compute: float16 or float32; input and output are float32 either way.
@@ -51,7 +52,7 @@ def write(model: LoadedModel, *, bits: int, sizes: ImageSizes, compute: str, out
     require("coreai", "an .aimodel")
     with tempfile.TemporaryDirectory(prefix="tinystyle-") as folder, silent():
         asset = Path(folder) / "model.aimodel"
-        _convert(model.network, bits, sizes, compute, asset)
+        _convert(model, bits, sizes, compute, asset)
         program = (asset / _PROGRAM).read_bytes()
         version = json.loads((asset / _METADATA).read_text())
     metadata = {
@@ -60,7 +61,11 @@ def write(model: LoadedModel, *, bits: int, sizes: ImageSizes, compute: str, out
         "author": "tinystyle",
         "description": f"tinystyle {title(model)}: stylizes an image",
         "license": LICENSE,
-        "creatorDefinedMetadata": {"lineage": lineage_text(model.lineage, _SHORTENED), "version": __version__},
+        "creatorDefinedMetadata": {
+            "lineage": lineage_text(model.lineage, _SHORTENED),
+            "version": __version__,
+            **({"styles": ",".join(model.names)} if model.names else {}),
+        },
     }
     with atomic_folder(out) as folder_:
         (folder_ / _PROGRAM).write_bytes(program)
@@ -68,35 +73,39 @@ def write(model: LoadedModel, *, bits: int, sizes: ImageSizes, compute: str, out
         (folder_ / _METADATA).write_text(json.dumps(metadata, indent=2, sort_keys=True) + "\n")
 
 
-def _convert(network: nn.Module, bits: int, sizes: ImageSizes, compute: str, asset: Path) -> None:
+def _convert(model: LoadedModel | LoadedStyles, bits: int, sizes: ImageSizes, compute: str, asset: Path) -> None:
     from coreai_torch import TorchConverter, get_decomp_table
 
     from tinystyle.exports.core_ai.compress import compress
 
     width, height = sizes.default
     dtype = torch.float16 if compute == "float16" else torch.float32
-    inner = copy.deepcopy(network).eval()
+    inner = copy.deepcopy(model.in_file).eval()
+    shares = second_input(inner)
     compress(inner, bits, dtype)
     for parameter in inner.parameters():
         parameter.data = parameter.data.to(dtype)
-    program = trace(_Converted(inner, dtype), (torch.zeros(1, 3, height, width),))
+    program = trace(_Converted(inner, dtype), (torch.zeros(1, 3, height, width), *shares))
     # Without stack traces, and with them the folders of this machine, which the default would keep.
     converter = TorchConverter(mode=TorchConverter.Mode.RELEASE)
     converter.add_exported_program(
-        program.run_decompositions(get_decomp_table()), input_names=[INPUT], output_names=[OUTPUT]
+        program.run_decompositions(get_decomp_table()),
+        input_names=[INPUT, SHARES] if shares else [INPUT],
+        output_names=[OUTPUT],
     )
     _renamed(converter.to_coreai(), asset.with_name("converted.aimodel")).save_asset(asset)
 
 
 class _Converted(nn.Module):
-    """A network that computes in `dtype`, with an image in float32 on both sides."""
+    """A network that computes in `dtype`, with float32 on both sides."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.network, self.dtype = network, dtype
 
-    def forward(self, photo_b3hw: Tensor) -> Tensor:
-        stylized: Tensor = self.network(photo_b3hw.to(self.dtype)).to(torch.float32)
+    def forward(self, photo_b3hw: Tensor, *shares_bs11: Tensor) -> Tensor:
+        inputs = (photo_b3hw, *shares_bs11)
+        stylized: Tensor = self.network(*(each.to(self.dtype) for each in inputs)).to(torch.float32)
         return stylized
 
 

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tinystyle.coreml.evaluator.model import NotFiniteError
 from tinystyle.coreml.evaluator.stored_weights import StoredWeight, decode_affine, decode_palette, decode_plain
 from tinystyle.coreml.quiet import silent
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.errors import UserError
 from tinystyle.exports.extras import require
+from tinystyle.exports.runtime_file import RuntimeFile, check_named
 
 __all__ = ["CoreAIFile", "read"]
 
@@ -33,6 +32,7 @@ _FUNCTION = "main"
 _NORM = "instance_norm_"
 """How the graphs begin that the operation `invoke` calls for a norm; each has an input, gamma and beta."""
 _TYPE = re.compile(r"tensor<1x3x(\d+)x(\d+)xf32>")
+_SHARES = re.compile(r"tensor<1x(\d+)x1x1xf32>")
 _SHAPE = re.compile(r"tensor<(?:([\dx]+)x)?([a-z]+\d+)>")
 _BLOB = re.compile(r"(resource_\w+): \"0x([0-9A-F]+)\"")
 _DTYPES = {"f32": "<f4", "f16": "<f2", "ui8": "<u1", "si8": "<i1", "i8": "<i1"}
@@ -42,7 +42,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class CoreAIFile:
+class CoreAIFile(RuntimeFile):
     """A Core AI file that takes an image and returns one, as float32 (1, 3, height, width)."""
 
     path: Path
@@ -54,12 +54,11 @@ class CoreAIFile:
     """Weights of convolutions and norms, in order of execution."""
     compute: str
     """Precision that the file computes in: float16 or float32."""
+    shares: tuple[str, int] | None = None
+    """Name of the second input of a file of many styles, (1, styles, 1, 1), and the number of styles."""
+    chosen: tuple[float, ...] | None = None
+    """The share of each style; see `choose`."""
     format: str = "aimodel"
-
-    @property
-    def bits(self) -> int:
-        """Largest number of bits per convolution weight."""
-        return max((weight.bits for weight in self.weights if weight.kind == "conv"), default=32)
 
     @property
     def tolerance(self) -> float:
@@ -94,25 +93,20 @@ class CoreAIFile:
             RGB, float32, (1, 3, height, width).
 
         Raises:
-            UserError: the file does not accept images of this size, or the runtime cannot run it.
+            UserError: the file does not accept images of this size, no style is chosen, or the runtime cannot run it.
             NotFiniteError: the output has NaN or infinity.
         """
-        height, width = image_13hw.shape[-2:]
-        if tuple(image_13hw.shape[:2]) != (1, 3) or not self.sizes.allows(width, height):
-            raise UserError(f"{self.path} takes one RGB image of {self.sizes}, not {width}x{height}")
-        image = np.ascontiguousarray(image_13hw.float().numpy())
+        inputs = self._inputs(image_13hw)
         try:
             # A thread of its own: the caller's may have a loop of events, as in a notebook.
             with ThreadPoolExecutor(1) as thread:
-                result = thread.submit(lambda: asyncio.run(self._predict(image))).result()
+                result = thread.submit(lambda: asyncio.run(self._predict(inputs))).result()
         # The graph is foreign, and what Apple's runtime raises is of many types.
         except Exception as error:
             raise UserError(f"{self.path}: Core AI cannot run it ({' '.join(str(error).split())[:200]})") from error
-        if not np.isfinite(result).all():
-            raise NotFiniteError(f"{self.path}: its output has NaN or infinity")
-        return torch.from_numpy(result)
+        return self._finite(result)
 
-    async def _predict(self, image: Array) -> Array:
+    async def _predict(self, inputs: dict[str, Array]) -> Array:
         with silent():
             from coreai.authoring.asset import AIModelAsset
             from coreai.runtime import NDArray as CoreAIArray
@@ -120,7 +114,7 @@ class CoreAIFile:
             async with AIModelAsset.load(self.path.resolve()).executable() as model:
                 with _without_its_log():
                     function = model.load_function(_FUNCTION)
-                results: Any = await function({self.input: CoreAIArray(image)})
+                results: Any = await function({name: CoreAIArray(values) for name, values in inputs.items()})
                 return np.array(results[self.output].numpy(), np.float32)
 
 
@@ -158,29 +152,44 @@ def _read(path: Path) -> CoreAIFile:
     if _FUNCTION not in graphs:
         raise UserError(f"it has no function '{_FUNCTION}'")
     main = graphs[_FUNCTION]
-    (argument,) = main.regions[0].blocks[0].arguments
+    argument, *more = main.regions[0].blocks[0].arguments
     operations = list(main.regions[0].blocks[0].operations)
     (result,) = operations[-1].operands
     taken, given = (_TYPE.fullmatch(str(value.type)) for value in (argument, result))
     if not taken or not given or taken.groups() != given.groups():
         raise UserError(f"it turns {argument.type} into {result.type}, not an image into one of its size")
-    names = [
-        next(str(entry["coreai.name"]).strip('"') for entry in main.attributes[key])
-        for key in ("arg_attrs", "res_attrs")
-    ]
+    inputs, (output,) = ([_name(entry) for entry in main.attributes[key]] for key in ("arg_attrs", "res_attrs"))
+    custom = said.get("creatorDefinedMetadata", {})
+    metadata = {key: value for key, value in {**said, **custom}.items() if isinstance(value, str)}
+    shares = _shares(inputs[1:], [str(value.type) for value in more])
+    check_named(metadata, shares)
     constants = _Constants(str(module))
     weights = tuple(_weights(operations, constants))
     types = [str(op.results[0].type) for op in operations if op.name == "coreai.conv2d"]
-    custom = said.get("creatorDefinedMetadata", {})
     return CoreAIFile(
         path=path,
-        input=names[0],
-        output=names[1],
+        input=inputs[0],
+        output=output,
         sizes=ImageSizes.fixed(int(taken[2]), int(taken[1])),
-        metadata={key: value for key, value in {**said, **custom}.items() if isinstance(value, str)},
+        metadata=metadata,
         weights=weights,
+        shares=shares,
         compute="float16" if any(each.endswith("xf16>") for each in types) else "float32",
     )
+
+
+def _name(attributes: Any) -> str:
+    return str(attributes["coreai.name"]).strip('"')
+
+
+def _shares(names: list[str], types: list[str]) -> tuple[str, int] | None:
+    """Return name and length of the second input of a file of many styles; None if there is none."""
+    found = [_SHARES.fullmatch(each) for each in types]
+    if not found:
+        return None
+    if len(found) > 1 or not found[0]:
+        raise UserError(f"it takes {' and '.join(types)} besides an image; the share of each style would be 1xNx1x1")
+    return names[0], int(found[0][1])
 
 
 def _weights(operations: list[Any], constants: _Constants) -> Iterator[StoredWeight]:

@@ -12,19 +12,16 @@ import numpy as np
 import torch
 
 from tinystyle import __version__
-from tinystyle.coreml.exporter.metadata import LICENSE, lineage_text, title
+from tinystyle.coreml.exporter.metadata import INPUT, LICENSE, OUTPUT, SHARES, lineage_text, title
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data import storage
 from tinystyle.exports.extras import require
 from tinystyle.exports.trace import trace
 from tinystyle.model_file import LoadedModel, LoadedStyles
-from tinystyle.nets.styled import BlendingNetwork
+from tinystyle.nets.styled import second_input
 
-__all__ = ["INPUT", "OUTPUT", "SHARES", "write"]
+__all__ = ["write"]
 
-INPUT, OUTPUT = "image", "stylized"
-SHARES = "styles"
-"""Name of the second input of a file of many styles: the share of each, (1, styles, 1, 1)."""
 OPSET, IR_VERSION = 13, 7
 """Of ONNX 1.8 (2020), the first whose integers have a scale for each channel: ONNX Runtime reads it from
 1.6 on."""
@@ -56,14 +53,14 @@ def _model(model: LoadedModel | LoadedStyles, bits: int, sizes: ImageSizes, comp
 
     from tinystyle.exports.onnx_file.graph import Graph
 
-    network = BlendingNetwork(model.network).eval() if isinstance(model, LoadedStyles) else model.network
-    shapes = {SHARES: [1, len(model.names), 1, 1]} if isinstance(model, LoadedStyles) else {}
+    network = model.in_file
+    shapes = dict(zip([SHARES], (list(each.shape) for each in second_input(network)), strict=False))
     halved = compute == "float16"
     graph = Graph(bits, np.float16 if halved else np.float32, model.network.stride if sizes.kind == "ranged" else None)
     graph.any_side(INPUT)
     inputs = [INPUT, *shapes]
     cast = [graph.append("Cast", name, to=TensorProto.FLOAT16) for name in inputs] if halved else inputs
-    result = _translate(graph, network, cast, [torch.zeros(shape) for shape in shapes.values()])
+    result = _translate(graph, network, cast)
     # What the last operation gives is the output.
     for node in graph.nodes:
         node.output[:] = [OUTPUT if name == result and not halved else name for name in node.output]
@@ -87,15 +84,12 @@ def _model(model: LoadedModel | LoadedStyles, bits: int, sizes: ImageSizes, comp
     return proto
 
 
-def _translate(graph: Any, network: torch.nn.Module, inputs: list[str], more: list[torch.Tensor]) -> str:
-    """Append a network to a graph, whose inputs have these names, and return the name of its result.
-
-    `more` are examples of the inputs after the image.
-    """
+def _translate(graph: Any, network: torch.nn.Module, inputs: list[str]) -> str:
+    """Append a network to a graph, whose inputs have these names, and return the name of its result."""
     from tinystyle.exports.onnx_file.operations import translate
 
     side = 16 * int(getattr(network, "stride", 4))
-    program = trace(network, (torch.zeros(1, 3, side, side), *more))
+    program = trace(network, (torch.zeros(1, 3, side, side), *second_input(network)))
     signature, names = program.graph_signature, iter(inputs)
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     for node in program.graph.nodes:
@@ -118,7 +112,7 @@ def _metadata(model: LoadedModel | LoadedStyles, sizes: ImageSizes) -> dict[str,
         "description": f"tinystyle {title(model)}: stylizes an image",
         "license": LICENSE,
         "lineage": lineage_text(model.lineage, _SHORTENED),
-        **({"styles": ",".join(model.names)} if isinstance(model, LoadedStyles) else {}),
+        **({"styles": ",".join(model.names)} if model.names else {}),
         "sizes": separator.join(f"{width}x{height}" for width, height in sizes.choices),
         # ONNX's own words for what the numbers of an image mean, which Windows ML reads.
         "Image.BitmapPixelFormat": "Rgb8",

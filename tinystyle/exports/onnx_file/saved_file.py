@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from tinystyle.coreml.evaluator.model import NotFiniteError
 from tinystyle.coreml.evaluator.stored_weights import StoredWeight, decode_affine, decode_plain
-from tinystyle.coreml.evaluator.styles import ChoosesStyles
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.data.placeholders import placeholder
 from tinystyle.errors import UserError
 from tinystyle.exports.extras import require
+from tinystyle.exports.runtime_file import RuntimeFile, check_named
 
 __all__ = ["OnnxFile", "read"]
 
@@ -28,7 +26,7 @@ _NO_LIMIT = 4096
 
 
 @dataclass(frozen=True)
-class OnnxFile(ChoosesStyles):
+class OnnxFile(RuntimeFile):
     """An ONNX file that takes an image and returns one."""
 
     path: Path
@@ -47,11 +45,6 @@ class OnnxFile(ChoosesStyles):
     format: str = "onnx"
     tolerance: float = 0.25
     """Largest difference, in gray levels, from the network with the file's own weights, in float32."""
-
-    @property
-    def bits(self) -> int:
-        """Largest number of bits per convolution weight."""
-        return max((weight.bits for weight in self.weights if weight.kind == "conv"), default=32)
 
     @cached_property
     def compute(self) -> str:
@@ -87,24 +80,19 @@ class OnnxFile(ChoosesStyles):
             RGB, float32, (1, 3, height, width).
 
         Raises:
-            UserError: the file does not accept images of this size, or ONNX Runtime cannot run it.
+            UserError: the file does not accept images of this size, no style is chosen, or ONNX Runtime cannot run it.
             NotFiniteError: the output has NaN or infinity.
         """
-        height, width = image_13hw.shape[-2:]
-        if tuple(image_13hw.shape[:2]) != (1, 3) or not self.sizes.allows(width, height):
-            raise UserError(f"{self.path} takes one RGB image of {self.sizes}, not {width}x{height}")
-        inputs = {self.input: image_13hw.float(), **self.given_shares()}
+        inputs = self._inputs(image_13hw)
         session = self._exact_session if exact and self.compute == "float16" else self._session
         try:
-            (result,) = session.run([self.output], {name: values.numpy() for name, values in inputs.items()})
+            (result,) = session.run([self.output], inputs)
         # The graph is foreign, and ONNX Runtime's exceptions share no base of their own.
         except Exception as error:
             raise UserError(
                 f"{self.path}: ONNX Runtime cannot run it ({' '.join(str(error).split())[:200]})"
             ) from error
-        if not np.isfinite(result).all():
-            raise NotFiniteError(f"{self.path}: its output has NaN or infinity")
-        return torch.from_numpy(result)
+        return self._finite(result)
 
     @cached_property
     def _session(self) -> Any:
@@ -153,8 +141,7 @@ def _file(path: Path, model: Any) -> OnnxFile:
         )
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     shares = _shares(inputs[1]) if len(inputs) == 2 else None
-    if shares and shares[1] != len(metadata.get("styles", "").split(",")):
-        raise UserError("its metadata do not name the styles whose shares it takes")
+    check_named(metadata, shares)
     sides = _sides(inputs[0])
     if sides != _sides(graph.output[0]):
         raise UserError("its output is declared with other sides than its input")
