@@ -8,24 +8,15 @@ import pytest
 import torch
 
 from tests.support.command_line import Run
-from tinystyle.config import NetworkConfig
-from tinystyle.model_file import LoadedStyles, NamedStyle, load_any, save_styles
-from tinystyle.nets import build_network
-from tinystyle.nets.styled import StyledNetwork, style_vector
+from tests.support.models import save_untrained_styles
+from tinystyle.model_file import LoadedStyles, load_any
 
 NAMES = ("wave", "mosaic")
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    torch.manual_seed(4)
-    network = build_network("small", 0.1)
-    vector = style_vector(network)
-    table = torch.stack([vector + 0.1 * torch.randn(vector.shape) for _ in NAMES])
-    styles = [NamedStyle(name, f"{index}" * 64) for index, name in enumerate(NAMES)]
-    file = tmp_path / "two.safetensors"
-    save_styles(StyledNetwork(network, table), file, NetworkConfig(alpha=0.1), {"key": "k"}, styles)
-    return file
+    return save_untrained_styles(tmp_path / "two.safetensors", *NAMES)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from PIL import Image
 
 import tinystyle
 from tests.support.browser import Browser, running
-from tests.support.models import save_untrained
+from tests.support.models import save_untrained, save_untrained_styles
 from tests.support.photos import synthetic_photo
 from tinystyle.web import build_page
 from tinystyle.web.pack import EXACT
@@ -121,6 +121,34 @@ def test_styles_strength_and_blending(browser: Browser, page: Path, photos: list
     both = np.rint(0.75 * wave + 0.25 * np.asarray(starry.stylize(photos[1])))
     assert difference(shown(browser), both) <= 1
     assert difference(shown(browser, "#before"), Image.open(photos[1])) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PATHS)
+def test_styles_of_one_network_are_blended_in_it(
+    path: str, browser: Browser, photos: list[Path], tmp_path: Path
+) -> None:
+    model = save_untrained_styles(tmp_path / "three.safetensors", "sea", "sky", "sun")
+    (tmp_path / "page.html").write_text(build_page([str(model)]).html)
+    browser.open(tmp_path / "page.html", f"?backend={path}&size=160")
+    assert "The styles share one network" in browser.text("#facts")
+    styles = {name: tinystyle.load(f"{model}#{name}") for name in ("sea", "sky", "sea=0.75,sky=0.25")}
+    assert difference(painted(browser, photos[2]), styles["sea"].stylize(photos[2])) <= 1
+    for change in (("#second", 1), ("#mix", 25)):
+        browser.evaluate("delete document.documentElement.dataset.state")
+        browser.change(*change)
+        browser.wait("done")
+    blended = shown(browser)
+    assert difference(blended, styles["sea=0.75,sky=0.25"].stylize(photos[2])) <= 1
+    pictures = [np.asarray(styles[name].stylize(photos[2])).astype(int) for name in ("sea", "sky")]
+    assert difference(blended, np.rint(0.75 * pictures[0] + 0.25 * pictures[1])) > 3, "not two pictures mixed"
+    browser.change("#strength", 40)
+    assert difference(shown(browser), styles["sea=0.75,sky=0.25"].stylize(photos[2], strength=0.4)) <= 1
+    browser.evaluate("delete document.documentElement.dataset.state")
+    browser.change("#backend", "javascript")
+    browser.wait("done")
+    browser.change("#strength", 100)
+    assert difference(shown(browser), blended) <= 1, "what a graphics path holds stays with it"
 
 
 @pytest.mark.slow

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from tinystyle.errors import UserError
-from tinystyle.model_file import load_model
+from tinystyle.model_file import load_model, load_styles
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.styles import draw_style, pretrained
-from tinystyle.web.pack import EXACT, ascii85, deflated, pack, rounded_weights
+from tinystyle.styles import draw_style, pretrained, selection
+from tinystyle.web.pack import EXACT, ascii85, deflated, originals, pack, rounded_weights
 from tinystyle.web.plan import plan_of
 from tinystyle.web.rounding import correlations
 
@@ -28,7 +28,7 @@ MAX_BYTES = 80_000
 """Size of a page, unless another is asked for."""
 _FAITHFUL = 520
 """Levels from which on pictures were those of the unrounded networks to one gray level (benchmarks/web.md)."""
-_LEVELS = sorted({round(31 * 2 ** (step / 16)) for step in range(113)})
+_LEVELS = sorted({round(31 * 2 ** (step / 64)) for step in range(449)})
 """Numbers of levels to choose from: 31 (6 bits) to 3968 (13 bits)."""
 _TEST_SIDE = 192
 _FOLDER = resources.files("tinystyle.web").joinpath("page")
@@ -71,26 +71,28 @@ def build_page(sources: Sequence[str], max_bytes: int = MAX_BYTES) -> Page:
     """Build a page with several styles, whose weights are as fine as fits.
 
     Args:
-        sources: models: paths, URIs or `pretrained:NAME`.
+        sources: models: paths, URIs or `pretrained:NAME`. One of many styles gives all of them, unless `#NAME` chooses.
         max_bytes: maximum size of the file.
 
     Raises:
         UserError: a model cannot be read, or all of them do not fit even with 6 bits per weight.
     """
+    sources = [style for source in sources for style in _each_style(source)]
     models = [load_model(source) for source in sources]
     names = _distinct([_name(source) for source in sources])
     captions = [_caption(source) for source in sources]
     networks = [model.network for model in models]
+    shared = [{"of": first} if first != at else {} for at, first in enumerate(originals(networks))]
 
     def page(levels: int, correlated: Sequence[Sequence[Tensor] | None] | None = None) -> str:
         styles = [
-            {"name": name, "about": caption, "levels": levels, **plan_of(network)}
-            for name, caption, network in zip(names, captions, networks, strict=True)
+            {"name": name, "about": caption, "levels": levels, **of, **plan_of(network)}
+            for name, caption, of, network in zip(names, captions, shared, networks, strict=True)
         ]
         return _assembled(json.dumps(styles, separators=(",", ":")), pack(networks, levels, correlated))
 
     levels = _finest(lambda levels: len(page(levels).encode()) <= max_bytes)
-    correlated = None if levels == EXACT else [correlations(network) for network in networks]
+    correlated = None if levels == EXACT else _correlations(networks)
     html = page(levels, correlated)
     while len(html.encode()) > max_bytes:  # nothing fits, or the codes of the better rounding are a little longer
         if levels <= _LEVELS[0]:
@@ -98,9 +100,21 @@ def build_page(sources: Sequence[str], max_bytes: int = MAX_BYTES) -> Page:
                 f"{len(models)} models take {len(html.encode()):,} bytes at 6 bits per weight, more than {max_bytes:,}; "
                 "give fewer, or a larger `max_bytes`"
             )
-        levels = max(_LEVELS[0], math.floor(levels * 0.98))
+        levels = max(_LEVELS[0], math.floor(levels * 0.995))
         html = page(levels, correlated)
     return Page(html, tuple(names), levels, _worst_psnr(networks, levels, correlated))
+
+
+def _each_style(source: str) -> list[str]:
+    """Return a model, or every style of a model of many, each as a source of its own."""
+    found = load_styles(source)
+    return [f"{source}#{name}" for name in found.names] if found else [source]
+
+
+def _correlations(networks: Sequence[StyleNetwork]) -> list[list[Tensor]]:
+    """Return the correlations that the weights of each network are rounded by: those of the first with these weights."""
+    found: dict[int, list[Tensor]] = {}
+    return [found[i] if i in found else found.setdefault(i, correlations(networks[i])) for i in originals(networks)]
 
 
 def _worst_psnr(networks: Sequence[StyleNetwork], levels: int, correlated: Sequence[Sequence[Tensor]] | None) -> float:
@@ -153,7 +167,8 @@ def _slim(source: str) -> str:
 
 def _name(source: str) -> str:
     """Return what a model is called: the style's, the run's folder's or the file's name, with capitals."""
-    path = PurePosixPath(source.removeprefix(pretrained.PREFIX).rstrip("/"))
+    place, style = selection.split(source)
+    path = PurePosixPath(style or place.removeprefix(pretrained.PREFIX).rstrip("/"))
     stem = path.stem if path.suffix in (".safetensors", ".ckpt") else path.name
     if stem in ("model", "last", "best") and path.parent.name:
         stem = path.parent.name

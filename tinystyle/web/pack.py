@@ -3,7 +3,8 @@
 A convolution's weights are either float16, or integers in -levels..levels with a step for each of its outputs, as the
 exporter's 8-bit weights are. Either way each is a code of 8 to 16 bits. The high bytes of all codes of a network come
 first, then their low bits: the former are far from equally frequent, so that Huffman coding (deflate) shortens them, the
-latter are noise. Norms, and steps, are float16 and stored the same way.
+latter are noise. Norms, and steps, are float16 and stored the same way. Convolutions that several styles share are stored with
+the first of them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.web.plan import Layer, layers_of
 from tinystyle.web.rounding import rounded
 
-__all__ = ["EXACT", "ascii85", "deflated", "pack", "rounded_weights"]
+__all__ = ["EXACT", "ascii85", "deflated", "originals", "pack", "rounded_weights"]
 
 EXACT = 0
 """In place of a number of levels: weights are float16."""
@@ -56,9 +57,22 @@ def pack(
         UserError: a weight is too large for float16.
     """
     known = correlated or [None] * len(networks)
-    pairs = zip(networks, known, strict=True)
-    planes = b"".join(piece for network, of_it in pairs for piece in _pieces(network, levels, of_it))
+    planes = b""
+    for at, (network, of_it, first) in enumerate(zip(networks, known, originals(networks), strict=True)):
+        planes += b"".join(
+            _pieces(network, levels, of_it) if first == at else [_planes(_norms(network), _LOW_BITS_OF_HALF)]
+        )
     return deflated(planes, zlib.Z_HUFFMAN_ONLY)
+
+
+def originals(networks: Sequence[StyleNetwork]) -> list[int]:
+    """Return for each network the index of the first that has the same convolutions, to the bit."""
+    kernels = [[layer.block.conv.weight for layer in layers_of(network)] for network in networks]
+    return [next(i for i, other in enumerate(kernels) if _same(other, own)) for own in kernels]
+
+
+def _same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def rounded_weights(
@@ -80,17 +94,20 @@ def _rounded(layers: Sequence[Layer], levels: int, correlated: Sequence[Tensor] 
 
 
 def _pieces(network: StyleNetwork, levels: int, correlated: Sequence[Tensor] | None) -> list[bytes]:
-    layers = layers_of(network)
-    norms = [layer.block.norm.weight.detach() for layer in layers]
-    norms += [layer.block.norm.bias.detach() for layer in layers]
+    layers, norms = layers_of(network), _norms(network)
     if not levels:
-        weights = [layer.block.conv.weight.flatten() for layer in layers]
-        return [_planes(_bits(torch.cat(each)), _LOW_BITS_OF_HALF) for each in (norms, weights)]
+        weights = _bits(torch.cat([layer.block.conv.weight.flatten() for layer in layers]))
+        return [_planes(each, _LOW_BITS_OF_HALF) for each in (norms, weights)]
     quantized = _rounded(layers, levels, correlated)
-    halves = _bits(torch.cat([*norms, *(steps for steps, _ in quantized)]))
+    halves = np.concatenate([norms, _bits(torch.cat([steps for steps, _ in quantized]))])
     codes = torch.cat([codes.flatten() for _, codes in quantized]).numpy().astype(np.int64) + levels
     low = max(0, (2 * levels).bit_length() - 8)
     return [_planes(halves, _LOW_BITS_OF_HALF), _planes(codes.astype(np.uint16), low)]
+
+
+def _norms(network: StyleNetwork) -> NDArray[np.uint16]:
+    norms = [layer.block.norm for layer in layers_of(network)]
+    return _bits(torch.cat([*(norm.weight for norm in norms), *(norm.bias for norm in norms)]))
 
 
 def _half(tensor: Tensor) -> Tensor:

@@ -7,31 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import tinystyle
 from tests.support.command_line import Run
-from tinystyle.config import NetworkConfig
+from tests.support.models import save_untrained_styles
 from tinystyle.errors import UserError
-from tinystyle.model_file import NamedStyle, save_styles
-from tinystyle.nets import build_network
-from tinystyle.nets.styled import StyledNetwork, style_vector
 
 NAMES = ("wave", "mosaic", "starry night")
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    torch.manual_seed(4)
-    network = build_network("small", 0.1)
-    vector = style_vector(network)
-    table = torch.stack([vector + 0.3 * torch.randn(vector.shape) for _ in NAMES])
-    styles = [NamedStyle(name, f"{index}" * 64) for index, name in enumerate(NAMES)]
     (tmp_path / "three").mkdir()
-    file = tmp_path / "three" / "model.safetensors"
-    save_styles(StyledNetwork(network, table), file, NetworkConfig(alpha=0.1), {"key": "k"}, styles)
-    return file
+    return save_untrained_styles(tmp_path / "three" / "model.safetensors", *NAMES)
 
 
 @pytest.fixture

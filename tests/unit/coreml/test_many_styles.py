@@ -10,14 +10,12 @@ import torch
 from coremltools.proto import Model_pb2
 from PIL import Image
 
-from tinystyle.config import NetworkConfig
+from tests.support.models import untrained_styles
 from tinystyle.coreml.evaluator.model import read_model
 from tinystyle.coreml.exporter.convert import export_model
 from tinystyle.coreml.verification.verify import verify
 from tinystyle.errors import UserError
-from tinystyle.model_file import LoadedStyles, NamedStyle
-from tinystyle.nets import build_network
-from tinystyle.nets.styled import StyledNetwork, style_vector
+from tinystyle.model_file import LoadedStyles
 from tinystyle.stylize.render import open_model
 
 NAMES = (
@@ -35,13 +33,7 @@ NAMES = (
 
 
 def styles(count: int = 3, alpha: float = 0.1) -> LoadedStyles:
-    torch.manual_seed(1)
-    network = build_network("small", alpha)
-    vector = style_vector(network)
-    table = torch.stack([vector + 0.2 * torch.randn(vector.shape) for _ in range(count)])
-    named = tuple(NamedStyle(name, "0" * 64) for name in NAMES[:count])
-    lineage = {"key": "0123456789abcdef", "style_name": "a and more", "style": "5" * 64, "dataset": "d" * 64}
-    return LoadedStyles(StyledNetwork(network, table).eval(), NetworkConfig(alpha=alpha), lineage, named)
+    return untrained_styles(*NAMES[:count], alpha=alpha)
 
 
 @pytest.fixture

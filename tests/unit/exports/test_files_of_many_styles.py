@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.support.assembled import untrained
+from tests.support.models import untrained_styles
 from tests.support.photos import synthetic_photo
 from tinystyle.coreml.sizes import ImageSizes
 from tinystyle.errors import UserError
@@ -17,20 +18,10 @@ from tinystyle.exports.export import export_model
 from tinystyle.exports.onnx_file.saved_file import OnnxFile
 from tinystyle.exports.onnx_file.saved_file import read as read_onnx
 from tinystyle.exports.verify import verify
-from tinystyle.model_file import LoadedStyles, NamedStyle
-from tinystyle.nets.styled import StyledNetwork, style_vector
 
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("coreai", reason="the extra coreai is not installed")
 PHOTOS = [(f"{index}.png", synthetic_photo(index)) for index in range(4)]
-
-
-def styles(*names: str) -> LoadedStyles:
-    model = untrained(1)
-    vector = style_vector(model.network)
-    table = torch.stack([vector + 0.2 * torch.randn(vector.shape) for _ in names])
-    named = tuple(NamedStyle(name, "0" * 64) for name in names)
-    return LoadedStyles(StyledNetwork(model.network, table).eval(), model.config, model.lineage, named)
 
 
 def read(path: Path) -> OnnxFile | CoreAIFile:
@@ -41,7 +32,7 @@ def read(path: Path) -> OnnxFile | CoreAIFile:
     ("format", "bits"), [("onnx", 32), ("onnx", 16), ("onnx", 8), ("aimodel", 32), ("aimodel", 8), ("aimodel", 6)]
 )
 def test_every_style_and_mixture_is_the_networks(tmp_path: Path, format: str, bits: int) -> None:
-    model, out = styles("sea", "sky", "sun"), tmp_path / f"three.{format}"
+    model, out = untrained_styles("sea", "sky", "sun"), tmp_path / f"three.{format}"
     export_model(model, bits=bits, size=(64, 48), out=out)
     proof = verify(out, model, PHOTOS, min_psnr=35 if bits > 6 else 22)  # of noise, in networks that nobody has trained
     assert proof.passed, proof.sentence()
@@ -61,13 +52,13 @@ def test_every_style_and_mixture_is_the_networks(tmp_path: Path, format: str, bi
 
 
 def test_any_size_in_a_range(tmp_path: Path) -> None:
-    model, out = styles("sea", "sky"), tmp_path / "two.onnx"
+    model, out = untrained_styles("sea", "sky"), tmp_path / "two.onnx"
     export_model(model, bits=16, size=ImageSizes.parse("32x32..128x128"), out=out)
     assert read(out).choose("sky").run(torch.zeros(1, 3, 50, 37)).shape == (1, 3, 50, 37)
 
 
 def test_core_ai_gives_the_same_bytes_each_time(tmp_path: Path) -> None:
-    model, programs = styles("sea", "sky"), set()
+    model, programs = untrained_styles("sea", "sky"), set()
     for name in ("a", "b"):
         export_model(model, bits=8, size=(64, 48), out=tmp_path / f"{name}.aimodel")
         programs.add((tmp_path / f"{name}.aimodel" / "main.mlirb").read_bytes())
@@ -76,7 +67,7 @@ def test_core_ai_gives_the_same_bytes_each_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", ["onnx", "aimodel"])
 def test_other_styles_than_the_networks(tmp_path: Path, format: str) -> None:
-    two, three, out = styles("sea", "sky"), styles("sea", "sky", "sun"), tmp_path / f"two.{format}"
+    two, three, out = untrained_styles("sea", "sky"), untrained_styles("sea", "sky", "sun"), tmp_path / f"two.{format}"
     export_model(two, bits=16, size=(64, 48), out=out)
     for model, theirs in ((three, "sea, sky, sun"), (untrained(1), "of one")):
         with pytest.raises(UserError, match=f"has the styles sea, sky, the trained network {theirs}; choose `style`"):
@@ -89,7 +80,7 @@ def test_other_styles_than_the_networks(tmp_path: Path, format: str) -> None:
 
 
 def test_a_style_that_the_metadata_of_core_ai_do_not_name(tmp_path: Path) -> None:
-    export_model(styles("sea", "sky"), bits=16, size=(64, 48), out=tmp_path / "two.aimodel")
+    export_model(untrained_styles("sea", "sky"), bits=16, size=(64, 48), out=tmp_path / "two.aimodel")
     metadata = tmp_path / "two.aimodel" / "metadata.json"
     metadata.write_text(metadata.read_text().replace('"sea,sky"', '"sea"'))
     with pytest.raises(UserError, match="do not name the styles whose shares it takes"):
@@ -99,7 +90,7 @@ def test_a_style_that_the_metadata_of_core_ai_do_not_name(tmp_path: Path) -> Non
 def test_a_style_that_the_metadata_of_onnx_do_not_name(tmp_path: Path) -> None:
     import onnx
 
-    export_model(styles("sea", "sky"), bits=16, size=(64, 48), out=tmp_path / "two.onnx")
+    export_model(untrained_styles("sea", "sky"), bits=16, size=(64, 48), out=tmp_path / "two.onnx")
     model = onnx.load(str(tmp_path / "two.onnx"))
     (entry,) = (entry for entry in model.metadata_props if entry.key == "styles")
     entry.value = "sea"

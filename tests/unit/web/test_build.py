@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.models import save_untrained
+from tests.support.models import save_untrained, save_untrained_styles
 from tinystyle.errors import UserError
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
@@ -47,6 +47,19 @@ def test_what_does_not_fit_is_said() -> None:
         UserError, match=r"5 models take [\d,]+ bytes at 6 bits per weight, more than 50,000; give fewer"
     ):
         build_page(SHIPPED, 50_000)
+
+
+def test_ten_styles_of_one_network_take_little_more_than_one(tmp_path: Path) -> None:
+    names = [f"style {index}" for index in range(10)]
+    model = save_untrained_styles(tmp_path / "ten.safetensors", *names)
+    ten = build_page([str(model)])
+    assert ten.names == tuple(name.capitalize().replace("s", "S", 1) for name in names)
+    assert ten.faithful
+    one = build_page([f"{model}#{names[3]}"])
+    assert one.names == ("Style 3",)
+    assert 0 < size(ten) - size(one) < 5000, "a style is 102 numbers of two bytes"
+    mixed = build_page([str(model), save_untrained(tmp_path / "model.safetensors")])
+    assert len(mixed.names) == 11
 
 
 def test_nothing_in_it_is_an_address() -> None:

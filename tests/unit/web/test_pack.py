@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import zlib
 
 import numpy as np
@@ -13,7 +14,8 @@ from tinystyle.config import NetworkConfig
 from tinystyle.errors import UserError
 from tinystyle.nets import build_network
 from tinystyle.nets.blocks import StyleNetwork
-from tinystyle.web.pack import EXACT, ascii85, deflated, pack, rounded_weights
+from tinystyle.web.pack import EXACT, ascii85, deflated, originals, pack, rounded_weights
+from tinystyle.web.plan import layers_of
 
 
 @pytest.fixture
@@ -53,6 +55,26 @@ def test_codes_times_steps_are_the_rounded_weights(network: StyleNetwork, levels
     np.testing.assert_array_equal((codes - levels) * per_weight, expected)
     error = np.abs(expected - torch.cat([w.detach().flatten() for w in weights]).numpy())
     assert (error <= 0.5 * per_weight + 1e-3 * levels * per_weight).all(), "half a step, and that steps are float16"
+
+
+def test_convolutions_that_styles_share_are_stored_once(network: StyleNetwork) -> None:
+    other, unlike = copy.deepcopy(network), copy.deepcopy(network)
+    for name, parameter in other.named_parameters():
+        if "norm" in name:
+            parameter.data.uniform_(-1, 1)
+    unlike.out.conv.weight.data[0, 0, 0, 0] += 1
+    assert originals([network, other, unlike, other, unlike]) == [0, 0, 2, 0, 2]
+    weights = [module.weight for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
+    channels, count = sum(len(weight) for weight in weights), sum(weight.numel() for weight in weights)
+    for levels, low in ((EXACT, 8), (127, 0)):
+        own = (2 if levels == EXACT else 3) * channels
+        *_, norms = unpacked(pack([network, other], levels), [(own, 8), (count, low), (2 * channels, 8)])
+        expected = torch.cat([m.weight for m in norms_of(other)] + [m.bias for m in norms_of(other)])
+        np.testing.assert_array_equal(norms.astype(np.uint16).view(np.float16), expected.detach().half().numpy())
+
+
+def norms_of(network: StyleNetwork) -> list[torch.nn.InstanceNorm2d]:
+    return [layer.block.norm for layer in layers_of(network)]
 
 
 def _starts(weights: list[torch.Tensor]) -> list[int]:

@@ -15,7 +15,18 @@
   const chosen = () => Number(document.querySelector("#styles input:checked").value);
   const second = () => (by("second").value === "" ? -1 : Number(by("second").value));
   const most = () => Number(by("size").value) || (camera ? 480 : key === "javascript" ? 640 : 1024);
-  const names = () => (second() < 0 ? [chosen()] : [chosen(), second()]);
+  // Two styles with the same weights are mixed in the network, others as pictures.
+  const trunk = (style) => STYLES[style].of ?? style;
+  const together = () => second() >= 0 && trunk(chosen()) === trunk(second());
+  // What has to be computed: numbers of styles, or a mixture in words.
+  const names = () => {
+    if (together()) return [`${chosen()},${second()},${by("mix").value / 100}`];
+    return second() < 0 ? [chosen()] : [chosen(), second()];
+  };
+  const styleOf = (name) => {
+    const [one, two, share] = String(name).split(",");
+    return two ? between(STYLES[one], STYLES[two], share) : STYLES[one];
+  };
   const milliseconds = (time) => (time < 1000 ? `${Math.round(time)} ms` : `${(time / 1000).toFixed(1)} s`);
 
   // One computation at a time: the next begins when the last has ended.
@@ -25,7 +36,7 @@
   const computed = async (style, pixels) => {
     for (;;) {
       try {
-        return await backend.run(STYLES[style], pixels);
+        return await backend.run(styleOf(style), pixels);
       } catch (error) {
         const keys = Object.keys(BACKENDS), next = keys[keys.indexOf(key) + 1];
         if (by("backend").value || !next) throw error;
@@ -43,7 +54,7 @@
   // The picture: both styles mixed, then mixed with the photo. Values are rounded as `tinystyle stylize --strength` does.
   const compose = () => {
     const [one, two] = names().map((style) => outputs.get(style));
-    if (!one || (second() >= 0 && !two)) return;
+    if (!one || (names().length > 1 && !two)) return;
     const strength = by("strength").value / 100, mix = two ? by("mix").value / 100 : 0;
     let picture = one;
     if (strength < 1 || two) {
@@ -75,6 +86,7 @@
       await queued(async () => {
         if (mine !== job) return;
         const missing = names().filter((style) => !outputs.has(style)), begin = performance.now();
+        if (missing.length && together()) outputs = new Map();
         for (const style of missing) outputs.set(style, await computed(style, photo));
         const time = (performance.now() - begin) / Math.max(1, missing.length);
         if (mine !== job) return;
@@ -196,7 +208,8 @@
   };
   for (const id of ["strength", "mix"]) by(id).oninput = () => {
     labels();
-    compose();
+    if (id === "mix" && together() && !camera) paint();
+    else compose();
   };
   const restyle = () => {
     labels();
@@ -244,7 +257,7 @@
   try {
     readWeights(STYLES, await WEIGHTS);
     const weights = STYLES[0].layers.reduce((sum, layer) => sum + layer.weights.length + 2 * layer.out, 0);
-    by("facts").textContent = `Each style is a network of ${weights.toLocaleString("en")} weights. This page, with ${STYLES.length === 1 ? "its one style" : `all ${STYLES.length} of them`} and all its code, has ${Math.round(BYTES / 1000)} KB.`;
+    by("facts").textContent = `${STYLES.slice(1).some(({ of }) => of !== 0) || !STYLES[1] ? "Each style is a" : "The styles share one"} network of ${weights.toLocaleString("en")} weights. This page, with ${STYLES.length === 1 ? "its one style" : `all ${STYLES.length} of them`} and all its code, has ${Math.round(BYTES / 1000)} KB.`;
     const choice = await chooseBackend(by("backend").value, STYLES[0]);
     ({ key, backend } = choice);
     if (choice.why) by("backend").title = choice.why;

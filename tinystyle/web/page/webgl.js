@@ -93,7 +93,7 @@ const webglBackend = (emulated) => {
   gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
   gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
 
-  const programs = new Map(), free = new Map();
+  const programs = new Map(), free = new Map(), tables = new WeakMap();
   const program = (source) => {
     let made = programs.get(source);
     if (!made) {
@@ -154,8 +154,9 @@ const webglBackend = (emulated) => {
   // The weights of the output layers from `first` on, as a uniform block, or as a texture if they are too many for one.
   const table = (layer, first, group) => {
     const key = `${first},${group}`;
-    layer.tables ??= new Map();
-    if (layer.tables.has(key)) return layer.tables.get(key);
+    if (!tables.has(layer.weights)) tables.set(layer.weights, new Map());
+    const known = tables.get(layer.weights);
+    if (known.has(key)) return known.get(key);
     const all = grouped(layer), outs = Math.ceil(layer.out / 4) * 16, size = group * 16, steps = all.length / outs;
     const inTexture = steps * size * 4 > block;
     const rows = Math.ceil((steps * size) / 4096);
@@ -172,7 +173,7 @@ const webglBackend = (emulated) => {
       gl.bufferData(gl.UNIFORM_BUFFER, values, gl.STATIC_DRAW);
     }
     const entry = { made, inTexture };
-    layer.tables.set(key, entry);
+    known.set(key, entry);
     return entry;
   };
 

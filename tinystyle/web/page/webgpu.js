@@ -134,7 +134,7 @@ const webgpuBackend = async (emulated) => {
   const device = await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
   let lost = "";
   device.lost.then(({ message }) => (lost = `the graphics device was lost (${message})`));
-  const pipelines = new Map(), free = new Map();
+  const pipelines = new Map(), free = new Map(), tables = new WeakMap(), norms = new WeakMap();
   const { STORAGE, UNIFORM, COPY_DST, COPY_SRC, MAP_READ } = GPUBufferUsage;
 
   const pipeline = (code) => {
@@ -161,17 +161,18 @@ const webgpuBackend = async (emulated) => {
     return made;
   };
 
-  // Weights and norms of a layer on the device, once.
+  // Weights and norms of a layer on the device, once. Styles may have the same weights.
   const constants = (layer) => {
-    if (!layer.gpu) {
-      const norms = new Float32Array(8 * Math.ceil(layer.out / 4));
+    if (!tables.has(layer.weights)) tables.set(layer.weights, filled(grouped(layer)));
+    if (!norms.has(layer.gain)) {
+      const values = new Float32Array(8 * Math.ceil(layer.out / 4));
       for (let c = 0; c < layer.out; c++) {
-        norms[(c >> 2) * 8 + (c & 3)] = layer.gain[c];
-        norms[(c >> 2) * 8 + 4 + (c & 3)] = layer.shift[c];
+        values[(c >> 2) * 8 + (c & 3)] = layer.gain[c];
+        values[(c >> 2) * 8 + 4 + (c & 3)] = layer.shift[c];
       }
-      layer.gpu = { table: filled(grouped(layer)), norms: filled(norms) };
+      norms.set(layer.gain, filled(values));
     }
-    return layer.gpu;
+    return { table: tables.get(layer.weights), norms: norms.get(layer.gain) };
   };
 
   let size = "";

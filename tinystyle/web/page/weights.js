@@ -20,27 +20,39 @@ const reader = (bytes) => {
   };
 };
 
-// Gives each layer of each style `weights` (out, in, kernel, kernel), and `gain` and `shift` of its norm.
+// Gives each layer of each style `weights` (out, in, kernel, kernel), and `gain` and `shift` of its norm. A style with `of` has
+// the weights of that style, the same arrays.
 const readWeights = (styles, bytes) => {
   const read = reader(bytes);
-  for (const { layers, levels } of styles) {
+  for (const { layers, levels, of } of styles) {
+    const own = of === undefined;
     const channels = layers.reduce((sum, layer) => sum + layer.out, 0);
     const size = (layer) => layer.in * layer.kernel ** 2;
-    const norms = Float32Array.from(read(channels * (levels ? 3 : 2), 8), half);
+    const norms = Float32Array.from(read(channels * (levels && own ? 3 : 2), 8), half);
     const low = levels ? Math.max(0, 24 - Math.clz32(2 * levels)) : 8;
-    const codes = read(layers.reduce((sum, layer) => sum + layer.out * size(layer), 0), low);
+    const codes = own && read(layers.reduce((sum, layer) => sum + layer.out * size(layer), 0), low);
     let channel = 0, code = 0;
-    for (const layer of layers) {
+    layers.forEach((layer, at) => {
       layer.gain = norms.subarray(channel, channel + layer.out);
       layer.shift = norms.subarray(channels + channel, channels + channel + layer.out);
-      layer.weights = new Float32Array(layer.out * size(layer));
-      for (let i = 0; i < layer.weights.length; i++, code++) {
+      layer.weights = own ? new Float32Array(layer.out * size(layer)) : styles[of].layers[at].weights;
+      for (let i = 0; own && i < layer.weights.length; i++, code++) {
         const step = levels && norms[2 * channels + channel + Math.floor(i / size(layer))];
         layer.weights[i] = levels ? (codes[code] - levels) * step : half(codes[code]);
       }
       channel += layer.out;
-    }
+    });
   }
+};
+
+// What is between two styles that have the same weights: norms with `share` of those of the second.
+const between = (one, two, share) => {
+  const mixed = (a, b) => a.map((value, i) => value + (b[i] - value) * share);
+  const layers = one.layers.map((layer, at) => {
+    const other = two.layers[at];
+    return { ...layer, gain: mixed(layer.gain, other.gain), shift: mixed(layer.shift, other.shift) };
+  });
+  return { ...one, layers };
 };
 
 // The photo (RGBA bytes) as the network sees it: RGB in 0..1, four floats a pixel, `margin` wider on each side and to a
