@@ -33,6 +33,7 @@ from tinystyle.evaluation.rows import judge_photos
 from tinystyle.model_file import load_model, load_styles
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.nets.perceptual.losses import Losses, StyleTarget
+from tinystyle.nets.perceptual.references import ReferenceStatistics
 from tinystyle.styles import Style, draw_style
 from tinystyle.training.judge import to_image
 
@@ -84,7 +85,7 @@ def measure(weights: str | None) -> None:
     network = load_perceptual_network("vgg16", weights).prepare(torch.device("cpu"), torch.float32)
     shards = ShardDataset(WORK / "dataset")
     photos = held_out_photos(shards, PHOTOS, SIDE)
-    references = reference_photos(shards, REFERENCES, CROP)
+    references = ReferenceStatistics.measure(network, reference_photos(shards, REFERENCES, CROP))
     for folder in sorted((WORK / "runs").iterdir()):
         model = folder / "model.safetensors"
         many = load_styles(model) if model.exists() else None

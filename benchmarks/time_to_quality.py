@@ -27,9 +27,10 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from stack import small_network
 
+from tinystyle.config import NetworkConfig
 from tinystyle.data.contact_sheet import CELL, style_sheet
 from tinystyle.data.ingest import ingest
-from tinystyle.model_file import load_model
+from tinystyle.model_file import load_model, save_model
 from tinystyle.nets.blocks import StyleNetwork
 from tinystyle.training.judge import to_image
 
@@ -42,14 +43,16 @@ WAYS = {
     "vgg16": ("vgg16", "random", 4),
     "vgg16, start": ("vgg16", "auto", 4),
     "vgg16, start, one photo": ("vgg16", "auto", 1),
+    "vgg16, start, one photo, teacher": ("vgg16", "auto", 1),
 }
-"""By name: loss network, where the weights start, and photos to a step."""
+"""By name: loss network, where the weights start, and photos to a step. A teacher is a run of --learned."""
 LENGTHS = {
     "narrow, start": (100, 200, 400, 800),
     "narrow": (400,),
     "vgg16": (200, 400),
     "vgg16, start": (400,),
     "vgg16, start, one photo": (200, 400, 800, 1600),
+    "vgg16, start, one photo, teacher": (400, 800),
 }
 LEARNED = (400, 1000, 3000)
 """Steps of the runs of --learned; how long their commands take on this machine follows from those of `vgg16`."""
@@ -88,6 +91,8 @@ def train(run: dict[str, Any], data: Path, dataset: Path, out: Path) -> dict[str
         "--init-from", start, "--batch-size", str(batch),
         "--checkpoint-every", str(run["steps"]), "--preview-every", str(run["steps"]),
     ]  # fmt: skip
+    if "teacher" in run["way"]:
+        command += ["--teacher", str(out / f"teacher_{run['painting']}.safetensors")]
     if perceptual == "vgg16":
         command += ["--perceptual-weights", weights_file(data)]
     began = monotonic()
@@ -118,6 +123,14 @@ def learned(weights: Path, data: Path, dataset: Path, out: Path, done: set[str])
                     **run,
                     **judged(small_network(states, index), run, out / run["run"].replace(" ", "_"), data, dataset),
                 }
+
+
+def write_teachers(weights: Path, out: Path) -> None:
+    """Write the networks of the longest runs of benchmarks/learning.py as model files, one for each painting."""
+    states = load_file(weights / f"defaults_{LEARNED[-1]}.safetensors")
+    for index, painting in enumerate(PAINTINGS):
+        network = small_network(states, index * len(SEEDS)).eval()
+        save_model(network, out / f"teacher_{painting}.safetensors", NetworkConfig(), {})
 
 
 def seconds_of(lines: list[dict[str, Any]], way: str, steps: int) -> float:
@@ -175,6 +188,7 @@ def main() -> None:
     ingest(str(arguments.data / "photos"), str(dataset), size=SIDE)
     done = {json.loads(line)["run"] for line in RESULTS.read_text().splitlines()} if RESULTS.exists() else set()
     if arguments.learned:
+        write_teachers(arguments.learned, arguments.out)
         for line in learned(arguments.learned, arguments.data, dataset, arguments.out, done):
             append(line)
     left = [run for run in runs() if run["run"] not in done and arguments.only in run["run"]]

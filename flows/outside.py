@@ -23,7 +23,7 @@ from tinystyle.styles import builtin_name, pretrained
 
 __all__ = ["admit", "admit_run", "title"]
 
-READ = ("style", "photos", "perceptual_weights", "init_from")
+READ = ("style", "photos", "perceptual_weights", "init_from", "teacher")
 """Run parameters that are addresses to read."""
 LONGEST_LIST = 256
 _STARTED_BY_A_WORKER = "PREFECT__FLOW_RUN_ID"

@@ -29,7 +29,11 @@ _ALPHAS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
     *(
         name
         for name in PARAMETERS
-        if name not in ("style", "photos", "architecture", "alpha", "checkpoints", "track", "styles", "freeze_trunk")
+        if name
+        not in (
+            *("style", "photos", "architecture", "alpha", "checkpoints", "track", "styles", "freeze_trunk"),
+            *("teacher", "teacher_share"),
+        )
     )
 )
 def frontier(

@@ -99,6 +99,7 @@ STYLE_WEIGHT_START = 3.0
 """Style weight at which `auto` starts."""
 AUTO, RANDOM = "auto", "random"
 """Values of `init_from` that name no model."""
+_OFTEN_ABSENT = ("styles", "freeze_trunk", "teacher")
 
 
 class _Config(BaseModel):
@@ -306,6 +307,12 @@ class RunConfig(_Config):
     """Train no convolution, only the norms: a new style for the network of the initial weights, which keeps the styles
     that it has."""
 
+    teacher: Address | None = None
+    """Model of the same style, such as a larger network, whose pictures the network imitates before it learns from the
+    losses: .safetensors or pretrained:NAME. A short run then needs about half of the time."""
+    teacher_share: float = _field(0.5, gt=0, lt=1, advanced=True)
+    """Fraction of the steps that imitate the teacher."""
+
     @model_validator(mode="before")
     @classmethod
     def _first_style(cls, values: Any) -> Any:
@@ -322,15 +329,30 @@ class RunConfig(_Config):
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what only networks of many styles have: run keys and records of others are older than it."""
+        """Leave out what only networks of many styles, or with a teacher, have: run keys and records are older than it."""
         values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if value or name not in ("styles", "freeze_trunk")}
+        if not self.teacher:
+            del values["teacher_share"]
+        return {name: value for name, value in values.items() if value or name not in _OFTEN_ABSENT}
 
     @model_validator(mode="after")
     def _can_freeze(self) -> RunConfig:
         if self.freeze_trunk and self.init_from in (AUTO, RANDOM):
             raise UserError("`freeze_trunk` needs `init_from`, the network that gets a new style")
         return self
+
+    @model_validator(mode="after")
+    def _can_be_taught(self) -> RunConfig:
+        if self.teacher and (len(self.styles) > 1 or self.freeze_trunk):
+            raise UserError("`teacher` is for a network of one style; train one of many without it")
+        if self.teacher and not 0 < self.taught_steps < self.optimizer.steps:
+            raise UserError(f"`teacher` with `steps` {self.optimizer.steps}: either part of the run needs a step")
+        return self
+
+    @property
+    def taught_steps(self) -> int:
+        """Number of steps, the first ones, that imitate the teacher; 0 without one."""
+        return round(self.teacher_share * self.optimizer.steps) if self.teacher else 0
 
     @property
     def style_side(self) -> int:

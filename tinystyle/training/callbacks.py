@@ -22,7 +22,7 @@ from tinystyle.data.processes import stop_signals
 from tinystyle.evaluation import NOT_FINITE
 from tinystyle.training.checkpoint_files import CheckpointFiles
 from tinystyle.training.judge import Judge, evaluating
-from tinystyle.training.module import LOSS_NAMES, StyleTransferModule
+from tinystyle.training.module import StyleTransferModule
 from tinystyle.training.run_folder import metric_lines
 
 __all__ = ["Checkpoints", "CollapsedError", "Previews", "SaveFirst", "StepReport"]
@@ -102,11 +102,11 @@ class StepReport(L.Callback):
         if step % pl_module.sync_every and not last:
             return
         requested = pl_module.step_losses.new_tensor([float(self._requested)])
-        mine = torch.cat([pl_module.step_losses, requested, pl_module.step_styles])
-        means = trainer.strategy.reduce(mine, reduce_op="mean").tolist()
-        values = dict(zip(LOSS_NAMES, means, strict=False))
-        self.stopping = means[len(LOSS_NAMES)] > 0
-        values |= pl_module.control(step, values["content"], means[len(LOSS_NAMES) + 1 :])
+        mine = torch.cat([requested, pl_module.step_losses, pl_module.step_styles])
+        stopping, *means = trainer.strategy.reduce(mine, reduce_op="mean").tolist()
+        self.stopping = stopping > 0
+        values: dict[str, float] = dict(zip(pl_module.loss_names, means, strict=False))
+        values |= pl_module.control(step, values, means[len(values) :])
         if not trainer.is_global_zero:
             return
         now, (then, done) = monotonic(), self._clock

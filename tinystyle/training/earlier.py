@@ -149,7 +149,7 @@ def _difference(before: RunRecord, now: RunRecord) -> str:
     """Describe the first difference between two runs in words."""
     from tinystyle.tracking.run import flatten
 
-    ignored = {"style", "styles", "photos", "init_from", "execution"}
+    ignored = {"style", "styles", "photos", "init_from", "teacher", "execution"}
     old, new = (flatten(record.config.model_dump(mode="json", exclude=ignored)) for record in (before, now))
     for name, value in new.items():
         if old.get(name) != value and name != "loss.perceptual_weights":

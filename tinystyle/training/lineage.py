@@ -17,7 +17,12 @@ __all__ = ["lineage_of", "run_key"]
 
 
 def lineage_of(
-    config: RunConfig, dataset_sha256: str, style_sha256: str, perceptual_sha256: str, init_sha256: str | None
+    config: RunConfig,
+    dataset_sha256: str,
+    style_sha256: str,
+    perceptual_sha256: str,
+    init_sha256: str | None,
+    teacher_sha256: str | None = None,
 ) -> dict[str, str]:
     """Return the lineage of a run: the hashes of everything that determines its weights, and the run key.
 
@@ -29,8 +34,9 @@ def lineage_of(
         style_sha256: SHA-256 of the style image's pixels; of several, `style_list.sha256_of`.
         perceptual_sha256: SHA-256 of the weights file of the loss network.
         init_sha256: SHA-256 of the file of initial weights, if any.
+        teacher_sha256: SHA-256 of the file of the teacher, if any.
     """
-    recipe = config.model_dump(mode="json", exclude={"style", "styles", "photos", "init_from", "execution"})
+    recipe = config.model_dump(mode="json", exclude={"style", "styles", "photos", "init_from", "teacher", "execution"})
     # The location of the image, the photos or the weights does not matter, only their content.
     recipe["loss"].pop("perceptual_weights")
     facts = {
@@ -42,6 +48,8 @@ def lineage_of(
     }
     if init_sha256:
         facts["init_from"] = init_sha256
+    if teacher_sha256:
+        facts["teacher"] = teacher_sha256
     # Stored beside the key, not in it: the same image under another name is the same style.
     crop = str(config.data.size)  # also in the recipe, but cannot be read from its hash
     return {

@@ -100,7 +100,7 @@ class ManyStylesModule(StyleTransferModule):
         weight_b = style_b.new_tensor([self.style_weights[style].value for style in self._chosen])
         return (terms * terms.new_tensor(self._factors(0.0))).sum() + (weight_b * style_b).mean()
 
-    def control(self, step: int, content: float, step_styles: list[float]) -> dict[str, float]:  # noqa: ARG002
+    def control(self, step: int, losses: dict[str, float], step_styles: list[float]) -> dict[str, float]:  # noqa: ARG002
         """Adjust the weights of the styles that photos had; return their losses, and all weights."""
         self.step_styles = self._nothing_yet()
         values = [weight.value for weight in self.style_weights]

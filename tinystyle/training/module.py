@@ -54,20 +54,27 @@ class StyleTransferModule(L.LightningModule):
         super().__init__()
         self.config = config
         self.network = network
-        self.unregistered = (losses,)
+        self.unregistered: tuple[Any, ...] = (losses,)
         self.bf16 = bf16
         self._restoring = False
         self.rate_scale = rate_scale
         self.style_weight = self._style_weight(losses.target)
+        self.loss_names: tuple[str, ...] = LOSS_NAMES
         self.step_losses = torch.zeros(len(LOSS_NAMES))
-        """Losses of the last step in the order of `LOSS_NAMES`, averaged over the photos of this process."""
+        """Losses of the last step in the order of `loss_names`, averaged over the photos of this process."""
         self.step_styles = torch.zeros(0)
         """What `control` needs beyond these, to be averaged over all processes; nothing for a network of one style."""
 
     @property
     def losses(self) -> Losses:
         """Content and style losses."""
-        return self.unregistered[0]
+        losses: Losses = self.unregistered[0]
+        return losses
+
+    @property
+    def plan(self) -> OptimizerConfig:
+        """Steps and learning rate of the part of the run that minimizes these losses."""
+        return self.config.optimizer
 
     def training_step(self, photo_b3hw: Tensor, _: int) -> Tensor:
         """Return the weighted loss of a batch of RGB crops, uint8, (batch, 3, height, width)."""
@@ -83,7 +90,7 @@ class StyleTransferModule(L.LightningModule):
             [content_b, style_b, total_variation_loss(output), saturation_loss(preactivation), grid_b]
         ).mean(1)
         total = self._total(terms, style_b)
-        self.step_losses = torch.cat([terms, total[None]]).detach()
+        self.loss_names, self.step_losses = LOSS_NAMES, torch.cat([terms, total[None]]).detach()
         return total
 
     def _stylized(self, photo_b3hw: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,19 +118,18 @@ class StyleTransferModule(L.LightningModule):
         )
 
     def _style_weight(self, target: StyleTarget) -> StyleWeight:
-        plan = self.config.optimizer
-        return StyleWeight(self.config.loss, target, plan.warmup, plan.steps)
+        return StyleWeight(self.config.loss, target, self.plan.warmup, self.plan.steps)
 
-    def control(self, step: int, content: float, step_styles: list[float]) -> dict[str, float]:  # noqa: ARG002
+    def control(self, step: int, losses: dict[str, float], step_styles: list[float]) -> dict[str, float]:  # noqa: ARG002
         """Adjust the style weight after a step; return the metrics of the step that are not in `step_losses`.
 
         Args:
             step: number of steps completed.
-            content: content loss of the step, averaged over all processes.
+            losses: losses of the step by their names, averaged over all processes.
             step_styles: `step_styles`, averaged over all processes.
         """
         metrics = {"style_weight": self.style_weight.value}
-        self.style_weight.update(step, content, self.sync_every)
+        self.style_weight.update(step, losses["content"], self.sync_every)
         return metrics
 
     @property
@@ -146,7 +152,7 @@ class StyleTransferModule(L.LightningModule):
 
     def _rate(self, step: int) -> float:
         """Return the learning rate of a step (from 0) as a fraction of the peak."""
-        return self.rate_scale * rate_fraction(self.config.optimizer, step)
+        return self.rate_scale * rate_fraction(self.plan, step)
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         """Clip the gradient by its norm, and stop before the weights change if it is not finite.

@@ -67,6 +67,7 @@ def _read(config: RunConfig) -> Iterator[tuple[str, str]]:
         *(("styles", named_address(style)[1]) for style in config.styles),
         ("style", config.style),
         ("init_from", config.initial_model),
+        ("teacher", config.teacher),
         ("perceptual_weights", config.loss.perceptual_weights),
     ):
         if source:

@@ -182,12 +182,15 @@ def _figures(values: dict[str, float], columns: int | None = None) -> str:
 
     Content and style loss are as they are, the total is weighted; the weight is behind the style loss.
     """
-    style = f"style {values['style']:.3f}"
-    if "style_weight" in values:
-        style += f" (x{values['style_weight']:.3g})"
-    parts = [f"content {values['content']:.3f}", style, f"total {values['total']:.3f}"]
+    if "imitation" in values:
+        parts = [f"from the teacher {values['imitation']:.3f}"]
+    else:
+        style = f"style {values['style']:.3f}"
+        if "style_weight" in values:
+            style += f" (x{values['style_weight']:.3g})"
+        parts = [f"content {values['content']:.3f}", style, f"total {values['total']:.3f}"]
     parts.append(f"{values['images_per_second']:.1f} images/s")
-    for kept in (parts, parts[2:], parts[3:], []):
+    for kept in (parts, parts[-2:], parts[-1:], []):
         text = "  ".join(kept)
         if columns is None or len(text) <= columns:
             break

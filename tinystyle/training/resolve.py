@@ -161,7 +161,16 @@ def _threads_of_environment() -> int | None:
 
 def _lineage(config: RunConfig, dataset_sha256: str, styles: StyleList, perceptual_sha256: str) -> dict[str, str]:
     initial = _initial_sha256(config, config.initial_model, styles) if config.initial_model else None
-    return lineage_of(config, dataset_sha256, sha256_of(styles), perceptual_sha256, initial)
+    teacher = _teacher_sha256(config.teacher) if config.teacher else None
+    return lineage_of(config, dataset_sha256, sha256_of(styles), perceptual_sha256, initial, teacher)
+
+
+def _teacher_sha256(model: str) -> str:
+    """Return the SHA-256 of the teacher, and load it first, to know that it is one network of one style."""
+    from tinystyle.model_file import load_model
+
+    load_model(model)
+    return _sha256_of_model(model)
 
 
 def _initial_sha256(config: RunConfig, model: str, styles: StyleList) -> str:
@@ -171,10 +180,15 @@ def _initial_sha256(config: RunConfig, model: str, styles: StyleList) -> str:
     """
     if config.init_from == AUTO:
         return hashlib.sha256(AUTO.encode() + Path(model).read_bytes()).hexdigest()
-    from tinystyle.model_file import read_model_bytes
     from tinystyle.training.initial import check_initial
 
     check_initial(config, styles)
+    return _sha256_of_model(model)
+
+
+def _sha256_of_model(model: str) -> str:
+    from tinystyle.model_file import read_model_bytes
+
     place, style = selection.split(model)
     return hashlib.sha256(read_model_bytes(place) + (style or "").encode()).hexdigest()
 

@@ -22,6 +22,7 @@ from tinystyle.training.judge import Judge, JudgeOfEach, JudgeOfOne, draw_each, 
 from tinystyle.training.many_styles import ManyStylesModule
 from tinystyle.training.module import StyleTransferModule
 from tinystyle.training.style_list import StyleList
+from tinystyle.training.teacher import TaughtModule
 
 __all__ = ["ManyStyles", "OneStyle"]
 
@@ -49,10 +50,9 @@ class OneStyle:
 
     def module(self, rate_scale: float) -> StyleTransferModule:
         """Return the module that trains the network."""
+        kind = TaughtModule if self._config.teacher else StyleTransferModule
         bf16 = self._config.precision == "bf16"
-        return StyleTransferModule(
-            self._config, self._network, self._criterion.losses, bf16=bf16, rate_scale=rate_scale
-        )
+        return kind(self._config, self._network, self._criterion.losses, bf16=bf16, rate_scale=rate_scale)
 
     def judge(self, photos: Sequence[Tensor]) -> Judge:
         """Return what judges the network on held-out photos."""

@@ -27,6 +27,7 @@ OTHERS = {  # a value of each parameter that is not its default
     "rdzv_endpoint": "here:1", "threads": 3, "checkpoint_every": 5, "checkpoints": "c", "preview_every": 6,
     "on_collapse": "rollback", "track": False, "precision": "32", "seed": 9, "init_from": "m.safetensors",
     "styles": ["builtin:wave", "night=starry.jpg"], "freeze_trunk": True,
+    "teacher": "t.safetensors", "teacher_share": 0.25,
 }  # fmt: skip
 
 
@@ -83,14 +84,16 @@ def test_options_override_a_file_and_reach_the_run(run: Run, tmp_path: Path, mon
     assert {name: flat(config)[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize("without", [("teacher", "teacher_share"), ("styles", "freeze_trunk")])
 @pytest.mark.parametrize("form", ["flat", "nested", "record"])
-def test_a_file_can_set_every_parameter(tmp_path: Path, form: str) -> None:
-    config = run_config(OTHERS)
-    assert flat(config) == OTHERS
+def test_a_file_can_set_every_parameter(tmp_path: Path, form: str, without: tuple[str, str]) -> None:
+    values = {name: value for name, value in OTHERS.items() if name not in without}
+    config = run_config(values)
+    assert {name: value for name, value in flat(config).items() if name not in without} == values
     nested = config.model_dump(mode="json")
     record = json.loads(RunRecord(config=config, lineage={}, dataset="d").model_dump_json())
     path = tmp_path / "run.json"
-    path.write_text(json.dumps({"flat": OTHERS, "nested": nested, "record": record}[form]))
+    path.write_text(json.dumps({"flat": values, "nested": nested, "record": record}[form]))
     assert run_config(read_config(str(path))) == config
 
 

@@ -33,6 +33,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "precision": st.sampled_from(["32", "bf16"]), "seed": st.integers(0, 2**63 - 1), "init_from": st.none() | NAMES,
     # A run has these or `style` alone; tests/unit/training/test_many_styles.py has the keys of such runs.
     "styles": st.just(()), "freeze_trunk": st.just(False),
+    "teacher": st.none(), "teacher_share": st.just(0.5),  # tests/unit/training/test_teacher.py has the keys of such runs
 }  # fmt: skip
 PLACES = {"style", "photos", "perceptual_weights", "init_from"}
 """Where things lie; what they hold is in the key by its hash."""

@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["lineage_fault"]
 
 # Not version and commit: another version of tinystyle may have written the network anew.
-_FACTS = ("key", "recipe", "dataset", "style", "perceptual", "init_from", "crop")
+_FACTS = ("key", "recipe", "dataset", "style", "perceptual", "init_from", "teacher", "crop")
 
 
 def lineage_fault(metadata: Mapping[str, str], lineage: Mapping[str, str]) -> str | None:
