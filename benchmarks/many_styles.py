@@ -99,9 +99,7 @@ def measure(weights: str | None) -> None:
             criterion = Criterion(Losses(network, target), paint_measure(network, style, torch.device("cpu")), 1.0, 3.0)
             plain = load_model(f"{model}#{name}" if many else model).network
             row = judge_photos({"network": plain}, photos, criterion)["network"].of_losses()
-            figures = {
-                key: round(row[key], 4) for key in ("content", "style", "paint3", "paint4", "score", "worst_photo")
-            }
+            figures = {key: round(row[key], 4) for key in ("content", "paint3", "paint4", "score", "worst_photo")}
             _append({"run": folder.name, "style": name, **figures})
 
 

@@ -46,6 +46,18 @@ WAYS: dict[str, dict[str, Any]] = {
     "losses and five times teacher, 400": {"steps": 400, "photos": 1, "beside": 5.0},
     "teacher's pixels, 1500": {"taught": 1500, "taught_photos": 4},
     "teacher's pixels and features, 400": {"taught": 400, "taught_photos": 4, "features": True},
+    "teacher, 200, then losses, 400": {
+        "taught": 200, "taught_photos": 4, "features": True, "steps": 400, "photos": 1,
+    },
+    "teacher, 200, then losses, 200 of four photos": {
+        "taught": 200, "taught_photos": 4, "features": True, "steps": 200, "photos": 4,
+    },
+    "teacher, 200 of eight photos, then losses, 200": {
+        "taught": 200, "taught_photos": 8, "features": True, "steps": 200, "photos": 1,
+    },
+    "teacher, 800 of one photo, then losses, 200": {
+        "taught": 800, "taught_photos": 1, "features": True, "steps": 200, "photos": 1,
+    },
     "teacher, 200, then losses, 200": {
         "taught": 200, "taught_photos": 4, "features": True, "steps": 200, "photos": 1,
     },
@@ -98,7 +110,7 @@ def learn(way: dict[str, Any], config: RunConfig, teacher: StyleNetwork, photos:
         optimizer = torch.optim.Adam(network.parameters(), lr=plan.learning_rate, fused=True)
         for step, photo in enumerate(batches(photos, way["photos"], plan.steps)):
             update(optimizer, network, module.training_step(photo, step), plan, step)
-            module.control(step + 1, module.content, [])
+            module.control(step + 1, {"content": module.content}, [])
     return network.eval()
 
 

@@ -99,6 +99,8 @@ STYLE_WEIGHT_START = 3.0
 """Style weight at which `auto` starts."""
 AUTO, RANDOM = "auto", "random"
 """Values of `init_from` that name no model."""
+LEAST_TAUGHT = 4
+"""Photos per step of a network that imitates a teacher, at least: with fewer it gets worse (benchmarks/teacher.md)."""
 _OFTEN_ABSENT = ("styles", "freeze_trunk", "teacher")
 
 
@@ -309,7 +311,7 @@ class RunConfig(_Config):
 
     teacher: Address | None = None
     """Model of the same style, such as a larger network, whose pictures the network imitates before it learns from the
-    losses: .safetensors or pretrained:NAME. A short run then needs about half of the time."""
+    losses: .safetensors or pretrained:NAME. It does so with at least four photos per step."""
     teacher_share: float = _field(0.5, gt=0, lt=1, advanced=True)
     """Fraction of the steps that imitate the teacher."""
 
@@ -353,6 +355,16 @@ class RunConfig(_Config):
     def taught_steps(self) -> int:
         """Number of steps, the first ones, that imitate the teacher; 0 without one."""
         return round(self.teacher_share * self.optimizer.steps) if self.teacher else 0
+
+    @property
+    def taught_batch(self) -> int:
+        """Photos per step that imitates the teacher: the batch size, or the multiple of it that is large enough."""
+        return self.data.batch_size * math.ceil(LEAST_TAUGHT / self.data.batch_size)
+
+    def photos_after(self, steps: int) -> int:
+        """Return the number of photos in the first `steps` steps, over all processes together."""
+        taught = min(steps, self.taught_steps)
+        return taught * self.taught_batch + (steps - taught) * self.data.batch_size
 
     @property
     def style_side(self) -> int:

@@ -5,6 +5,7 @@ The crop at a global sample index depends on (seed, index) alone, not on earlier
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,22 +78,34 @@ class GlobalBatches(Sampler[list[int]]):
 
     A batch is a list of global sample indices, of length `batch_size / world_size`.
 
+    Args:
+        first_step: number of steps that are done already.
+        batch_size: photos per step over all processes.
+        rank: number of this process.
+        world_size: number of processes.
+        begins_with: number of steps, the first ones, whose batches have another size, and that size.
+
     Raises:
         UserError: `batch_size` is not a multiple of `world_size`.
     """
 
-    def __init__(self, first_step: int, batch_size: int, rank: int, world_size: int) -> None:
-        if batch_size % world_size:
-            raise UserError(f"the batch size {batch_size} must be a multiple of the {world_size} processes")
-        self.first_step, self.batch_size = first_step, batch_size
-        share = batch_size // world_size
-        self.share = range(rank * share, (rank + 1) * share)
+    def __init__(
+        self, first_step: int, batch_size: int, rank: int, world_size: int, begins_with: tuple[int, int] = (0, 0)
+    ) -> None:
+        for size in (batch_size, begins_with[1]):
+            if size % world_size:
+                raise UserError(f"the batch size {size} must be a multiple of the {world_size} processes")
+        self.first_step, self.batch_size, self.begins_with = first_step, batch_size, begins_with
+        self.rank, self.world_size = rank, world_size
 
     def __iter__(self) -> Iterator[list[int]]:
-        step = self.first_step
-        while True:
-            yield [step * self.batch_size + i for i in self.share]
-            step += 1
+        steps, photos = self.begins_with
+        for step in itertools.count(self.first_step):
+            size = photos if step < steps else self.batch_size
+            sample = (
+                min(step, steps) * photos + max(0, step - steps) * self.batch_size + self.rank * size // self.world_size
+            )
+            yield list(range(sample, sample + size // self.world_size))
 
 
 class PhotoDataModule(L.LightningDataModule):
@@ -105,21 +118,35 @@ class PhotoDataModule(L.LightningDataModule):
         seed: random seed of order and augmentation.
         zoom: see `CropDataset`.
         workers: number of decoding processes; 0 decodes in the training process.
+        begins_with: see `GlobalBatches`.
     """
 
     def __init__(
-        self, path: Path, size: int, batch_size: int, seed: int, *, zoom: float = 1.0, workers: int = 0
+        self,
+        path: Path,
+        size: int,
+        batch_size: int,
+        seed: int,
+        *,
+        zoom: float = 1.0,
+        workers: int = 0,
+        begins_with: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
         self.shards = ShardDataset(path)
         self.crops = CropDataset(self.shards, size, seed, zoom)
         self.batch_size = batch_size
         self.workers = workers
+        self.begins_with = begins_with
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         assert self.trainer is not None
         sampler = GlobalBatches(
-            self.trainer.global_step, self.batch_size, self.trainer.global_rank, self.trainer.world_size
+            self.trainer.global_step,
+            self.batch_size,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+            self.begins_with,
         )
         return DataLoader(
             self.crops,

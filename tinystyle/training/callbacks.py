@@ -110,13 +110,14 @@ class StepReport(L.Callback):
         if not trainer.is_global_zero:
             return
         now, (then, done) = monotonic(), self._clock
+        seen = pl_module.config.photos_after
         if now - then > 1 or math.isnan(self.images_per_second):
-            self.images_per_second = (step - done) * pl_module.config.data.batch_size / max(now - then, 1e-9)
+            self.images_per_second = (seen(step) - seen(done)) / max(now - then, 1e-9)
             self._clock = (now, step)
         if self._first is None:  # the first step includes what is only done once
             self._first = (now, step)
         elif now > self._first[0]:
-            photos = (step - self._first[1]) * pl_module.config.data.batch_size
+            photos = seen(step) - seen(self._first[1])
             self.mean_images_per_second = photos / (now - self._first[0])
         values["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         values["images_per_second"] = self.images_per_second

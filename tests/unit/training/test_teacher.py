@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from tests.support.models import different_weights, save_untrained, save_untrained_styles
 from tests.support.runs import micro_config
 from tinystyle.config import RunConfig, run_config
+from tinystyle.data.datamodule import GlobalBatches
 from tinystyle.errors import UserError
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.training.launch import prepare
@@ -106,6 +108,20 @@ def test_what_the_teacher_is_decides_the_key_and_where_it_lies_does_not(
         own,
     }
     assert len(different) == 4
+
+
+@pytest.mark.parametrize(("batch", "taught_batch"), [(1, 4), (3, 6), (4, 4), (8, 8)])
+def test_it_imitates_at_least_four_photos_at_a_time(batch: int, taught_batch: int) -> None:
+    values = {"style": "a.jpg", "photos": "p", "teacher": "t.safetensors", "steps": 5, "batch_size": batch}
+    config = run_config({**values, "teacher_share": 0.4})
+    begins_with = (config.taught_steps, config.taught_batch)
+    batches = list(islice(GlobalBatches(0, batch, 0, 1, begins_with), 5))
+    assert [len(each) for each in batches] == [taught_batch] * 2 + [batch] * 3
+    assert list(chain(*batches)) == list(range(config.photos_after(5))), "no photo twice, none left out"
+    assert list(islice(GlobalBatches(3, batch, 0, 1, begins_with), 2)) == batches[3:]
+    if batch % 2 == 0:
+        halves = [islice(GlobalBatches(0, batch, rank, 2, begins_with), 5) for rank in (0, 1)]
+        assert [one + other for one, other in zip(*halves, strict=True)] == batches
 
 
 def test_a_run_without_one_has_no_trace_of_it(dataset: Path) -> None:
