@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from tinystyle.config.parameters import PARAMETERS, Parameter, flat, run_config
 from tinystyle.config.run import (
-    AUTO,
-    RANDOM,
     STYLE_WEIGHT_START,
     DataConfig,
     ExecutionConfig,
@@ -16,8 +14,8 @@ from tinystyle.config.run import (
     NetworkConfig,
     OptimizerConfig,
     RunConfig,
-    named_address,
 )
+from tinystyle.config.values import AUTO, RANDOM, named_address
 
 __all__ = [
     "AUTO", "PARAMETERS", "RANDOM", "STYLE_WEIGHT_START", "DataConfig", "ExecutionConfig", "LossConfig",

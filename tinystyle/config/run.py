@@ -7,30 +7,32 @@ often things happen, and may differ between an interrupted run and its resumptio
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)  # fmt: skip
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from tinystyle import nets
+from tinystyle.config.values import (
+    AUTO,
+    RANDOM,
+    Architecture,
+    CountOrAll,
+    Initial,
+    LayerWeights,
+    NumberOrAuto,
+    PerceptualName,
+    Precision,
+    Styles,
+    as_list,
+    named_address,
+)
 from tinystyle.data import MAX_REDUCTION
-from tinystyle.data.addresses import Address, withhold
+from tinystyle.data.addresses import Address
 from tinystyle.errors import UserError
 from tinystyle.nets import perceptual
 
 __all__ = [
-    "AUTO",
-    "RANDOM",
     "STYLE_WEIGHT_START",
     "DataConfig",
     "ExecutionConfig",
@@ -38,67 +40,10 @@ __all__ = [
     "NetworkConfig",
     "OptimizerConfig",
     "RunConfig",
-    "named_address",
 ]
 
-Architecture = Annotated[str, AfterValidator(nets.check_architecture)]
-PerceptualName = Annotated[str, AfterValidator(perceptual.check_perceptual)]
-Precision = Literal["auto", "32", "bf16"]
-
-
-def _number_or_auto(value: object) -> object:
-    if value == "auto":
-        return value
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = -1.0
-    if not 0 <= number < math.inf:
-        raise UserError("give a number of at least 0, or auto")
-    return number
-
-
-def _list(value: object) -> object:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
-def _named_address(value: str) -> str:
-    name, address = named_address(value)
-    address = withhold(address)
-    return f"{name}={address}" if name else address
-
-
-def named_address(value: str) -> tuple[str, str]:
-    """Split an entry of `styles` into its name, "" if it has none, and the path or URI of the style image."""
-    match = _NAMED.fullmatch(value)
-    return (match[1], match[2]) if match else ("", value)
-
-
-def _count_or_all(value: object) -> object:
-    if value == "all":
-        return value
-    text = str(value)
-    if isinstance(value, bool) or not text.isdecimal() or not 1 <= int(text) <= MAX_DEVICES:
-        raise UserError(f"give a number from 1 to {MAX_DEVICES}, or all")
-    return int(text)
-
-
-def _or_random(value: object) -> object:
-    """Runs of earlier versions had null for random weights."""
-    return RANDOM if value is None else value
-
-
-_NAMED = re.compile(r"([^=/:?]+)=(.+)", re.DOTALL)
-LayerWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_list)]
-Styles = Annotated[tuple[Annotated[str, AfterValidator(_named_address)], ...], BeforeValidator(_list)]
-NumberOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_number_or_auto)]
-Initial = Annotated[Address, BeforeValidator(_or_random)]
-CountOrAll = Annotated[int | Literal["all"], BeforeValidator(_count_or_all)]
-MAX_DEVICES = 64
 STYLE_WEIGHT_START = 3.0
 """Style weight at which `auto` starts."""
-AUTO, RANDOM = "auto", "random"
-"""Values of `init_from` that name no model."""
 LEAST_TAUGHT = 4
 """Photos per step of a network that imitates a teacher, at least: with fewer it gets worse (benchmarks/teacher.md)."""
 _OFTEN_ABSENT = ("styles", "freeze_trunk", "teacher")
@@ -321,7 +266,7 @@ class RunConfig(_Config):
         """Let `style` be the first of `styles`."""
         if not isinstance(values, dict) or not values.get("styles"):
             return values
-        styles = _list(values["styles"])
+        styles = as_list(values["styles"])
         if not isinstance(styles, list | tuple) or not isinstance(styles[0], str):
             return values  # which a later check reports
         first = named_address(styles[0])[1]

@@ -67,6 +67,7 @@ TRAIN: dict[str, dict[str, Any]] = {
     "weights of the loopback": {"perceptual_weights": "http://127.0.0.1:{inner}/w.pth"},
     "weights that are a local file": {"perceptual_weights": "/etc/shadow"},
     "a model that is a local file": {"init_from": "/root/.ssh/id_rsa"},
+    "a teacher that is a local file": {"teacher": "/root/.ssh/id_rsa"},
     "checkpoints in a local folder": {"checkpoints": "{home}/out"},
     "checkpoints on a server": {"checkpoints": "http://127.0.0.1:{inner}/"},
     "a place where processes meet": {"rdzv_endpoint": "127.0.0.1:{inner}", "nodes": 2},
