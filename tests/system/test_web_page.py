@@ -138,6 +138,13 @@ def test_styles_of_one_network_are_blended_in_it(
         browser.evaluate("delete document.documentElement.dataset.state")
         browser.change(*change)
         browser.wait("done")
+    small = browser.evaluate(
+        "(async () => { const canvases = [...document.querySelectorAll('#styles canvas')];"
+        "const painted = (c) => new Set(c.getContext('2d').getImageData(0, 0, 96, 96).data).size > 9;"
+        "for (let i = 0; i < 400 && !canvases.every(painted); i++) await new Promise((go) => setTimeout(go, 50));"
+        "return canvases.map(painted); })()"
+    )
+    assert small == [True] * 3, "a style that is chosen while the small pictures are painted does not stop them"
     blended = shown(browser)
     assert difference(blended, styles["sea=0.75,sky=0.25"].stylize(photos[2])) <= 1
     pictures = [np.asarray(styles[name].stylize(photos[2])).astype(int) for name in ("sea", "sky")]

@@ -102,14 +102,15 @@
   };
 
   // A small picture of every style beside its name.
-  const thumbnails = async (mine) => {
+  const thumbnails = async () => {
+    const mine = photo;
     const side = 96, square = Math.min(photo.width, photo.height), small = canvasOf(side, side), to = drawing(small);
     to.imageSmoothingQuality = "high";
     to.drawImage(by("before"), (photo.width - square) / 2, (photo.height - square) / 2, square, square, 0, 0, side, side);
     const pixels = to.getImageData(0, 0, side, side);
     for (const [style, each] of [...document.querySelectorAll("#styles canvas")].entries()) {
       await queued(async () => {
-        if (mine !== job || camera) return;
+        if (mine !== photo || camera) return;
         Object.assign(each, { width: side, height: side });
         drawing(each).putImageData(new ImageData(await computed(style, pixels), side, side), 0, 0);
       }).catch(() => {});
@@ -121,7 +122,7 @@
     image = { source, width, height };
     show(pixelsOf(source, width, height, most()));
     await paint();
-    await thumbnails(job);
+    await thumbnails();
   };
 
   const open = async (file) => {
