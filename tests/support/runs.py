@@ -12,6 +12,7 @@ from typing import Any, Literal
 import psutil
 
 from tinystyle.config import DataConfig, ExecutionConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig
+from tinystyle.training.record import RunRecord
 
 __all__ = [
     "assert_all_gone",
@@ -21,6 +22,7 @@ __all__ = [
     "micro_parameters",
     "start",
     "steps_done",
+    "train",
     "wait_for_step",
 ]
 
@@ -42,6 +44,15 @@ def micro_config(
         precision=precision,
         seed=3,
     )
+
+
+def train(config: RunConfig, folder: Path) -> RunRecord:
+    """Train in this process; return the record of the run."""
+    from tinystyle.training.launch import prepare
+    from tinystyle.training.runner import fit
+
+    prepare(config, folder, resume=True)
+    return fit(folder, show_progress=False)
 
 
 def micro_parameters(photos: str, name: str, **changes: Any) -> dict[str, Any]:

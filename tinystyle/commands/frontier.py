@@ -22,20 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["frontier"]
 
 _ARCHITECTURES = sorted(ARCHITECTURES)
+_NOT_OPTIONS = (
+    "style", "photos", "architecture", "alpha", "checkpoints", "track", "styles", "freeze_trunk", "teacher", "teacher_share",
+)  # fmt: skip
+"""Parameters of a run that the command sets, or asks for in its own way, and those of one style or network alone."""
 _ALPHAS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
 
 
-@run_options(
-    *(
-        name
-        for name in PARAMETERS
-        if name
-        not in (
-            *("style", "photos", "architecture", "alpha", "checkpoints", "track", "styles", "freeze_trunk"),
-            *("teacher", "teacher_share"),
-        )
-    )
-)
+@run_options(*(name for name in PARAMETERS if name not in _NOT_OPTIONS))
 def frontier(
     photos: Annotated[str, typer.Option("--photos", "-p", help=PARAMETERS["photos"].help)],
     out: Annotated[

@@ -14,7 +14,7 @@ from tinystyle.errors import UserError
 from tinystyle.nets import perceptual
 
 __all__ = [
-    "AUTO", "MAX_DEVICES", "RANDOM", "Architecture", "CountOrAll", "Initial", "LayerWeights", "NumberOrAuto", "PerceptualName",
+    "AUTO", "RANDOM", "Architecture", "CountOrAll", "Initial", "LayerWeights", "NumberOrAuto", "PerceptualName",
     "Precision", "Styles", "as_list", "named_address",
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ The crop at a global sample index depends on (seed, index) alone, not on earlier
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lightning as L
@@ -83,29 +83,31 @@ class GlobalBatches(Sampler[list[int]]):
         batch_size: photos per step over all processes.
         rank: number of this process.
         world_size: number of processes.
-        begins_with: number of steps, the first ones, whose batches have another size, and that size.
+        photos_after: number of steps -> photos in so many first steps, if batches differ in size; multiples of
+            `batch_size`.
 
     Raises:
         UserError: `batch_size` is not a multiple of `world_size`.
     """
 
     def __init__(
-        self, first_step: int, batch_size: int, rank: int, world_size: int, begins_with: tuple[int, int] = (0, 0)
+        self,
+        first_step: int,
+        batch_size: int,
+        rank: int,
+        world_size: int,
+        photos_after: Callable[[int], int] | None = None,
     ) -> None:
-        for size in (batch_size, begins_with[1]):
-            if size % world_size:
-                raise UserError(f"the batch size {size} must be a multiple of the {world_size} processes")
-        self.first_step, self.batch_size, self.begins_with = first_step, batch_size, begins_with
-        self.rank, self.world_size = rank, world_size
+        if batch_size % world_size:
+            raise UserError(f"the batch size {batch_size} must be a multiple of the {world_size} processes")
+        self.first_step, self.rank, self.world_size = first_step, rank, world_size
+        self.photos_after = photos_after or (lambda step: step * batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        steps, photos = self.begins_with
         for step in itertools.count(self.first_step):
-            size = photos if step < steps else self.batch_size
-            sample = (
-                min(step, steps) * photos + max(0, step - steps) * self.batch_size + self.rank * size // self.world_size
-            )
-            yield list(range(sample, sample + size // self.world_size))
+            first = self.photos_after(step)
+            share = (self.photos_after(step + 1) - first) // self.world_size
+            yield list(range(first + self.rank * share, first + (self.rank + 1) * share))
 
 
 class PhotoDataModule(L.LightningDataModule):
@@ -118,7 +120,7 @@ class PhotoDataModule(L.LightningDataModule):
         seed: random seed of order and augmentation.
         zoom: see `CropDataset`.
         workers: number of decoding processes; 0 decodes in the training process.
-        begins_with: see `GlobalBatches`.
+        photos_after: see `GlobalBatches`.
     """
 
     def __init__(
@@ -130,14 +132,14 @@ class PhotoDataModule(L.LightningDataModule):
         *,
         zoom: float = 1.0,
         workers: int = 0,
-        begins_with: tuple[int, int] = (0, 0),
+        photos_after: Callable[[int], int] | None = None,
     ) -> None:
         super().__init__()
         self.shards = ShardDataset(path)
         self.crops = CropDataset(self.shards, size, seed, zoom)
         self.batch_size = batch_size
         self.workers = workers
-        self.begins_with = begins_with
+        self.photos_after = photos_after
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         assert self.trainer is not None
@@ -146,7 +148,7 @@ class PhotoDataModule(L.LightningDataModule):
             self.batch_size,
             self.trainer.global_rank,
             self.trainer.world_size,
-            self.begins_with,
+            self.photos_after,
         )
         return DataLoader(
             self.crops,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tinystyle.config import RunConfig
 from tinystyle.data import storage
+from tinystyle.training.lineage import NOT_IN_RECIPE
 from tinystyle.training.record import RunInTheWayError, RunRecord
 from tinystyle.training.run_folder import BEST, LAST, RUN_FILE, RunFolder
 
@@ -149,8 +150,7 @@ def _difference(before: RunRecord, now: RunRecord) -> str:
     """Describe the first difference between two runs in words."""
     from tinystyle.tracking.run import flatten
 
-    ignored = {"style", "styles", "photos", "init_from", "teacher", "execution"}
-    old, new = (flatten(record.config.model_dump(mode="json", exclude=ignored)) for record in (before, now))
+    old, new = (flatten(record.config.model_dump(mode="json", exclude=NOT_IN_RECIPE)) for record in (before, now))
     for name, value in new.items():
         if old.get(name) != value and name != "loss.perceptual_weights":
             return f"{name} was {old.get(name)}, now {value}"

@@ -13,7 +13,10 @@ from tinystyle.config import RunConfig
 from tinystyle.training import TRAINING_REVISION
 from tinystyle.training.style_list import style_title
 
-__all__ = ["lineage_of", "run_key"]
+__all__ = ["NOT_IN_RECIPE", "lineage_of", "run_key"]
+
+NOT_IN_RECIPE = {"style", "styles", "photos", "init_from", "teacher", "execution"}
+"""Fields of a run that say where something lies, whose content decides, or how the run executes."""
 
 
 def lineage_of(
@@ -36,7 +39,7 @@ def lineage_of(
         init_sha256: SHA-256 of the file of initial weights, if any.
         teacher_sha256: SHA-256 of the file of the teacher, if any.
     """
-    recipe = config.model_dump(mode="json", exclude={"style", "styles", "photos", "init_from", "teacher", "execution"})
+    recipe = config.model_dump(mode="json", exclude=NOT_IN_RECIPE)
     # The location of the image, the photos or the weights does not matter, only their content.
     recipe["loss"].pop("perceptual_weights")
     facts = {

@@ -63,7 +63,7 @@ def fit(folder: Path, *, show_progress: bool = True) -> RunRecord:
         config.seed,
         zoom=config.data.zoom,
         workers=_decoding_processes(device, execution.processes),
-        begins_with=(config.taught_steps, config.taught_batch),
+        photos_after=config.photos_after,
     )
     styles = load_styles(config)
     criteria = build_criteria(config, photos, device, styles)

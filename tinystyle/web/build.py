@@ -113,8 +113,9 @@ def _each_style(source: str) -> list[str]:
 
 def _correlations(networks: Sequence[StyleNetwork]) -> list[list[Tensor]]:
     """Return the correlations that the weights of each network are rounded by: those of the first with these weights."""
-    found: dict[int, list[Tensor]] = {}
-    return [found[i] if i in found else found.setdefault(i, correlations(networks[i])) for i in originals(networks)]
+    firsts = originals(networks)
+    found = {first: correlations(networks[first]) for first in set(firsts)}
+    return [found[first] for first in firsts]
 
 
 def _worst_psnr(networks: Sequence[StyleNetwork], levels: int, correlated: Sequence[Sequence[Tensor]] | None) -> float:

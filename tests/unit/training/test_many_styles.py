@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.runs import micro_config
+from tests.support.runs import micro_config, train
 from tinystyle.config import RunConfig, run_config
 from tinystyle.errors import UserError
 from tinystyle.model_file import LoadedStyles, load_any, load_model
@@ -32,11 +32,6 @@ def many(dataset: Path, styles: tuple[str, ...] = THREE, **changes: Any) -> RunC
     values = config.model_dump() | {"styles": styles, "style": ""} | changes
     values.pop("style")
     return RunConfig.model_validate(values)
-
-
-def train(config: RunConfig, folder: Path) -> RunRecord:
-    prepare(config, folder, resume=True)
-    return fit(folder, show_progress=False)
 
 
 def tables(model: Path) -> LoadedStyles:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tests.support.places import ASSETS
-from tests.support.runs import micro_config
+from tests.support.runs import micro_config, train
 from tinystyle.config import NetworkConfig, RunConfig, run_config
 from tinystyle.data.photos import photo_tensor
 from tinystyle.errors import UserError
@@ -29,11 +29,6 @@ GOLDEN = ASSETS / "golden_losses.json"
 
 def losses_of(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def train(config: RunConfig, folder: Path) -> RunRecord:
-    prepare(config, folder, resume=True)
-    return fit(folder, show_progress=False)
 
 
 def test_a_run_leaves_what_it_promises(micro_run: Path) -> None:

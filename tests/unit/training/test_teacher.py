@@ -12,28 +12,21 @@ import pytest
 import torch
 
 from tests.support.models import different_weights, save_untrained, save_untrained_styles
-from tests.support.runs import micro_config
+from tests.support.runs import micro_config, train
 from tinystyle.config import RunConfig, run_config
 from tinystyle.data.datamodule import GlobalBatches
 from tinystyle.errors import UserError
 from tinystyle.nets.perceptual import load_perceptual_network
 from tinystyle.training.launch import prepare
 from tinystyle.training.progress import Progress
-from tinystyle.training.record import RunRecord
 from tinystyle.training.resolve import run_keys
 from tinystyle.training.run_folder import metric_lines
-from tinystyle.training.runner import fit
 from tinystyle.training.teacher import feature_distance
 
 
 def taught(dataset: Path, teacher: object, share: float = 0.5, **changes: Any) -> RunConfig:
     config = micro_config(dataset, **changes)
     return RunConfig.model_validate({**config.model_dump(), "teacher": str(teacher), "teacher_share": share})
-
-
-def train(config: RunConfig, folder: Path) -> RunRecord:
-    prepare(config, folder, resume=True)
-    return fit(folder, show_progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +107,12 @@ def test_what_the_teacher_is_decides_the_key_and_where_it_lies_does_not(
 def test_it_imitates_at_least_four_photos_at_a_time(batch: int, taught_batch: int) -> None:
     values = {"style": "a.jpg", "photos": "p", "teacher": "t.safetensors", "steps": 5, "batch_size": batch}
     config = run_config({**values, "teacher_share": 0.4})
-    begins_with = (config.taught_steps, config.taught_batch)
-    batches = list(islice(GlobalBatches(0, batch, 0, 1, begins_with), 5))
+    batches = list(islice(GlobalBatches(0, batch, 0, 1, config.photos_after), 5))
     assert [len(each) for each in batches] == [taught_batch] * 2 + [batch] * 3
     assert list(chain(*batches)) == list(range(config.photos_after(5))), "no photo twice, none left out"
-    assert list(islice(GlobalBatches(3, batch, 0, 1, begins_with), 2)) == batches[3:]
+    assert list(islice(GlobalBatches(3, batch, 0, 1, config.photos_after), 2)) == batches[3:]
     if batch % 2 == 0:
-        halves = [islice(GlobalBatches(0, batch, rank, 2, begins_with), 5) for rank in (0, 1)]
+        halves = [islice(GlobalBatches(0, batch, rank, 2, config.photos_after), 5) for rank in (0, 1)]
         assert [one + other for one, other in zip(*halves, strict=True)] == batches
 
 

@@ -29,7 +29,6 @@ from tinystyle.nets.styled import BlendingNetwork, second_input
 
 __all__ = ["ExportResult", "check_float16", "export_model"]
 
-"""Name of the second input of a file of many styles: the share of each, (1, styles, 1, 1)."""
 MAX_FLOAT16 = 65504.0
 
 
